@@ -1,0 +1,72 @@
+//! What goes into the engine and what comes out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, Method};
+use picasso_types::{CallId, Failure, PathParams, RequestId, Trigger};
+
+use crate::catalog::Target;
+
+/// A request body as it arrives.
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+
+/// Why a request body ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Larger than the limit, bytes.
+    #[error("the request body is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The caller went away or sent a broken body.
+    #[error("the request body ended early")]
+    Aborted,
+}
+
+/// One call of a function.
+pub struct Invocation {
+    /// Its id.
+    pub call_id: CallId,
+    /// The request that brought it.
+    pub request_id: RequestId,
+    /// Which way it came in.
+    pub trigger: Trigger,
+    /// What to run.
+    pub target: Arc<Target>,
+    /// The request's method.
+    pub method: Method,
+    /// The request's absolute URL as the caller wrote it.
+    pub url: String,
+    /// Its headers, cleaned: no tokens, identity or hop-by-hop headers, no names with `_`.
+    pub headers: HeaderMap,
+    /// Parameters of the route's pattern, percent-decoded.
+    pub params: PathParams,
+    /// Its body.
+    pub body: Body,
+}
+
+/// The rest of an answer after its head. An error means: abort the connection.
+pub type Output = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
+
+/// A synchronous call that began to answer. Dropping it ends the call.
+pub struct Answer {
+    /// The first bytes: up to 64 KiB, or all there is.
+    pub head: Bytes,
+    /// The rest; `None` when the function has ended and `head` is all.
+    pub rest: Option<Output>,
+}
+
+/// A call that failed before its answer began.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    /// What happened.
+    pub failure: Failure,
+    /// The last up to 4 KiB of stderr, for callers with a token.
+    pub stderr_tail: Vec<u8>,
+    /// When to try again, where that helps.
+    pub retry_after: Option<Duration>,
+    /// The request body was the reason.
+    pub body_error: Option<BodyError>,
+}

@@ -1,0 +1,41 @@
+//! Identity: who is calling, as Keystone says it.
+//!
+//! Tokens are validated as keystonemiddleware's auth_token does it, with our own service user,
+//! and cached by the SHA-256 of the token for a bounded time. No token is ever stored or logged.
+
+mod caller;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+pub use caller::{Access, Caller};
+
+/// Why a token was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthError {
+    /// 401: no token, a malformed, expired, revoked or unscoped one. The reason is safe to show.
+    #[error("{reason}")]
+    Unauthorized {
+        /// What is wrong with it, without the token.
+        reason: &'static str,
+    },
+    /// 503: Keystone did not answer, or refuses our own service user.
+    #[error("the identity service is not available")]
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+/// Validates tokens.
+#[async_trait]
+pub trait TokenValidator: Send + Sync + std::fmt::Debug {
+    /// The caller whom `token` belongs to.
+    async fn validate(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError>;
+
+    /// Where users authenticate: the value of `WWW-Authenticate` is `Keystone uri="<this>"`.
+    fn auth_uri(&self) -> &str;
+}

@@ -1,0 +1,153 @@
+//! Sandboxes: where a function's process runs, walled off from the host and from all others.
+//!
+//! [`Sandbox`] is the driver trait; `native` (Linux namespaces through a root spawner process)
+//! and `docker` (Docker Engine API) implement it and pass one conformance suite. All `unsafe`
+//! and all privileged code of the project lives in this crate.
+
+mod error;
+
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use picasso_image::RootFs;
+use picasso_types::NetworkMode;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use error::SandboxError;
+
+/// A slot: one set of namespaces, cgroup and network that exactly one function process gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub u64);
+
+/// Limits of one sandbox, enforced by the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotLimits {
+    /// Memory including tmpfs and page tables, bytes; no swap.
+    pub memory_bytes: u64,
+    /// CPU time per second of wall time, thousandths of one CPU.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Size of `/tmp`, bytes (charged to the memory limit).
+    pub tmp_bytes: u64,
+    /// Inodes of `/tmp`.
+    pub tmp_inodes: u64,
+    /// Open files of one process.
+    pub nofile: u64,
+}
+
+/// What a slot is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotSpec {
+    /// Its limits.
+    pub limits: SlotLimits,
+    /// What it can reach.
+    pub network: NetworkMode,
+}
+
+/// The process to start in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// Program and arguments; the program is looked up in the environment's `PATH`.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: String,
+    /// User id inside the sandbox, below 65,536.
+    pub uid: u32,
+    /// Group id inside the sandbox, below 65,536.
+    pub gid: u32,
+    /// Supplementary groups inside the sandbox.
+    pub groups: Vec<u32>,
+}
+
+/// Our ends of a started process's standard streams.
+pub struct SandboxIo {
+    /// Writes to the function's stdin; closed by shutdown or drop.
+    pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
+    /// Reads the function's stdout.
+    pub stdout: Pin<Box<dyn AsyncRead + Send>>,
+    /// Reads the function's stderr.
+    pub stderr: Pin<Box<dyn AsyncRead + Send>>,
+}
+
+impl std::fmt::Debug for SandboxIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SandboxIo")
+    }
+}
+
+/// How a process came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// It exited with this code.
+    Exit(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// The end of a sandbox's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit code or signal.
+    pub by: EndedBy,
+    /// Whether the kernel killed any process of it at the memory limit.
+    pub out_of_memory: bool,
+    /// Most memory it used, bytes, where it was measured.
+    pub memory_peak_bytes: Option<u64>,
+}
+
+/// What a driver on this machine can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// Whether `NetworkMode::Egress` works.
+    pub egress: bool,
+}
+
+/// What [`Sandbox::reap`] found and removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Sandboxes (cgroups or containers) of an earlier process.
+    pub sandboxes: u32,
+    /// Network interfaces or networks of an earlier process.
+    pub networks: u32,
+}
+
+/// A sandbox driver. Slots are made, started once, waited for and removed; a slot that tenant
+/// code has touched is never used again.
+#[async_trait]
+pub trait Sandbox: Send + Sync + std::fmt::Debug {
+    /// The driver's name in configuration and logs.
+    fn name(&self) -> &'static str;
+
+    /// What it can do on this machine.
+    fn features(&self) -> Features;
+
+    /// Makes an image ready for this driver (Docker: loads it). Called before its first start;
+    /// cheap when it is ready already.
+    async fn prepare(&self, rootfs: &RootFs) -> Result<(), SandboxError>;
+
+    /// Makes a slot: namespaces, cgroup with its limits, network.
+    async fn make_slot(&self, spec: &SlotSpec) -> Result<SlotId, SandboxError>;
+
+    /// Gives a slot its root filesystem and starts the process.
+    async fn start(
+        &self,
+        slot: SlotId,
+        rootfs: &RootFs,
+        process: &ProcessSpec,
+    ) -> Result<SandboxIo, SandboxError>;
+
+    /// Waits for the end of a started process; all processes of the sandbox are gone then.
+    async fn wait(&self, slot: SlotId) -> Result<Ended, SandboxError>;
+
+    /// Ends the slot's processes with SIGKILL; fine to repeat and on an ended one.
+    async fn kill(&self, slot: SlotId) -> Result<(), SandboxError>;
+
+    /// Removes a slot and everything of it, killing first where needed.
+    async fn remove(&self, slot: SlotId) -> Result<(), SandboxError>;
+
+    /// Removes what an earlier process with the same state folder left on this machine.
+    async fn reap(&self) -> Result<Reaped, SandboxError>;
+}

@@ -1,0 +1,180 @@
+//! The store: apps, routes, versions and calls, behind the bare noun [`Store`].
+//!
+//! One module per database holds its own SQL; all drivers pass one conformance suite
+//! (`tests/conformance`). A call row is the truth of an asynchronous call: accepting it is one
+//! transaction over row, payload and outbox entry.
+
+mod error;
+
+use async_trait::async_trait;
+use picasso_types::{
+    App, AppChange, AppId, Call, CallId, CallOutcome, Digest, FullName, InstanceId, NewApp, NewCall,
+    NewRoute, ProjectId, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+};
+
+pub use error::StoreError;
+
+/// A version whose image is still to be resolved, and whom it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparingVersion {
+    /// The project of its app.
+    pub project_id: ProjectId,
+    /// The version.
+    pub version: RouteVersion,
+}
+
+/// A call that this instance holds and is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedCall {
+    /// The row, already `running`.
+    pub call: Call,
+    /// The encoded invocation as it was accepted.
+    pub envelope: Vec<u8>,
+    /// The request body.
+    pub payload: Vec<u8>,
+}
+
+/// A call id that is still to be handed to the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// The entry's own number, in order of acceptance.
+    pub number: i64,
+    /// The call.
+    pub call_id: CallId,
+    /// Not to be dispatched before this time.
+    pub not_before: Timestamp,
+    /// 0 to 2; higher runs first.
+    pub priority: u8,
+}
+
+/// Everything that outlives a process. All methods are safe to call concurrently, from several
+/// processes on one database. Errors are [`StoreError`]; a missing row is `NotFound`.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes an app under the first free of [`FullName::candidates`].
+    ///
+    /// `AppExists` when its short name equals any short or full name of the project's apps, or
+    /// all candidates are taken; `TooMany` when the project already has `max_apps`.
+    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError>;
+
+    /// The project's app with this short or full name.
+    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError>;
+
+    /// The app with this full name, in any project (public URLs).
+    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError>;
+
+    /// The project's apps in order of their full names.
+    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError>;
+
+    /// Changes an app. When its configuration changes, every route of it gets a new version by
+    /// `changed_by` that differs in `merged_config` only, in the same transaction.
+    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError>;
+
+    /// Deletes an app; `AppHasRoutes` while it has any.
+    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError>;
+
+    /// Makes a route with version 1. `resolved` is the image's digest when it is on this machine
+    /// already: the version is then `ready` at once, else `preparing`.
+    ///
+    /// `RouteExists` when a route of the app has the same pattern shape and shares a method;
+    /// `TooMany` when the app already has `max_routes`.
+    async fn create_route(
+        &self,
+        app: &AppId,
+        new: &NewRoute,
+        resolved: Option<&Digest>,
+        max_routes: u32,
+    ) -> Result<Route, StoreError>;
+
+    /// The app's route with this pattern text (`/users/:id`).
+    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError>;
+
+    /// The app's routes in order of their patterns.
+    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError>;
+
+    /// Changes a route: makes its next version; see [`Store::create_route`] for `resolved`.
+    async fn update_route(
+        &self,
+        id: &RouteId,
+        change: &RouteChange,
+        resolved: Option<&Digest>,
+    ) -> Result<Route, StoreError>;
+
+    /// Deletes one route with its versions. Its finished calls stay; queued ones become
+    /// `cancelled`.
+    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError>;
+
+    /// One version, also of an older state of a route.
+    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError>;
+
+    /// Marks a `preparing` version `ready` with its digest; it becomes active unless a newer
+    /// version is active already.
+    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError>;
+
+    /// Marks a `preparing` version `failed`; the active version stays what it was.
+    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError>;
+
+    /// All versions in state `preparing`, oldest first: work to take up after a restart.
+    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError>;
+
+    /// The digests that active or latest versions and unfinished calls name: not to be removed.
+    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError>;
+
+    /// Accepts an asynchronous call: row, payload and outbox entry in one transaction that is on
+    /// disk when this returns.
+    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError>;
+
+    /// One call.
+    async fn get_call(&self, id: &CallId) -> Result<Call, StoreError>;
+
+    /// Takes a `queued` call, or a `running` one whose lease ended, for `owner`: it becomes
+    /// `running`, `attempt` counts up. `None` when it is finished, held by another, or not due.
+    async fn claim_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<Option<ClaimedCall>, StoreError>;
+
+    /// Extends the lease of a call that `owner` holds; `false` when it no longer does.
+    async fn extend_lease(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives a call that `owner` holds back to the queue, due at `not_before`, with a new outbox
+    /// entry in the same transaction; the attempt does not count.
+    async fn release_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Ends a call that `owner` holds; its payload is deleted. `false` when `owner` lost it.
+    async fn finish_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        outcome: &CallOutcome,
+    ) -> Result<bool, StoreError>;
+
+    /// Puts a new outbox entry for every `running` call whose lease ended, and for every `queued`
+    /// call that is due since before `lost_before` and has none: the sweeper of what a broker or
+    /// a killed process lost. Returns how many.
+    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ends at once the leases that an earlier process of this state folder held.
+    async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError>;
+
+    /// Up to `limit` outbox entries, oldest first.
+    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// Deletes outbox entries that the queue has taken.
+    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

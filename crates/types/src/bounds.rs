@@ -1,0 +1,55 @@
+//! What the operator allows: maxima and defaults that input is checked against.
+
+use serde::{Deserialize, Serialize};
+
+/// Operator maxima and defaults of routes and calls. The configuration fills it in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Memory of a route that names none, MiB.
+    pub default_memory_mb: u32,
+    /// Largest memory of a route, MiB.
+    pub max_memory_mb: u32,
+    /// Smallest memory of a route, MiB.
+    pub min_memory_mb: u32,
+    /// Time limit of a call of a route that names none, seconds.
+    pub default_timeout_s: u32,
+    /// Largest time limit of a synchronous or asynchronous call, seconds.
+    pub max_timeout_s: u32,
+    /// Largest `max_concurrency` of a route (per node).
+    pub max_concurrency: u32,
+    /// How long a call waits for a place when its route names no `queue_timeout`, seconds.
+    pub default_queue_timeout_s: u32,
+    /// Largest `queue_timeout`, seconds.
+    pub max_queue_timeout_s: u32,
+    /// Largest number of entries in the `config` of an app or a route.
+    pub max_config_entries: u32,
+    /// Largest sum of keys and values of one `config`, bytes.
+    pub max_config_bytes: u32,
+    /// Largest number of routes of one app.
+    pub max_routes_per_app: u32,
+    /// Largest number of apps of one project.
+    pub max_apps_per_project: u32,
+    /// Largest description of an app, bytes.
+    pub max_description_bytes: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            default_memory_mb: 128,
+            max_memory_mb: 4096,
+            min_memory_mb: 8,
+            default_timeout_s: 30,
+            max_timeout_s: 900,
+            max_concurrency: 1000,
+            default_queue_timeout_s: 10,
+            max_queue_timeout_s: 300,
+            max_config_entries: 128,
+            max_config_bytes: 32 * 1024,
+            max_routes_per_app: 500,
+            max_apps_per_project: 500,
+            max_description_bytes: 1024,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Calls: one run of a function, from acceptance to outcome.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::fault::FieldFault;
+use crate::ids::{AppId, CallId, ProjectId, RequestId, RouteId, VersionId};
+use crate::route::{RouteType, text_enum};
+
+text_enum!(
+    /// Where a call came from.
+    Trigger, "trigger" {
+        /// A wrapped v1 run (`/v1/r/…` or `/r/…`).
+        Run = "run",
+        /// A function URL (`/f/…` or `/v1/f/…`).
+        FunctionUrl = "function_url",
+    }
+);
+
+text_enum!(
+    /// Where a call stands.
+    CallState, "status" {
+        /// Accepted, waiting to run.
+        Queued = "queued",
+        /// Running on a node that holds its lease.
+        Running = "running",
+        /// The function ended with exit code 0.
+        Succeeded = "succeeded",
+        /// The function failed; the outcome says how.
+        Failed = "failed",
+        /// The function was ended at its time limit.
+        TimedOut = "timed_out",
+        /// The caller hung up, or the call was cancelled.
+        Cancelled = "cancelled",
+    }
+);
+
+impl CallState {
+    /// Whether nothing more will happen to the call.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// Why a call did not succeed. Shown to callers with a token; holds nothing of other tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// The time limit of the route passed.
+    Timeout {
+        /// The limit, seconds.
+        limit_s: u32,
+    },
+    /// The function ended with a non-zero exit code.
+    Exit {
+        /// Its exit code.
+        code: i32,
+    },
+    /// The function was ended by a signal that was not ours.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The kernel ended the function at its memory limit.
+    OutOfMemory {
+        /// The limit, MiB.
+        limit_mb: u32,
+    },
+    /// The function wrote more than the output limit.
+    OutputTooLarge {
+        /// The limit, bytes.
+        limit_bytes: u64,
+    },
+    /// No place became free within the route's `queue_timeout`.
+    NoCapacity,
+    /// The caller went away.
+    HungUp,
+    /// The image of the version is not ready.
+    NotReady {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The function could not be started for a reason in its image (missing program, …).
+    CannotStart {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// A fault of ours; the log has the story.
+    Internal,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { limit_s } => {
+                write!(f, "The function did not finish within its timeout of {limit_s} s")
+            }
+            Self::Exit { code } => write!(f, "The function exited with code {code}"),
+            Self::Signal { signal } => write!(f, "The function was ended by signal {signal}"),
+            Self::OutOfMemory { limit_mb } => {
+                write!(f, "The function ran out of memory (limit {limit_mb} MiB)")
+            }
+            Self::OutputTooLarge { limit_bytes } => {
+                write!(f, "The function wrote more than {limit_bytes} bytes")
+            }
+            Self::NoCapacity => f.write_str("No place to run the function became free in time"),
+            Self::HungUp => f.write_str("The caller closed the connection before the function finished"),
+            Self::NotReady { reason } => write!(f, "The function is not ready: {reason}"),
+            Self::CannotStart { reason } => write!(f, "The function could not be started: {reason}"),
+            Self::Internal => f.write_str("The function could not be run because of a fault of the service"),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallOutcome {
+    /// A final state.
+    pub state: CallState,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// The exit code, where there was one.
+    pub exit_code: Option<i32>,
+    /// Most memory the sandbox used, bytes, where it was measured.
+    pub memory_peak_bytes: Option<u64>,
+}
+
+/// An asynchronous call to be accepted: row, payload and outbox entry in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCall {
+    /// Its id.
+    pub id: CallId,
+    /// The project the route belongs to.
+    pub project_id: ProjectId,
+    /// The app.
+    pub app_id: AppId,
+    /// The route.
+    pub route_id: RouteId,
+    /// The version that was active when the call was accepted.
+    pub version_id: VersionId,
+    /// Where it came from.
+    pub trigger: Trigger,
+    /// Sync or async.
+    pub call_type: RouteType,
+    /// The request that brought it.
+    pub request_id: RequestId,
+    /// Not to be run before this time.
+    pub not_before: Timestamp,
+    /// 0 to 2; higher runs first.
+    pub priority: u8,
+    /// The encoded invocation (method, url, headers, parameters), without credentials.
+    pub envelope: Vec<u8>,
+    /// The request body.
+    pub payload: Vec<u8>,
+}
+
+/// A call as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// The project the route belongs to.
+    pub project_id: ProjectId,
+    /// The app.
+    pub app_id: AppId,
+    /// The route.
+    pub route_id: RouteId,
+    /// The version it runs.
+    pub version_id: VersionId,
+    /// Where it came from.
+    pub trigger: Trigger,
+    /// Sync or async.
+    pub call_type: RouteType,
+    /// Where it stands.
+    pub state: CallState,
+    /// The request that brought it.
+    pub request_id: String,
+    /// 1 for the first run, counted up when a run was lost and the call runs again.
+    pub attempt: u32,
+    /// Not to be run before this time.
+    pub not_before: Timestamp,
+    /// 0 to 2; higher runs first.
+    pub priority: u8,
+    /// Until when the running node holds it.
+    pub lease_until: Option<Timestamp>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its last run began.
+    pub started_at: Option<Timestamp>,
+    /// When it reached its final state.
+    pub finished_at: Option<Timestamp>,
+    /// How it ended.
+    pub failure: Option<Failure>,
+    /// The exit code, where there was one.
+    pub exit_code: Option<i32>,
+    /// Most memory used, bytes.
+    pub memory_peak_bytes: Option<u64>,
+}

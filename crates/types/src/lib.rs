@@ -1,0 +1,35 @@
+//! The vocabulary of Picasso: ids, names, apps, routes, versions and calls.
+//!
+//! Every type here is validated once, when it is parsed; code that holds one may
+//! rely on it. Nothing here does I/O, knows HTTP handlers or SQL, or reads the
+//! clock except through [`clock::Clock`].
+
+pub mod app;
+pub mod bounds;
+pub mod call;
+pub mod clock;
+pub mod digest;
+pub mod fault;
+pub mod ids;
+pub mod image_ref;
+pub mod name;
+pub mod pattern;
+pub mod random;
+pub mod route;
+pub mod route_table;
+
+pub use app::{App, AppChange, Config, NewApp};
+pub use bounds::Bounds;
+pub use call::{Call, CallOutcome, CallState, Failure, NewCall, Trigger};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use digest::Digest;
+pub use fault::FieldFault;
+pub use ids::{AppId, CallId, InstanceId, ProjectId, RequestId, RouteId, VersionId};
+pub use image_ref::ImageRef;
+pub use name::{AppName, FullName};
+pub use pattern::{PathParams, RoutePattern};
+pub use route::{
+    Format, Methods, NetworkMode, NewRoute, Route, RouteChange, RouteType, RouteVersion, VersionSpec,
+    VersionState,
+};
+pub use route_table::RouteTable;

@@ -1,0 +1,10 @@
+//! The testkit: starts the real services that tests need, on free ports, in temporary folders.
+//!
+//! A missing service skips the test locally, with a line that says so, and fails it when
+//! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
+
+pub mod docker;
+pub mod keystone;
+pub mod picasso;
+pub mod process;
+pub mod registry;
