@@ -4,14 +4,21 @@
 //! which writes owners and modes chosen by strangers, happens behind [`LayerUnpacker`], in a
 //! process of its own that the sandbox crate confines; [`unpack`] is the logic it runs.
 
+mod error;
 mod rootfs;
+mod settings;
+mod store;
 
 use std::fs::File;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use picasso_types::{Digest, ProjectId};
 
+pub use error::ImageError;
 pub use rootfs::{ImageProcess, RootFs};
+pub use settings::{ImageSettings, RegistryCredential, RegistrySettings};
+pub use store::{ImageInfo, ImageStore, Resolution};
 
 /// Whose an image is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +36,21 @@ pub struct UnpackBounds {
     pub max_bytes: u64,
     /// Number of its entries.
     pub max_inodes: u64,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What one layer says about a file that later layers may replace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LayerFile {
+    /// Nothing: a lower layer's file stays.
+    #[default]
+    Absent,
+    /// The layer hides a lower layer's file (whiteout), or has something there that is not a
+    /// regular file of at most 1 MiB.
+    Hidden,
+    /// The layer's own file.
+    Content(Vec<u8>),
 }
 
 /// What unpacking a layer told about it.
@@ -40,10 +62,12 @@ pub struct UnpackedLayer {
     pub bytes: u64,
     /// Number of entries.
     pub inodes: u64,
-    /// The layer's `/etc/passwd`, if it has one of at most 1 MiB.
-    pub passwd: Option<Vec<u8>>,
-    /// The layer's `/etc/group`, if it has one of at most 1 MiB.
-    pub group: Option<Vec<u8>>,
+    /// Length of the uncompressed tar stream, bytes.
+    pub tar_bytes: u64,
+    /// The layer's `/etc/passwd`.
+    pub passwd: LayerFile,
+    /// The layer's `/etc/group`.
+    pub group: LayerFile,
 }
 
 /// Why a layer was not unpacked. `Refused` is the image's fault, `Failed` ours.
@@ -61,7 +85,8 @@ pub enum UnpackError {
 #[async_trait]
 pub trait LayerUnpacker: Send + Sync + std::fmt::Debug {
     /// Unpacks a blob (plain, gzip or zstd tar; told by its first bytes) whose uncompressed digest
-    /// must be `diff_id`. Unpacking a layer that is there already only tells about it. After an
+    /// must be `diff_id`. The digest is checked even where the layer is there already (then
+    /// nothing is written): who names another's layer must prove to have its content. After an
     /// error nothing is left behind.
     async fn unpack(
         &self,
@@ -70,6 +95,9 @@ pub trait LayerUnpacker: Send + Sync + std::fmt::Debug {
         bounds: UnpackBounds,
     ) -> Result<UnpackedLayer, UnpackError>;
 
-    /// Removes an unpacked layer that no image needs any more.
+    /// Whether the layer is unpacked.
+    async fn has(&self, diff_id: &Digest) -> Result<bool, UnpackError>;
+
+    /// Removes an unpacked layer that no image needs any more; fine to repeat.
     async fn remove(&self, diff_id: &Digest) -> Result<(), UnpackError>;
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct RootFs {
     /// The manifest's digest.
     pub digest: Digest,
+    /// The configuration's digest; Docker's name for an image it loaded.
+    pub config: Digest,
     /// Its layers' `diff_id`s, lowest first; each is a folder `layers/<hex>`.
     pub layers: Vec<Digest>,
     /// What to run.
