@@ -5,6 +5,9 @@
 //! and all privileged code of the project lives in this crate.
 
 mod error;
+pub mod native;
+pub mod seccomp;
+pub mod supervisor;
 
 use std::pin::Pin;
 

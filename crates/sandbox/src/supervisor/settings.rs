@@ -1,0 +1,39 @@
+//! What the server tells the supervisor.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the supervisor needs; made by the server out of the configuration.
+#[derive(Debug, Clone)]
+pub struct SupervisorSettings {
+    /// The data directory: made when missing (root's, mode 1770, group of `user`), locked against
+    /// a second server.
+    pub data_dir: PathBuf,
+    /// The unprivileged user the engine runs as when the supervisor is root.
+    pub user: String,
+    /// The native driver; `None` where the operator switched it off. It also stays off where the
+    /// supervisor is not root.
+    pub native: Option<NativeSettings>,
+    /// Bytes handed to the engine unread ([`super::EngineSide::settings`]), through a sealed
+    /// memory file: they may hold secrets.
+    pub engine: Vec<u8>,
+}
+
+/// The native driver's settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NativeSettings {
+    /// Slots without network kept ready, 0 to 256.
+    pub ready_slots: u16,
+    /// Slots with egress kept ready, 0 to 64; used where `egress` is configured.
+    pub ready_egress_slots: u16,
+    /// Slots that may exist at one time, 1 to 4096.
+    pub max_slots: u16,
+}
+
+impl Default for NativeSettings {
+    fn default() -> Self {
+        Self { ready_slots: 8, ready_egress_slots: 2, max_slots: 1024 }
+    }
+}
