@@ -1,8 +1,23 @@
 //! The catalog: apps and routes as calls need them, cached so that a call reads no database.
+//!
+//! Entries are loaded once per app and dropped when the process that changed the app says so
+//! ([`Catalog::forget`]). An entry that was being loaded while its app changed must not survive
+//! the change: every entry carries the generation at which its load began, and `forget` notes
+//! the generation from which an app's entries are good again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use picasso_types::{App, PathParams, Route, RouteVersion};
+use moka::future::Cache;
+use picasso_store::{Store, StoreError};
+use picasso_types::route_table::Matched;
+use picasso_types::{App, AppId, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
+
+/// Apps kept in memory at one time; beyond it the least used are read again.
+const MAX_ENTRIES: u64 = 20_000;
+/// The longest an entry is used without reading it again.
+const ENTRY_TTL: Duration = Duration::from_secs(30);
 
 /// What a call runs: an app's route with its active version.
 #[derive(Debug, Clone)]
@@ -28,6 +43,123 @@ pub enum Lookup {
     NoRoute,
 }
 
-/// Looks up targets; see the methods of its implementation.
 #[derive(Debug)]
-pub struct Catalog;
+struct Entry {
+    generation: u64,
+    app_id: AppId,
+    routes: RouteTable<Arc<Target>>,
+}
+
+/// Finds the target of a call, from memory where it can.
+#[derive(Debug)]
+pub struct Catalog {
+    store: Arc<dyn Store>,
+    public: Cache<String, Arc<Entry>>,
+    private: Cache<String, Arc<Entry>>,
+    generation: AtomicU64,
+    changed: Cache<AppId, u64>,
+}
+
+impl Catalog {
+    /// A catalog over `store`, empty at first.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        let entries = || Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(ENTRY_TTL).build();
+        Self {
+            store,
+            public: entries(),
+            private: entries(),
+            generation: AtomicU64::new(1),
+            // Outlives every entry that a change could have made stale.
+            changed: Cache::builder().time_to_live(ENTRY_TTL * 2).build(),
+        }
+    }
+
+    /// The target of a public URL: the app by its full name only, in any project.
+    ///
+    /// `path` is percent-decoded and begins with a slash.
+    pub async fn lookup_public(
+        &self,
+        full_name: &FullName,
+        path: &str,
+        method: &str,
+    ) -> Result<Lookup, StoreError> {
+        let key = full_name.as_str();
+        let entry = match self.cached(&self.public, key).await {
+            Some(entry) => entry,
+            None => {
+                let generation = self.generation.load(Ordering::Acquire);
+                match self.store.get_app_by_full_name(full_name).await {
+                    Ok(app) => self.load(&self.public, key, app, generation).await?,
+                    Err(StoreError::NotFound) => return Ok(Lookup::NoApp),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        Ok(find(&entry, path, method))
+    }
+
+    /// The target of a project's own URL: the app by its short or full name.
+    pub async fn lookup(
+        &self,
+        project: &ProjectId,
+        name: &str,
+        path: &str,
+        method: &str,
+    ) -> Result<Lookup, StoreError> {
+        let key = format!("{project}/{name}");
+        let entry = match self.cached(&self.private, &key).await {
+            Some(entry) => entry,
+            None => {
+                let generation = self.generation.load(Ordering::Acquire);
+                match self.store.get_app(project, name).await {
+                    Ok(app) => self.load(&self.private, &key, app, generation).await?,
+                    Err(StoreError::NotFound) => return Ok(Lookup::NoApp),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        Ok(find(&entry, path, method))
+    }
+
+    /// Drops what is cached of an app; called after every change of it or its routes, before the
+    /// change is answered.
+    pub async fn forget(&self, app: &AppId) {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        self.changed.insert(app.clone(), generation).await;
+    }
+
+    async fn cached(&self, entries: &Cache<String, Arc<Entry>>, key: &str) -> Option<Arc<Entry>> {
+        let entry = entries.get(key).await?;
+        match self.changed.get(&entry.app_id).await {
+            Some(good_from) if entry.generation < good_from => None,
+            _ => Some(entry),
+        }
+    }
+
+    async fn load(
+        &self,
+        entries: &Cache<String, Arc<Entry>>,
+        key: &str,
+        app: App,
+        generation: u64,
+    ) -> Result<Arc<Entry>, StoreError> {
+        let routes = self.store.list_routes(&app.id).await?;
+        let app = Arc::new(app);
+        let targets = routes.into_iter().map(|route| {
+            let version = route.active.clone().map(Arc::new);
+            let (pattern, methods) = (route.pattern.clone(), route.methods.clone());
+            (pattern, methods, Arc::new(Target { app: app.clone(), route: Arc::new(route), version }))
+        });
+        let entry = Arc::new(Entry { generation, app_id: app.id.clone(), routes: RouteTable::new(targets) });
+        entries.insert(key.to_owned(), entry.clone()).await;
+        Ok(entry)
+    }
+}
+
+fn find(entry: &Entry, path: &str, method: &str) -> Lookup {
+    match entry.routes.find(path, method) {
+        Matched::Route(target, params) => Lookup::Found(target.clone(), params),
+        Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),
+        Matched::Missing => Lookup::NoRoute,
+    }
+}

@@ -4,8 +4,26 @@
 //! sandbox, deadlines and outcomes are the same for all of them. No HTTP status lives here: a
 //! [`CallError`] says what happened, the edge says it in HTTP.
 
+mod accept;
+mod admission;
+mod answer;
 pub mod catalog;
+mod default_format;
+mod dispatch;
+mod engine;
+mod environment;
+mod function_log;
+mod gate;
 pub mod invocation;
+mod prepare;
+mod settings;
+mod worker;
 
+#[cfg(test)]
+mod testing;
+
+pub use accept::AcceptError;
 pub use catalog::{Catalog, Lookup, Target};
+pub use engine::{Engine, EngineParts};
 pub use invocation::{Answer, Body, BodyError, CallError, Invocation, Output};
+pub use settings::EngineSettings;

@@ -63,6 +63,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The app with this full name, in any project (public URLs).
     async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError>;
 
+    /// One app by its id.
+    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError>;
+
     /// The project's apps in order of their full names.
     async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError>;
 
@@ -88,6 +91,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The app's route with this pattern text (`/users/:id`).
     async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError>;
+
+    /// One route by its id.
+    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError>;
 
     /// The app's routes in order of their patterns.
     async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError>;

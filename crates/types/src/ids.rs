@@ -111,6 +111,11 @@ impl RequestId {
         Self(format!("req-{}", random::uuid()))
     }
 
+    /// The request id that a stored call carries.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,321 @@
+//! The `default` format: one fresh sandbox per call, body on stdin, answer on stdout.
+//!
+//! A call is one task that owns the slot from admission to removal. Whoever waits for the answer
+//! holds its other end; when that is dropped the task sees it and ends the sandbox. The task
+//! itself is never cancelled in the middle: that is what leaves nothing behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use picasso_image::RootFs;
+use picasso_sandbox::{Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec};
+use picasso_types::{CallId, Failure, RouteVersion};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Target;
+use crate::engine::EngineParts;
+use crate::environment;
+use crate::function_log;
+use crate::invocation::{Body, BodyError, Invocation};
+use crate::settings::EngineSettings;
+
+/// The answer's head waits for this many bytes, or the end of the function.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Chunks of output between function and caller; bounds memory, makes a slow caller slow the function.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// How long a new slot is asked for while the driver's helper process is being restarted.
+const DRIVER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a running call tells the one who waits for it.
+#[derive(Debug)]
+pub enum Event {
+    /// Output of the function.
+    Output(Bytes),
+    /// The function ended; nothing follows.
+    Ended(End),
+}
+
+/// How a call ended and what is known of it.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Why it failed; `None` for success.
+    pub failure: Option<Failure>,
+    /// The request body was the reason.
+    pub body_error: Option<BodyError>,
+    /// The end of stderr.
+    pub stderr_tail: Vec<u8>,
+    /// Exit code, where there was one.
+    pub exit_code: Option<i32>,
+    /// Most memory used, bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// The function never started, or the platform failed: running it again is right.
+    pub may_repeat: bool,
+}
+
+impl End {
+    /// The end of a call that failed for a reason of its own before or outside the sandbox.
+    pub fn of(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            body_error: None,
+            stderr_tail: Vec::new(),
+            exit_code: None,
+            memory_peak_bytes: None,
+            may_repeat: false,
+        }
+    }
+}
+
+/// The channel between a call and its caller.
+pub fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
+    mpsc::channel(CHUNKS_IN_FLIGHT)
+}
+
+/// Runs one admitted call to its end and removes its sandbox. Events go to `events`; a closed
+/// receiver means the caller hung up and ends the call.
+pub async fn run(
+    parts: &EngineParts,
+    ending: &CancellationToken,
+    rootfs: &RootFs,
+    version: &RouteVersion,
+    invocation: Invocation,
+    events: &mpsc::Sender<Event>,
+) -> End {
+    let EngineParts { sandbox, settings, .. } = parts;
+    let slot = match make_slot(sandbox, settings, version).await {
+        Ok(slot) => slot,
+        Err(error) => return end_of_driver_error(&error, &invocation.call_id, true),
+    };
+    let process = ProcessSpec {
+        argv: rootfs.process.argv.clone(),
+        env: environment::of_call(&rootfs.process, &version.merged_config, &invocation),
+        cwd: rootfs.process.cwd.clone(),
+        uid: rootfs.process.uid,
+        gid: rootfs.process.gid,
+        groups: rootfs.process.groups.clone(),
+    };
+    let Invocation { body, call_id, target, .. } = invocation;
+    let end = match sandbox.start(slot, rootfs, &process).await {
+        Ok(io) => drive(parts, ending, version, &target, &call_id, slot, io, body, events).await,
+        Err(error) => end_of_driver_error(&error, &call_id, true),
+    };
+    if let Err(error) = sandbox.remove(slot).await {
+        tracing::warn!(%call_id, slot = slot.0, %error, "a sandbox was not removed cleanly");
+    }
+    end
+}
+
+/// Asks for a slot, again for a moment while the driver says that it is away: the supervisor is
+/// then restarting its spawner.
+async fn make_slot(
+    sandbox: &Arc<dyn Sandbox>,
+    settings: &EngineSettings,
+    version: &RouteVersion,
+) -> Result<SlotId, SandboxError> {
+    let memory_bytes = u64::from(version.spec.memory_mb) << 20;
+    let spec = SlotSpec {
+        limits: SlotLimits {
+            memory_bytes,
+            cpu_millis: settings.call_cpu_millis,
+            pids: settings.pids,
+            tmp_bytes: (settings.tmp_mb << 20).min(memory_bytes),
+            tmp_inodes: settings.tmp_inodes,
+            nofile: settings.nofile,
+        },
+        network: version.spec.network,
+    };
+    let patience = Instant::now() + DRIVER_PATIENCE;
+    loop {
+        match sandbox.make_slot(&spec).await {
+            Err(SandboxError::Unavailable { .. }) if Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The end of a call whose sandbox could not be had.
+pub fn end_of_driver_error(error: &SandboxError, call_id: &CallId, before_start: bool) -> End {
+    match error {
+        SandboxError::CannotStart(reason) => End::of(Failure::CannotStart { reason: reason.clone() }),
+        error => {
+            tracing::error!(%call_id, %error, before_start, "the sandbox driver failed");
+            End { may_repeat: true, ..End::of(Failure::Internal) }
+        }
+    }
+}
+
+/// Why the function is being ended by us.
+enum Stop {
+    Failure(Failure),
+    Shutdown,
+    Body(BodyError),
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call's parts, used in one place")]
+async fn drive(
+    parts: &EngineParts,
+    ending: &CancellationToken,
+    version: &RouteVersion,
+    target: &Target,
+    call_id: &CallId,
+    slot: SlotId,
+    io: picasso_sandbox::SandboxIo,
+    body: Body,
+    events: &mpsc::Sender<Event>,
+) -> End {
+    let EngineParts { sandbox, settings, .. } = parts;
+    let limit = Duration::from_secs(u64::from(version.spec.timeout_s));
+    let deadline = tokio::time::sleep(limit);
+    let log = function_log::follow(io.stderr, call_id, target, settings.max_log_bytes);
+    let input = feed(body, io.stdin);
+    let output = forward(io.stdout, settings.max_output_bytes, events);
+    let ended = sandbox.wait(slot);
+    tokio::pin!(deadline, log, input, output, ended);
+
+    let (mut input_done, mut output_done, mut tail, mut exit) = (false, false, None, None);
+    let mut stop: Option<Stop> = None;
+    // Until process, stdout and stderr are all at their end. After a kill they get there at once,
+    // because every process of the sandbox dies with the first.
+    while !(output_done && tail.is_some() && exit.is_some()) {
+        let reason = tokio::select! {
+            read = &mut log, if tail.is_none() => {
+                tail = Some(read);
+                None
+            }
+            outcome = &mut output, if !output_done => {
+                output_done = true;
+                match outcome {
+                    Forwarded::All => None,
+                    Forwarded::TooLarge => Some(Stop::Failure(Failure::OutputTooLarge {
+                        limit_bytes: settings.max_output_bytes,
+                    })),
+                    Forwarded::HungUp => Some(Stop::Failure(Failure::HungUp)),
+                }
+            }
+            fed = &mut input, if !input_done => {
+                input_done = true;
+                fed.err().map(|error| match error {
+                    BodyError::Aborted => Stop::Failure(Failure::HungUp),
+                    too_large @ BodyError::TooLarge(_) => Stop::Body(too_large),
+                })
+            }
+            outcome = &mut ended, if exit.is_none() => {
+                exit = Some(outcome);
+                None
+            }
+            () = &mut deadline, if stop.is_none() => Some(Stop::Failure(match exit {
+                None => Failure::Timeout { limit_s: version.spec.timeout_s },
+                // It finished in time; its caller does not take the answer.
+                Some(_) => Failure::HungUp,
+            })),
+            () = ending.cancelled(), if stop.is_none() => Some(Stop::Shutdown),
+            () = events.closed(), if stop.is_none() => Some(Stop::Failure(Failure::HungUp)),
+        };
+        if let Some(reason) = reason
+            && stop.is_none()
+        {
+            stop = Some(reason);
+            if exit.is_none()
+                && let Err(error) = sandbox.kill(slot).await
+            {
+                tracing::error!(%call_id, %error, "a sandbox could not be ended");
+            }
+            // What it still writes is for nobody; a full channel must not hold the end up.
+            output_done = true;
+        }
+    }
+    conclude(version, call_id, stop, exit, tail.unwrap_or_default())
+}
+
+fn conclude(
+    version: &RouteVersion,
+    call_id: &CallId,
+    stop: Option<Stop>,
+    exit: Option<Result<Ended, SandboxError>>,
+    stderr_tail: Vec<u8>,
+) -> End {
+    let ended = match exit {
+        Some(Ok(ended)) => ended,
+        Some(Err(error)) if stop.is_none() => {
+            return End { stderr_tail, ..end_of_driver_error(&error, call_id, false) };
+        }
+        _ => Ended { by: EndedBy::Signal(9), out_of_memory: false, memory_peak_bytes: None },
+    };
+    let may_repeat = matches!(stop, Some(Stop::Shutdown));
+    let (failure, body_error) = match stop {
+        Some(Stop::Failure(failure)) => (Some(failure), None),
+        Some(Stop::Shutdown) => (Some(Failure::Internal), None),
+        Some(Stop::Body(error)) => (Some(Failure::HungUp), Some(error)),
+        None => (failure_of(ended, version), None),
+    };
+    End {
+        failure,
+        body_error,
+        stderr_tail,
+        exit_code: match ended.by {
+            EndedBy::Exit(code) => Some(code),
+            EndedBy::Signal(_) => None,
+        },
+        memory_peak_bytes: ended.memory_peak_bytes,
+        may_repeat,
+    }
+}
+
+/// What the way a function ended means. A function that caught the death of a child at the
+/// memory limit and still exited with 0 has succeeded.
+fn failure_of(ended: Ended, version: &RouteVersion) -> Option<Failure> {
+    match ended.by {
+        EndedBy::Exit(0) => None,
+        _ if ended.out_of_memory => Some(Failure::OutOfMemory { limit_mb: version.spec.memory_mb }),
+        EndedBy::Exit(code) => Some(Failure::Exit { code }),
+        EndedBy::Signal(signal) => Some(Failure::Signal { signal }),
+    }
+}
+
+/// Copies the body to stdin and closes it. A function that does not read its input is fine.
+async fn feed(mut body: Body, mut stdin: impl AsyncWrite + Unpin) -> Result<(), BodyError> {
+    while let Some(chunk) = body.next().await {
+        if stdin.write_all(&chunk?).await.is_err() {
+            return Ok(());
+        }
+    }
+    // The other end may be closed already, which is as good.
+    let _ = stdin.shutdown().await;
+    Ok(())
+}
+
+enum Forwarded {
+    All,
+    TooLarge,
+    HungUp,
+}
+
+/// Copies stdout to the caller in chunks of at most 64 KiB.
+async fn forward(
+    mut stdout: impl AsyncRead + Unpin,
+    max_bytes: u64,
+    events: &mpsc::Sender<Event>,
+) -> Forwarded {
+    let mut total: u64 = 0;
+    loop {
+        let mut buffer = BytesMut::with_capacity(16 * 1024);
+        match stdout.read_buf(&mut buffer).await {
+            // A read error is the end as well: the pipe belongs to a process that is gone.
+            Ok(0) | Err(_) => return Forwarded::All,
+            Ok(read) => total += read as u64,
+        }
+        if total > max_bytes {
+            return Forwarded::TooLarge;
+        }
+        if events.send(Event::Output(buffer.freeze())).await.is_err() {
+            return Forwarded::HungUp;
+        }
+    }
+}

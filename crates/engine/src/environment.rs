@@ -1,0 +1,113 @@
+//! The environment a function of format `default` sees.
+//!
+//! Contract: IronFunctions' variables (`METHOD`, `ROUTE`, `REQUEST_URL`, configuration in upper
+//! case, `PARAM_…`, `HEADER_…`), without its defects: `REQUEST_URL` is a URL and the call id is
+//! there, as `PICASSO_CALL_ID` and under Fn's name `FN_CALL_ID`.
+
+use std::collections::BTreeMap;
+
+use picasso_image::ImageProcess;
+use picasso_types::Config;
+
+use crate::invocation::Invocation;
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The whole environment of one call: the image's, then the configuration, then the request's.
+pub fn of_call(image: &ImageProcess, config: &Config, invocation: &Invocation) -> Vec<(String, String)> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
+    env.extend(image.env.iter().cloned());
+    env.extend(config.entries().map(|(key, value)| (variable("", key), value.to_owned())));
+    for (name, value) in joined_headers(invocation) {
+        env.insert(variable("HEADER_", &name), value);
+    }
+    for (name, value) in &invocation.params {
+        // A decoded parameter may hold a NUL byte, which no environment can.
+        env.insert(variable("PARAM_", name), value.replace('\0', ""));
+    }
+    let call_id = invocation.call_id.to_string();
+    env.extend([
+        ("METHOD".to_owned(), invocation.method.to_string()),
+        ("ROUTE".to_owned(), invocation.target.route.pattern.to_string()),
+        ("REQUEST_URL".to_owned(), invocation.url.clone()),
+        ("PICASSO_CALL_ID".to_owned(), call_id.clone()),
+        ("FN_CALL_ID".to_owned(), call_id),
+    ]);
+    env.into_iter().collect()
+}
+
+/// `content-type` → `HEADER_CONTENT_TYPE`.
+fn variable(prefix: &str, name: &str) -> String {
+    let upper = name.chars().map(|c| match c {
+        '-' | '.' => '_',
+        c => c.to_ascii_uppercase(),
+    });
+    prefix.chars().chain(upper).collect()
+}
+
+/// Headers by name, several values joined by a space; values that are not UTF-8 are shown with
+/// replacement characters.
+fn joined_headers(invocation: &Invocation) -> BTreeMap<String, String> {
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in &invocation.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|all| {
+                all.push(' ');
+                all.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn get<'a>(env: &'a [(String, String)], key: &str) -> Option<&'a str> {
+        env.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    fn image(env: &[(&str, &str)]) -> ImageProcess {
+        ImageProcess {
+            argv: vec!["/f".to_owned()],
+            env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            cwd: "/".to_owned(),
+            uid: 0,
+            gid: 0,
+            groups: vec![],
+        }
+    }
+
+    #[test]
+    fn a_function_sees_the_contracts_variables() {
+        let mut invocation = testing::invocation("/users/:id");
+        invocation.url = "http://host:10002/f/app/users/7?x=1".to_owned();
+        invocation.params = vec![("id".to_owned(), "7".to_owned())];
+        invocation.headers.append("x-two", "a".parse().unwrap());
+        invocation.headers.append("x-two", "b".parse().unwrap());
+        let config = testing::config(&[("my-key", "v")]);
+        let env = of_call(&image(&[("FROM_IMAGE", "1")]), &config, &invocation);
+        assert_eq!(get(&env, "METHOD"), Some("POST"));
+        assert_eq!(get(&env, "ROUTE"), Some("/users/:id"));
+        assert_eq!(get(&env, "REQUEST_URL"), Some("http://host:10002/f/app/users/7?x=1"));
+        assert_eq!(get(&env, "MY_KEY"), Some("v"));
+        assert_eq!(get(&env, "PARAM_ID"), Some("7"));
+        assert_eq!(get(&env, "HEADER_X_TWO"), Some("a b"));
+        assert_eq!(get(&env, "FROM_IMAGE"), Some("1"));
+        assert_eq!(get(&env, "PATH"), Some(DEFAULT_PATH));
+        assert_eq!(get(&env, "PICASSO_CALL_ID"), Some(invocation.call_id.as_str()));
+        assert_eq!(get(&env, "FN_CALL_ID"), Some(invocation.call_id.as_str()));
+    }
+
+    #[test]
+    fn configuration_cannot_forge_what_the_platform_sets() {
+        let config = testing::config(&[("method", "FORGED"), ("PICASSO_CALL_ID", "FORGED")]);
+        let env = of_call(&image(&[("PATH", "/opt")]), &config, &testing::invocation("/a"));
+        assert!(env.iter().all(|(_, v)| v != "FORGED"));
+        assert_eq!(get(&env, "PATH"), Some("/opt"), "the image's own PATH counts");
+    }
+}

@@ -1,0 +1,63 @@
+//! What the engine is given to work with. The server crate turns configuration into it.
+
+use std::time::Duration;
+
+/// Limits and sizes of one engine.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Memory for running functions on this machine, MiB.
+    pub memory_mb: u64,
+    /// Memory that the running functions of one project may use together, MiB.
+    pub project_memory_mb: u64,
+    /// CPU for running functions, thousandths of one CPU, overcommit included.
+    pub cpu_millis: u64,
+    /// CPU one call may use, thousandths of one CPU.
+    pub call_cpu_millis: u32,
+    /// Calls that may wait at one gate before others are refused.
+    pub max_waiting_calls: usize,
+    /// Processes and threads of one sandbox.
+    pub pids: u32,
+    /// Size of `/tmp`, MiB; at most the route's memory is used.
+    pub tmp_mb: u64,
+    /// Inodes of `/tmp`.
+    pub tmp_inodes: u64,
+    /// Open files of one process.
+    pub nofile: u64,
+    /// Most bytes a function may write to stdout.
+    pub max_output_bytes: u64,
+    /// Most bytes of an asynchronous call's body.
+    pub max_async_body_bytes: u64,
+    /// Most bytes of stderr kept as log lines per call.
+    pub max_log_bytes: u64,
+    /// Asynchronous calls this process runs at one time.
+    pub async_workers: usize,
+    /// How long a node holds an asynchronous call without saying that it still runs it.
+    pub lease: Duration,
+    /// How long an asynchronous call that found no place waits before it is tried again.
+    pub async_retry_delay: Duration,
+    /// How long an asynchronous call is kept trying when the service itself is at fault.
+    pub async_max_age: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            memory_mb: 1024,
+            project_memory_mb: 512,
+            cpu_millis: 4000,
+            call_cpu_millis: 1000,
+            max_waiting_calls: 1000,
+            pids: 64,
+            tmp_mb: 64,
+            tmp_inodes: 8192,
+            nofile: 1024,
+            max_output_bytes: 64 * 1024 * 1024,
+            max_async_body_bytes: 6 * 1024 * 1024,
+            max_log_bytes: 1024 * 1024,
+            async_workers: 16,
+            lease: Duration::from_secs(30),
+            async_retry_delay: Duration::from_secs(1),
+            async_max_age: Duration::from_secs(24 * 3600),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Values for the unit tests of this crate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use picasso_types::{
+    App, AppId, AppName, Bounds, CallId, Config, Digest, Format, FullName, ImageRef, Methods, NetworkMode,
+    ProjectId, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp, Trigger,
+    VersionId, VersionSpec, VersionState,
+};
+
+use crate::catalog::Target;
+use crate::invocation::Invocation;
+
+pub fn config(pairs: &[(&str, &str)]) -> Config {
+    let entries: BTreeMap<_, _> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::parse(entries, &Bounds::default()).unwrap()
+}
+
+pub fn target(pattern: &str) -> Target {
+    let project_id = ProjectId::parse("968f523b6fec4a7694aaa27b300bb879").unwrap();
+    let app = App {
+        id: AppId::generate(),
+        project_id,
+        short_name: AppName::parse("app").unwrap(),
+        full_name: FullName::parse("app-968f523b6fec4a7694aaa27b30").unwrap(),
+        description: String::new(),
+        config: Config::default(),
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    };
+    let route_id = RouteId::generate();
+    let version = RouteVersion {
+        id: VersionId::generate(),
+        route_id: route_id.clone(),
+        number: 1,
+        spec: VersionSpec {
+            image: ImageRef::parse("hello:1").unwrap(),
+            format: Format::Default,
+            config: Config::default(),
+            memory_mb: 128,
+            timeout_s: 30,
+            max_concurrency: None,
+            queue_timeout_s: 10,
+            network: NetworkMode::None,
+        },
+        merged_config: Config::default(),
+        digest: Some(Digest::of(b"image")),
+        state: VersionState::Ready,
+        error: None,
+        created_by: "user".to_owned(),
+        created_at: Timestamp(0),
+    };
+    let route = Route {
+        id: route_id,
+        app_id: app.id.clone(),
+        pattern: RoutePattern::parse(pattern).unwrap(),
+        methods: Methods::any(),
+        route_type: RouteType::Sync,
+        is_public: true,
+        latest: version.clone(),
+        active: Some(version.clone()),
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    };
+    Target { app: Arc::new(app), route: Arc::new(route), version: Some(Arc::new(version)) }
+}
+
+pub fn invocation(pattern: &str) -> Invocation {
+    Invocation {
+        call_id: CallId::generate(),
+        request_id: RequestId::generate(),
+        trigger: Trigger::FunctionUrl,
+        target: Arc::new(target(pattern)),
+        method: Method::POST,
+        url: "http://127.0.0.1:10002/f/app/a".to_owned(),
+        headers: HeaderMap::new(),
+        params: vec![],
+        body: Box::pin(futures_util::stream::empty()),
+    }
+}
