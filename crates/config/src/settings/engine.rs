@@ -1,0 +1,51 @@
+//! Admission, sizes, and the queue of asynchronous calls.
+
+use crate::leaf::word_leaf;
+use crate::tree::section;
+
+section! {
+    /// The engine.
+    pub struct Engine {
+        /// Memory that all sandboxes together may be promised, MiB. Default: the machine's memory
+        /// less 512 MiB.
+        pub memory_mb: Option<u64> = None,
+        /// Promise that many times the memory there is: functions seldom use all of theirs.
+        pub memory_overcommit: f64 = 1.0,
+        /// Sandboxes that run at one time for each CPU.
+        pub cpu_overcommit: f64 = 8.0,
+        /// Most of the places of this node that one project may hold, percent.
+        pub project_share_percent: u32 = 50,
+        /// Calls that wait for a place at one time; more are refused with 503.
+        pub max_waiting: u32 = 2000,
+        /// Largest body of a run whose answer is wrapped and of an asynchronous call, bytes.
+        pub max_buffered_body_bytes: u64 = 6 * 1024 * 1024,
+        /// Largest body of a call through a function URL, bytes.
+        pub max_streamed_body_bytes: u64 = 100 * 1024 * 1024,
+        /// Largest output of a wrapped run or an asynchronous call, bytes.
+        pub max_buffered_output_bytes: u64 = 6 * 1024 * 1024,
+        /// Largest output of a call through a function URL, bytes.
+        pub max_streamed_output_bytes: u64 = 1024 * 1024 * 1024,
+        /// Most bytes of a call's stderr that reach the log.
+        pub max_log_bytes: u64 = 256 * 1024,
+    }
+}
+
+word_leaf!(
+    /// What carries asynchronous calls.
+    QueueDriver {
+        /// A table of the database.
+        Sqlite = "sqlite",
+    }
+);
+
+section! {
+    /// The queue.
+    pub struct Queue {
+        /// What carries them.
+        pub driver: QueueDriver = QueueDriver::Sqlite,
+        /// Asynchronous calls that run at one time on this node.
+        pub workers: u32 = 16,
+        /// How long a node that says nothing holds a call, seconds; then another may run it.
+        pub lease_s: u32 = 60,
+    }
+}

@@ -1,0 +1,58 @@
+//! The operator's bounds: [`picasso_types::Bounds`] as a section.
+
+use picasso_types::Bounds;
+
+use crate::tree::section;
+
+section! {
+    /// Bounds.
+    pub struct BoundsSettings {
+        /// Memory of a route that names none, MiB.
+        pub default_memory_mb: u32 = Bounds::default().default_memory_mb,
+        /// Largest memory of a route, MiB.
+        pub max_memory_mb: u32 = Bounds::default().max_memory_mb,
+        /// Smallest memory of a route, MiB.
+        pub min_memory_mb: u32 = Bounds::default().min_memory_mb,
+        /// Time limit of a call of a route that names none, seconds.
+        pub default_timeout_s: u32 = Bounds::default().default_timeout_s,
+        /// Largest time limit of a call, seconds.
+        pub max_timeout_s: u32 = Bounds::default().max_timeout_s,
+        /// Largest `max_concurrency` of a route, on each node.
+        pub max_concurrency: u32 = Bounds::default().max_concurrency,
+        /// How long a call waits for a place when its route names no `queue_timeout`, seconds.
+        pub default_queue_timeout_s: u32 = Bounds::default().default_queue_timeout_s,
+        /// Largest `queue_timeout`, seconds.
+        pub max_queue_timeout_s: u32 = Bounds::default().max_queue_timeout_s,
+        /// Most entries in the `config` of an app or a route.
+        pub max_config_entries: u32 = Bounds::default().max_config_entries,
+        /// Largest sum of keys and values of one `config`, bytes.
+        pub max_config_bytes: u32 = Bounds::default().max_config_bytes,
+        /// Most routes of one app.
+        pub max_routes_per_app: u32 = Bounds::default().max_routes_per_app,
+        /// Most apps of one project.
+        pub max_apps_per_project: u32 = Bounds::default().max_apps_per_project,
+        /// Largest description of an app, bytes.
+        pub max_description_bytes: u32 = Bounds::default().max_description_bytes,
+    }
+}
+
+impl From<&BoundsSettings> for Bounds {
+    /// Names every field, so that a new bound without a setting does not build.
+    fn from(settings: &BoundsSettings) -> Self {
+        Self {
+            default_memory_mb: settings.default_memory_mb,
+            max_memory_mb: settings.max_memory_mb,
+            min_memory_mb: settings.min_memory_mb,
+            default_timeout_s: settings.default_timeout_s,
+            max_timeout_s: settings.max_timeout_s,
+            max_concurrency: settings.max_concurrency,
+            default_queue_timeout_s: settings.default_queue_timeout_s,
+            max_queue_timeout_s: settings.max_queue_timeout_s,
+            max_config_entries: settings.max_config_entries,
+            max_config_bytes: settings.max_config_bytes,
+            max_routes_per_app: settings.max_routes_per_app,
+            max_apps_per_project: settings.max_apps_per_project,
+            max_description_bytes: settings.max_description_bytes,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Where the server listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::tree::section;
+
+section! {
+    /// The listeners.
+    pub struct Listeners {
+        /// The OpenStack API: apps, routes and wrapped runs.
+        pub api: Api,
+        /// Function URLs. An origin of its own, because the bytes that are served here are chosen
+        /// by tenants.
+        pub functions: Functions,
+        /// Metrics, health and what `picasso image` talks to.
+        pub admin: Admin,
+    }
+}
+
+section! {
+    /// The API's listener.
+    pub struct Api {
+        /// Address.
+        pub host: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        /// Port. The old name `PICASSO_PORT` sets it, too.
+        pub port: u16 = 10001,
+        /// The URL under which people reach the API, for links and for the function's
+        /// `REQUEST_URL`. Default: what the request says.
+        pub public_url: Option<Url> = None,
+        /// Largest body of a request that manages apps and routes, bytes.
+        pub max_body_bytes: u64 = 112 * 1024,
+        /// Time a client has to send the head of a request, seconds.
+        pub header_timeout_s: u32 = 15,
+        /// Connections at one time, on each listener.
+        pub max_connections: u32 = 4096,
+        /// Answer a run of a private route without a token (`POST /r/…`) with 404, as if the route
+        /// did not exist, instead of the 403 that clients of old Picasso expect.
+        pub hide_private_routes: bool = false,
+    }
+}
+
+section! {
+    /// The listener of function URLs.
+    pub struct Functions {
+        /// Address.
+        pub host: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        /// Port.
+        pub port: u16 = 10002,
+        /// The URL under which people reach functions. Default: what the request says.
+        pub public_url: Option<Url> = None,
+    }
+}
+
+section! {
+    /// The operator's listeners.
+    pub struct Admin {
+        /// Address of `/metrics` and `/healthcheck`. There is no authentication here.
+        pub host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST),
+        /// Port.
+        pub port: u16 = 10003,
+        /// Unix socket for the command line on this machine; root and the server's user may use it.
+        /// Default: `admin.sock` in `server.data_dir`.
+        pub socket: Option<PathBuf> = None,
+    }
+}
+
+impl Api {
+    /// Address and port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
+impl Functions {
+    /// Address and port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
+impl Admin {
+    /// Address and port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}

@@ -1,0 +1,51 @@
+//! The settings themselves. The doc comments of the fields are the reference that people read.
+
+mod engine;
+mod host;
+mod images;
+mod keystone;
+mod limits;
+mod listeners;
+mod sandbox;
+
+pub use engine::{Engine, Queue, QueueDriver};
+pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
+pub use images::{Images, Registry, RegistryCredential};
+pub use keystone::Keystone;
+pub use limits::BoundsSettings;
+pub use listeners::{Admin, Api, Functions, Listeners};
+pub use sandbox::{Destination, Egress, Sandbox, SandboxDriver};
+
+use crate::tree::section;
+
+section! {
+    /// The whole configuration of a server.
+    pub struct Settings {
+        /// The process: its user, its folder, its end.
+        pub server: Server,
+        /// Where the server listens, and the URLs under which people reach it.
+        pub listeners: Listeners,
+        /// Keystone, which says who is calling.
+        pub keystone: Keystone,
+        /// The database of apps, routes and calls.
+        pub database: Database,
+        /// Encryption of what is stored.
+        pub encryption: Encryption,
+        /// Asynchronous calls on their way to a place where they run.
+        pub queue: Queue,
+        /// Images of functions: bounds, registries, credentials.
+        pub images: Images,
+        /// Sandboxes, in which functions run.
+        pub sandbox: Sandbox,
+        /// What functions of routes with `network: "egress"` can reach. Private, loopback,
+        /// link-local, multicast and metadata addresses, port 25 and all addresses of this host
+        /// are refused unless `allow` lists them.
+        pub egress: Egress,
+        /// How much runs at one time, and how large its input and output may be.
+        pub engine: Engine,
+        /// Maxima and defaults of apps, routes and calls.
+        pub bounds: BoundsSettings,
+        /// Logs, which go to standard error.
+        pub log: Log,
+    }
+}

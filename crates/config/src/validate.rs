@@ -1,0 +1,211 @@
+//! Rules over settings that are each readable: ranges, what is required, what excludes what.
+
+use crate::settings::{Keystone, Settings};
+
+/// Every broken rule: (setting, message, hint).
+pub(crate) fn broken_rules(settings: &Settings) -> Vec<(String, String, Option<String>)> {
+    let mut rules = Rules::default();
+    keystone(&settings.keystone, &mut rules);
+    listeners(settings, &mut rules);
+    images(settings, &mut rules);
+    sandbox(settings, &mut rules);
+    engine(settings, &mut rules);
+    bounds(settings, &mut rules);
+    rules.0
+}
+
+#[derive(Default)]
+struct Rules(Vec<(String, String, Option<String>)>);
+
+impl Rules {
+    fn broken(&mut self, setting: impl Into<String>, message: impl Into<String>) {
+        self.0.push((setting.into(), message.into(), None));
+    }
+
+    fn hinted(&mut self, setting: &str, message: &str, hint: &str) {
+        self.0.push((setting.to_owned(), message.to_owned(), Some(hint.to_owned())));
+    }
+
+    fn range<T: PartialOrd + std::fmt::Display>(&mut self, setting: &str, value: T, min: T, max: T) {
+        if value < min || value > max {
+            self.broken(setting, format!("must be {min} to {max}, not {value}"));
+        }
+    }
+}
+
+fn keystone(keystone: &Keystone, rules: &mut Rules) {
+    match &keystone.auth_url {
+        None => rules.hinted(
+            "keystone.auth_url",
+            "is required",
+            "write the URL of your Keystone with its version, like \"https://keystone.example.org/v3\"",
+        ),
+        Some(url) if !url.path().trim_end_matches('/').ends_with("/v3") => rules.hinted(
+            "keystone.auth_url",
+            &format!("must end with /v3, not {:?}", url.path()),
+            "Picasso speaks Keystone's API version 3",
+        ),
+        Some(_) => {}
+    }
+    let user = keystone.username.is_some();
+    let credential = keystone.application_credential_id.is_some();
+    match (user, credential) {
+        (false, false) => rules.hinted(
+            "keystone.username",
+            "is required",
+            "tokens are validated by a service user of our own: name it with password or password_file, or \
+             set application_credential_id",
+        ),
+        (true, true) => rules.broken("keystone.application_credential_id", "excludes keystone.username"),
+        _ => {}
+    }
+    let pairs = [
+        (user, "username", "password", keystone.password.is_some(), keystone.password_file.is_some()),
+        (
+            credential,
+            "application_credential_id",
+            "application_credential_secret",
+            keystone.application_credential_secret.is_some(),
+            keystone.application_credential_secret_file.is_some(),
+        ),
+    ];
+    for (named, name, secret, given, in_file) in pairs {
+        match (named, given, in_file) {
+            (true, false, false) => rules.broken(
+                format!("keystone.{secret}"),
+                format!("is required beside {name} (or {secret}_file)"),
+            ),
+            (_, true, true) => {
+                rules.broken(format!("keystone.{secret}_file"), format!("excludes keystone.{secret}"));
+            }
+            (false, true, false) | (false, false, true) => {
+                rules.broken(format!("keystone.{name}"), format!("is required beside {secret}"));
+            }
+            _ => {}
+        }
+    }
+    if keystone.cache_s < -1 || keystone.cache_s > 3600 {
+        rules.broken("keystone.cache_s", format!("must be -1 to 3600, not {}", keystone.cache_s));
+    }
+    rules.range("keystone.max_cached_tokens", keystone.max_cached_tokens, 1, 10_000_000);
+    rules.range("keystone.max_parallel_requests", keystone.max_parallel_requests, 1, 1024);
+    rules.range("keystone.timeout_s", keystone.timeout_s, 1, 300);
+}
+
+fn listeners(settings: &Settings, rules: &mut Rules) {
+    let listeners = &settings.listeners;
+    let all = [
+        ("listeners.api.port", listeners.api.address()),
+        ("listeners.functions.port", listeners.functions.address()),
+        ("listeners.admin.port", listeners.admin.address()),
+    ];
+    for (index, (setting, address)) in all.iter().enumerate() {
+        for (other, taken) in &all[..index] {
+            let same_host =
+                address.ip() == taken.ip() || address.ip().is_unspecified() || taken.ip().is_unspecified();
+            if address.port() != 0 && address.port() == taken.port() && same_host {
+                rules.broken(*setting, format!("is the same as {other}"));
+            }
+        }
+    }
+    rules.range("listeners.api.max_body_bytes", listeners.api.max_body_bytes, 1024, 64 * 1024 * 1024);
+    rules.range("listeners.api.header_timeout_s", listeners.api.header_timeout_s, 1, 300);
+    rules.range("listeners.api.max_connections", listeners.api.max_connections, 1, 1_000_000);
+    rules.range("server.shutdown_grace_s", settings.server.shutdown_grace_s, 0, 3600);
+    if settings.server.user.is_empty() || settings.server.user == "root" {
+        rules.hinted(
+            "server.user",
+            "must be a user without rights of its own, not root",
+            "`useradd --system picasso` makes one",
+        );
+    }
+}
+
+fn images(settings: &Settings, rules: &mut Rules) {
+    let images = &settings.images;
+    rules.range("images.max_layers", images.max_layers, 1, 128);
+    rules.range("images.max_parallel", images.max_parallel, 1, 64);
+    rules.range("images.pull_timeout_s", images.pull_timeout_s, 1, 86_400);
+    for (index, registry) in images.registries.iter().enumerate() {
+        let at = format!("images.registries[{index}]");
+        let as_image = format!("{}/x", registry.host);
+        if !picasso_types::ImageRef::parse(&as_image)
+            .is_ok_and(|image| image.registry() == Some(registry.host.as_str()))
+        {
+            rules.broken(
+                format!("{at}.host"),
+                "must be a host name with a dot or a port, like \"registry.example.org:5000\"",
+            );
+        }
+        if images.registries[..index].iter().any(|other| other.host == registry.host) {
+            rules.broken(format!("{at}.host"), format!("lists {:?} twice", registry.host));
+        }
+        for (index, credential) in registry.credentials.iter().enumerate() {
+            let at = format!("{at}.credentials[{index}]");
+            if credential.project != "*" && picasso_types::ProjectId::parse(&credential.project).is_err() {
+                rules.broken(format!("{at}.project"), "must be a Keystone project id, or \"*\" for all");
+            }
+            if credential.username.is_empty() {
+                rules.broken(format!("{at}.username"), "is required");
+            }
+            if credential.password.is_some() == credential.password_file.is_some() {
+                rules.broken(format!("{at}.password"), "is required: either password or password_file");
+            }
+        }
+    }
+}
+
+fn sandbox(settings: &Settings, rules: &mut Rules) {
+    let sandbox = &settings.sandbox;
+    rules.range("sandbox.pids", sandbox.pids, 1, 32_768);
+    rules.range("sandbox.tmp_mb", sandbox.tmp_mb, 1, 1024 * 1024);
+    rules.range("sandbox.tmp_inodes", sandbox.tmp_inodes, 16, 10_000_000);
+    rules.range("sandbox.nofile", sandbox.nofile, 16, 1_048_576);
+    rules.range("sandbox.cpu_millis", sandbox.cpu_millis, 10, 1_024_000);
+    rules.range("sandbox.slot_pool", sandbox.slot_pool, 0, 1024);
+    let egress = &settings.egress;
+    match egress.subnet {
+        ipnet::IpNet::V4(net) if net.prefix_len() <= 24 && net.prefix_len() >= 8 => {}
+        _ => rules.broken("egress.subnet", "must be an IPv4 network of /8 to /24"),
+    }
+    if egress.dns.len() > 3 {
+        rules.broken("egress.dns", "must be at most 3 addresses; a resolv.conf holds no more");
+    }
+    rules.range("egress.max_connections", egress.max_connections, 1, 1_000_000);
+    rules.range("egress.bandwidth_mbit", egress.bandwidth_mbit, 1, 100_000);
+}
+
+fn engine(settings: &Settings, rules: &mut Rules) {
+    let engine = &settings.engine;
+    if let Some(memory) = engine.memory_mb {
+        rules.range("engine.memory_mb", memory, 64, 1 << 30);
+    }
+    rules.range("engine.memory_overcommit", engine.memory_overcommit, 0.1, 100.0);
+    rules.range("engine.cpu_overcommit", engine.cpu_overcommit, 0.1, 1000.0);
+    rules.range("engine.project_share_percent", engine.project_share_percent, 1, 100);
+    rules.range("engine.max_buffered_body_bytes", engine.max_buffered_body_bytes, 1024, 1 << 30);
+    rules.range("engine.max_streamed_body_bytes", engine.max_streamed_body_bytes, 1024, 1 << 40);
+    rules.range("engine.max_buffered_output_bytes", engine.max_buffered_output_bytes, 1024, 1 << 30);
+    rules.range("engine.max_streamed_output_bytes", engine.max_streamed_output_bytes, 1024, 1 << 40);
+    rules.range("queue.workers", settings.queue.workers, 1, 10_000);
+    rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
+}
+
+fn bounds(settings: &Settings, rules: &mut Rules) {
+    let bounds = &settings.bounds;
+    rules.range("bounds.min_memory_mb", bounds.min_memory_mb, 4, bounds.max_memory_mb);
+    rules.range(
+        "bounds.default_memory_mb",
+        bounds.default_memory_mb,
+        bounds.min_memory_mb,
+        bounds.max_memory_mb,
+    );
+    rules.range("bounds.default_timeout_s", bounds.default_timeout_s, 1, bounds.max_timeout_s);
+    rules.range("bounds.max_concurrency", bounds.max_concurrency, 1, 100_000);
+    rules.range(
+        "bounds.default_queue_timeout_s",
+        bounds.default_queue_timeout_s,
+        0,
+        bounds.max_queue_timeout_s,
+    );
+}
