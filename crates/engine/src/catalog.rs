@@ -83,19 +83,8 @@ impl Catalog {
         path: &str,
         method: &str,
     ) -> Result<Lookup, StoreError> {
-        let key = full_name.as_str();
-        let entry = match self.cached(&self.public, key).await {
-            Some(entry) => entry,
-            None => {
-                let generation = self.generation.load(Ordering::Acquire);
-                match self.store.get_app_by_full_name(full_name).await {
-                    Ok(app) => self.load(&self.public, key, app, generation).await?,
-                    Err(StoreError::NotFound) => return Ok(Lookup::NoApp),
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        Ok(find(&entry, path, method))
+        let app = self.store.get_app_by_full_name(full_name);
+        Ok(find(self.entry(&self.public, full_name.as_str(), app).await?.as_deref(), path, method))
     }
 
     /// The target of a project's own URL: the app by its short or full name.
@@ -106,19 +95,9 @@ impl Catalog {
         path: &str,
         method: &str,
     ) -> Result<Lookup, StoreError> {
+        let app = self.store.get_app(project, name);
         let key = format!("{project}/{name}");
-        let entry = match self.cached(&self.private, &key).await {
-            Some(entry) => entry,
-            None => {
-                let generation = self.generation.load(Ordering::Acquire);
-                match self.store.get_app(project, name).await {
-                    Ok(app) => self.load(&self.private, &key, app, generation).await?,
-                    Err(StoreError::NotFound) => return Ok(Lookup::NoApp),
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        Ok(find(&entry, path, method))
+        Ok(find(self.entry(&self.private, &key, app).await?.as_deref(), path, method))
     }
 
     /// Drops what is cached of an app; called after every change of it or its routes, before the
@@ -136,13 +115,22 @@ impl Catalog {
         }
     }
 
-    async fn load(
+    /// The cached entry, or one built from `app`, which is only asked for then. `None`: no such app.
+    async fn entry(
         &self,
         entries: &Cache<String, Arc<Entry>>,
         key: &str,
-        app: App,
-        generation: u64,
-    ) -> Result<Arc<Entry>, StoreError> {
+        app: impl Future<Output = Result<App, StoreError>> + Send,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        if let Some(entry) = self.cached(entries, key).await {
+            return Ok(Some(entry));
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let app = match app.await {
+            Ok(app) => app,
+            Err(StoreError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let routes = self.store.list_routes(&app.id).await?;
         let app = Arc::new(app);
         let targets = routes.into_iter().map(|route| {
@@ -152,11 +140,12 @@ impl Catalog {
         });
         let entry = Arc::new(Entry { generation, app_id: app.id.clone(), routes: RouteTable::new(targets) });
         entries.insert(key.to_owned(), entry.clone()).await;
-        Ok(entry)
+        Ok(Some(entry))
     }
 }
 
-fn find(entry: &Entry, path: &str, method: &str) -> Lookup {
+fn find(entry: Option<&Entry>, path: &str, method: &str) -> Lookup {
+    let Some(entry) = entry else { return Lookup::NoApp };
     match entry.routes.find(path, method) {
         Matched::Route(target, params) => Lookup::Found(target.clone(), params),
         Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),

@@ -57,7 +57,7 @@ impl Default for EngineSettings {
             async_workers: 16,
             lease: Duration::from_secs(30),
             async_retry_delay: Duration::from_secs(1),
-            async_max_age: Duration::from_secs(24 * 3600),
+            async_max_age: Duration::from_hours(24),
         }
     }
 }
