@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Suites that look at the whole: the layering of the workspace, and the running service from
+//! outside. The tests are under `tests/`.

@@ -1,0 +1,141 @@
+//! The architecture as a table: which crate may use which, and where the heavy libraries may
+//! appear. `ARCHITECTURE.md` repeats the table; this test holds both against the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Crate → the crates of ours that it may depend on (dev-dependencies are free).
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("config", &["types"]),
+    ("identity", &["types"]),
+    ("store", &["types"]),
+    ("queue", &["types"]),
+    ("image", &["types"]),
+    ("sandbox", &["types", "image"]),
+    ("engine", &["types", "store", "queue", "image", "sandbox"]),
+    ("api", &["types", "identity", "store", "queue", "image", "engine"]),
+    (
+        "server",
+        &["types", "config", "identity", "store", "queue", "image", "sandbox", "engine", "api"],
+    ),
+    ("cli", &["types", "config", "image"]),
+    ("picasso", &["server", "cli", "config", "sandbox"]),
+];
+
+/// Library → the crates it may appear in.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("axum", &["api"]),
+    ("sqlx", &["store", "queue"]),
+    ("bollard", &["sandbox"]),
+    ("libseccomp", &["sandbox"]),
+    ("libc", &["sandbox"]),
+    ("oci-client", &["image"]),
+    ("clap", &["cli", "picasso"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap()
+}
+
+fn short(name: &str) -> &str {
+    name.strip_prefix("picasso-").unwrap_or(name)
+}
+
+/// The crates under `crates/` with their ordinary and build dependencies.
+fn crates() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata();
+    let ours = metadata.packages.iter().filter(|p| p.manifest_path.as_str().contains("/crates/"));
+    ours.map(|package| {
+        let dependencies = package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind != DependencyKind::Development)
+            .map(|d| d.name.clone())
+            .collect();
+        (short(&package.name).to_owned(), dependencies)
+    })
+    .collect()
+}
+
+#[test]
+fn every_crate_uses_only_the_crates_its_layer_allows() {
+    let allowed: BTreeMap<_, BTreeSet<_>> =
+        ALLOWED.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
+    let crates = crates();
+    assert_eq!(
+        crates.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        allowed.keys().copied().collect(),
+        "the table names other crates than the workspace has"
+    );
+    for (name, dependencies) in &crates {
+        let ours: BTreeSet<_> =
+            dependencies.iter().filter_map(|d| d.strip_prefix("picasso-")).collect();
+        let forbidden: Vec<_> = ours.difference(&allowed[name.as_str()]).collect();
+        assert!(forbidden.is_empty(), "{name} must not depend on {forbidden:?}");
+    }
+}
+
+#[test]
+fn heavy_libraries_stay_in_their_crates() {
+    for (name, dependencies) in crates() {
+        for (library, homes) in CONFINED {
+            assert!(
+                !dependencies.contains(*library) || homes.contains(&name.as_str()),
+                "{library} appears in {name}; it belongs in {homes:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stays_in_the_sandbox_crate() {
+    for source in rust_files(&root().join("crates")) {
+        if source.starts_with(root().join("crates/sandbox")) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&source).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            assert!(
+                !code.contains("unsafe {") && !code.contains("unsafe fn") && !code.contains("unsafe_code"),
+                "{}:{} has unsafe code",
+                source.display(),
+                number + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_shows_the_same_table() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for (name, uses) in ALLOWED {
+        let uses = if uses.is_empty() { "nothing of ours".to_owned() } else { uses.join(", ") };
+        let row = format!("| `{name}` | {uses} |");
+        assert!(page.contains(&row), "ARCHITECTURE.md lacks the row: {row}");
+    }
+    for (library, homes) in CONFINED {
+        let row = format!("| {library} | {} |", homes.join(", "));
+        assert!(page.contains(&row), "ARCHITECTURE.md lacks the row: {row}");
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
