@@ -17,10 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sandbox", &["types", "image"]),
     ("engine", &["types", "store", "queue", "image", "sandbox"]),
     ("api", &["types", "identity", "store", "queue", "image", "engine"]),
-    (
-        "server",
-        &["types", "config", "identity", "store", "queue", "image", "sandbox", "engine", "api"],
-    ),
+    ("server", &["types", "config", "identity", "store", "queue", "image", "sandbox", "engine", "api"]),
     ("cli", &["types", "config", "image"]),
     ("picasso", &["server", "cli", "config", "sandbox"]),
 ];
@@ -75,8 +72,7 @@ fn every_crate_uses_only_the_crates_its_layer_allows() {
         "the table names other crates than the workspace has"
     );
     for (name, dependencies) in &crates {
-        let ours: BTreeSet<_> =
-            dependencies.iter().filter_map(|d| d.strip_prefix("picasso-")).collect();
+        let ours: BTreeSet<_> = dependencies.iter().filter_map(|d| d.strip_prefix("picasso-")).collect();
         let forbidden: Vec<_> = ours.difference(&allowed[name.as_str()]).collect();
         assert!(forbidden.is_empty(), "{name} must not depend on {forbidden:?}");
     }

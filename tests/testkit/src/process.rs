@@ -82,16 +82,22 @@ pub fn free_port() -> std::io::Result<u16> {
 }
 
 /// A folder of a test; removed at the end, kept (and named) where the test failed or
-/// `PICASSO_TEST_KEEP` is set.
+/// `PICASSO_TEST_KEEP` is set, and kept for the last test where evidence is collected.
 #[derive(Debug)]
 pub struct TestDir {
     dir: Option<TempDir>,
 }
 
 impl TestDir {
-    /// Makes a folder below the system's temporary folder.
+    /// Makes a folder below the system's temporary folder, or in that of the run's evidence.
     pub fn new(name: &str) -> std::io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix(&format!("picasso-{name}-")).tempdir()?;
+        let prefix = format!("picasso-{name}-");
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(&prefix);
+        let dir = match crate::evidence::folder() {
+            Some(folder) => builder.disable_cleanup(true).tempdir_in(folder)?,
+            None => builder.tempdir()?,
+        };
         Ok(Self { dir: Some(dir) })
     }
 
