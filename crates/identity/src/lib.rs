@@ -4,6 +4,14 @@
 //! and cached by the SHA-256 of the token for a bounded time. No token is ever stored or logged.
 
 mod caller;
+mod client;
+mod error;
+mod gate;
+mod session;
+mod settings;
+mod token;
+mod validator;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +20,9 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 pub use caller::{Access, Caller};
+pub use error::{KeystoneError, KeystoneSettingsError};
+pub use settings::{KeystoneSettings, ServiceCredentials};
+pub use validator::KeystoneValidator;
 
 /// Why a token was not accepted.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,0 +1,203 @@
+//! Keystone's HTTP API: two requests, bounded in time and size, tried again where that helps.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use picasso_types::FieldFault;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::error::{KeystoneError, KeystoneSettingsError};
+use crate::settings::KeystoneSettings;
+use crate::wire::{self, TokenDocument};
+
+/// A token document without the catalog has about 2 KiB; access rules may make it longer.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// The first pause before another attempt; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What Keystone says of a caller's token.
+pub(crate) enum Verdict {
+    /// It is good, and this is what it stands for.
+    Good(Box<TokenDocument>),
+    /// It is garbage, expired, revoked, or its user, role or trust is gone.
+    Bad,
+    /// It was not looked at: our own token is no longer good.
+    OursIsStale,
+}
+
+/// A connection pool to one Keystone.
+pub(crate) struct KeystoneClient {
+    http: Client,
+    tokens: Url,
+    retries: u32,
+}
+
+impl KeystoneClient {
+    pub(crate) fn new(settings: &KeystoneSettings) -> Result<Self, KeystoneSettingsError> {
+        let tokens = tokens_url(&settings.auth_url).map_err(KeystoneSettingsError::Field)?;
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.request_timeout)
+            .user_agent(concat!("picasso/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &settings.ca_file {
+            let pem = std::fs::read(path).map_err(|source| KeystoneSettingsError::CaFile {
+                path: path.display().to_string(),
+                source,
+            })?;
+            let roots = Certificate::from_pem_bundle(&pem).map_err(KeystoneSettingsError::Tls)?;
+            builder = builder.tls_certs_only(roots);
+        } else if tokens.scheme() == "http" {
+            // A machine without any certificates can still use a Keystone without TLS.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(KeystoneSettingsError::Tls)?;
+        Ok(Self { http, tokens, retries: settings.retries })
+    }
+
+    /// Gets a token for ourselves.
+    pub(crate) async fn authenticate(
+        &self,
+        credentials: &crate::ServiceCredentials,
+    ) -> Result<(SecretString, TokenDocument), KeystoneError> {
+        let body = wire::authentication(credentials);
+        let answer = self.send(|| self.http.post(self.tokens.clone()).json(&body)).await?;
+        match answer.status() {
+            StatusCode::CREATED => {}
+            // 404 is the answer for an application credential that was deleted.
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
+                return Err(KeystoneError::CredentialsRefused);
+            }
+            status => return Err(unexpected("POST /v3/auth/tokens", status)),
+        }
+        let token = answer
+            .headers()
+            .get("x-subject-token")
+            .and_then(|value| value.to_str().ok())
+            .map(SecretString::from)
+            .ok_or(KeystoneError::Malformed("a new token came without X-Subject-Token"))?;
+        Ok((token, document(answer).await?))
+    }
+
+    /// Asks what `subject` stands for, as the one that `ours` stands for.
+    pub(crate) async fn look_up(
+        &self,
+        ours: &SecretString,
+        subject: &SecretString,
+    ) -> Result<Verdict, KeystoneError> {
+        let ours = sensitive(ours)?;
+        let subject = sensitive(subject)?;
+        let mut url = self.tokens.clone();
+        url.set_query(Some("nocatalog"));
+        let answer = self
+            .send(|| {
+                self.http
+                    .get(url.clone())
+                    .header("x-auth-token", ours.clone())
+                    .header("x-subject-token", subject.clone())
+                    // Without it Keystone hides that a token is restricted behind a 404.
+                    .header("openstack-identity-access-rules", "1.0")
+            })
+            .await?;
+        match answer.status() {
+            StatusCode::OK => Ok(Verdict::Good(Box::new(document(answer).await?))),
+            StatusCode::NOT_FOUND => Ok(Verdict::Bad),
+            StatusCode::UNAUTHORIZED => Ok(Verdict::OursIsStale),
+            status => Err(unexpected("GET /v3/auth/tokens", status)),
+        }
+    }
+
+    /// Sends a request, again after a failed connection or a timeout; both requests may be
+    /// repeated without harm.
+    async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, KeystoneError> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..self.retries {
+            match request().send().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => tracing::debug!(%error, "Keystone did not answer; trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        request().send().await.map_err(KeystoneError::Unreachable)
+    }
+}
+
+fn sensitive(token: &SecretString) -> Result<HeaderValue, KeystoneError> {
+    let mut value = HeaderValue::from_str(token.expose_secret())
+        .map_err(|_| KeystoneError::Malformed("a token cannot be a header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn unexpected(request: &'static str, status: StatusCode) -> KeystoneError {
+    let hint = match status {
+        StatusCode::FORBIDDEN => "; this service's own user needs the role \"service\" (or \"admin\")",
+        status if status.is_redirection() => {
+            "; redirects are not followed, auth_url must be the final address"
+        }
+        StatusCode::METHOD_NOT_ALLOWED => "; is auth_url the address of Keystone?",
+        _ => "",
+    };
+    KeystoneError::Status { request, status: status.as_u16(), hint }
+}
+
+async fn document(mut answer: Response) -> Result<TokenDocument, KeystoneError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(KeystoneError::Unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(KeystoneError::TooLarge { limit: MAX_ANSWER });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).map_err(KeystoneError::NotUnderstood)
+}
+
+/// `…/v3/auth/tokens` below Keystone's root or its `/v3`.
+fn tokens_url(auth_url: &str) -> Result<Url, FieldFault> {
+    let fault = |message: &str| FieldFault::new("auth_url", message);
+    let mut url = Url::parse(auth_url.trim())
+        .map_err(|_| fault("must be a URL such as \"https://keystone.example.org:5000/v3\""))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(fault("must begin with \"http://\" or \"https://\" and a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(fault("must not hold a user name or password; those have settings of their own"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(fault("must not have a query or a fragment"));
+    }
+    let root = url.path().trim_end_matches('/').trim_end_matches("/v3").to_owned();
+    url.set_path(&format!("{root}/v3/auth/tokens"));
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_and_its_v3_lead_to_the_same_resource() {
+        for (auth_url, wanted) in [
+            ("http://k:5000", "http://k:5000/v3/auth/tokens"),
+            ("http://k:5000/", "http://k:5000/v3/auth/tokens"),
+            ("http://k:5000/v3", "http://k:5000/v3/auth/tokens"),
+            ("https://k/identity/v3/", "https://k/identity/v3/auth/tokens"),
+        ] {
+            assert_eq!(tokens_url(auth_url).unwrap().as_str(), wanted);
+        }
+    }
+
+    #[test]
+    fn an_auth_url_that_cannot_be_right_is_refused_by_name() {
+        for bad in ["", "keystone:5000", "ftp://k/v3", "http://u:p@k/v3", "http://k/v3?x=1", "http://k/v3#x"]
+        {
+            assert_eq!(tokens_url(bad).unwrap_err().field, "auth_url", "{bad}");
+        }
+    }
+}

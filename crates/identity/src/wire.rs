@@ -1,0 +1,198 @@
+//! The documents exchanged with Keystone (Identity API v3), reduced to what is used of them.
+
+use jiff::Timestamp as Instant;
+use picasso_types::{ProjectId, Timestamp};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::caller::Caller;
+use crate::settings::ServiceCredentials;
+
+/// The body of `POST /v3/auth/tokens` for our own token.
+pub(crate) fn authentication(credentials: &ServiceCredentials) -> Value {
+    match credentials {
+        ServiceCredentials::Password { username, user_domain, password, project, project_domain } => json!({
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": {
+                    "name": username,
+                    "domain": {"name": user_domain},
+                    "password": password.expose_secret(),
+                }}},
+                "scope": {"project": {"name": project, "domain": {"name": project_domain}}},
+            }
+        }),
+        ServiceCredentials::ApplicationCredential { id, secret } => json!({
+            "auth": {"identity": {
+                "methods": ["application_credential"],
+                "application_credential": {"id": id, "secret": secret.expose_secret()},
+            }}
+        }),
+    }
+}
+
+/// The body of both `POST` and `GET /v3/auth/tokens`.
+///
+/// `is_admin_project` is left out on purpose: it is true for ordinary users too.
+#[derive(Deserialize)]
+pub(crate) struct TokenDocument {
+    token: Token,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    expires_at: Instant,
+    user: Named,
+    project: Option<Named>,
+    #[serde(default)]
+    is_domain: bool,
+    domain: Option<Value>,
+    system: Option<Value>,
+    #[serde(default)]
+    roles: Vec<Role>,
+    application_credential: Option<ApplicationCredential>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ApplicationCredential {
+    /// Absent: everything is allowed; present: only what it lists, and nothing when it is empty.
+    access_rules: Option<Value>,
+}
+
+/// Why a document from Keystone gives no caller.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoCaller {
+    /// The token is good for something else than us.
+    Refused(&'static str),
+    /// Keystone said something that it never says.
+    Malformed(&'static str),
+}
+
+impl TokenDocument {
+    /// When the token ends.
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        Timestamp(self.token.expires_at.as_microsecond())
+    }
+
+    /// The caller that the token stands for, if it is scoped to a project and unrestricted.
+    pub(crate) fn into_caller(self) -> Result<Caller, NoCaller> {
+        let expires_at = self.expires_at();
+        let token = self.token;
+        if token.system.is_some() {
+            return Err(NoCaller::Refused("The token is scoped to the system; use one scoped to a project"));
+        }
+        if token.domain.is_some() || token.is_domain {
+            return Err(NoCaller::Refused("The token is scoped to a domain; use one scoped to a project"));
+        }
+        let Some(project) = token.project else {
+            return Err(NoCaller::Refused("The token is not scoped; use one scoped to a project"));
+        };
+        if token.application_credential.is_some_and(|credential| credential.access_rules.is_some()) {
+            return Err(NoCaller::Refused(
+                "The token comes from an application credential with access rules, which this service does not enforce; use one without",
+            ));
+        }
+        let Ok(project_id) = ProjectId::parse(&project.id) else {
+            return Err(NoCaller::Malformed("the id of the token's project is no project id"));
+        };
+        Ok(Caller {
+            user_id: token.user.id,
+            user_name: token.user.name,
+            project_id,
+            roles: token.roles.into_iter().map(|role| role.name.to_lowercase()).collect(),
+            expires_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of Keystone 30 to `GET /v3/auth/tokens?nocatalog`, changed by `change`.
+    fn document(change: impl FnOnce(&mut Value)) -> Result<Caller, NoCaller> {
+        let mut body = json!({"token": {
+            "audit_ids": ["TjWgIHWDSyKAevQhd8ED6g"],
+            "expires_at": "2026-11-22T16:03:33.000000Z",
+            "is_domain": false,
+            "issued_at": "2026-11-22T15:03:33.000000Z",
+            "methods": ["password"],
+            "project": {"domain": {"id": "default", "name": "Default"}, "id": "968f523b6fec4a7694aaa27b300bb879", "name": "demo1"},
+            "roles": [{"id": "0f11b51ad5e249818e18846205cf2787", "name": "Reader"}, {"id": "efab", "name": "member"}],
+            "user": {"domain": {"id": "default", "name": "Default"}, "id": "ce6416d4011a41fc9772c6b6c1e20966", "name": "demo1_member", "password_expires_at": null}
+        }});
+        change(&mut body["token"]);
+        let document: TokenDocument = serde_json::from_value(body).unwrap();
+        document.into_caller()
+    }
+
+    #[test]
+    fn a_project_token_becomes_a_caller_with_lower_case_roles() {
+        let caller = document(|_| ()).unwrap();
+        assert_eq!(caller.user_id, "ce6416d4011a41fc9772c6b6c1e20966");
+        assert_eq!(caller.project_id.as_str(), "968f523b6fec4a7694aaa27b300bb879");
+        assert_eq!(caller.roles, ["reader", "member"]);
+        assert_eq!(caller.expires_at, Timestamp(1_795_363_413_000_000));
+    }
+
+    #[test]
+    fn is_admin_project_gives_nothing() {
+        let caller = document(|token| token["is_admin_project"] = json!(true)).unwrap();
+        assert!(!caller.is_admin());
+    }
+
+    #[test]
+    fn every_scope_but_a_project_is_refused_by_its_name() {
+        let refused = |change: &dyn Fn(&mut Value)| match document(change) {
+            Err(NoCaller::Refused(reason)) => reason,
+            other => panic!("not refused: {other:?}"),
+        };
+        let without_project = |token: &mut Value| {
+            token.as_object_mut().unwrap().remove("project");
+        };
+        assert!(refused(&without_project).contains("not scoped"));
+        let domain = |token: &mut Value| {
+            without_project(token);
+            token["domain"] = json!({"id": "default", "name": "Default"});
+        };
+        assert!(refused(&domain).contains("domain"));
+        assert!(refused(&|token| token["is_domain"] = json!(true)).contains("domain"));
+        let system = |token: &mut Value| {
+            without_project(token);
+            token["system"] = json!({"all": true});
+        };
+        assert!(refused(&system).contains("system"));
+    }
+
+    #[test]
+    fn access_rules_are_refused_even_when_the_list_is_empty() {
+        for rules in [json!([]), json!([{"service": "functions", "method": "GET", "path": "/v1/**"}])] {
+            let answer = document(|token| {
+                token["application_credential"] =
+                    json!({"id": "9f", "name": "ac", "restricted": true, "access_rules": rules});
+            });
+            assert!(matches!(answer, Err(NoCaller::Refused(reason)) if reason.contains("access rules")));
+        }
+        let without = |token: &mut Value| {
+            token["application_credential"] = json!({"id": "9f", "name": "ac", "restricted": true})
+        };
+        assert!(document(without).is_ok());
+    }
+
+    #[test]
+    fn a_project_id_that_is_none_is_never_let_through() {
+        let answer = document(|token| token["project"]["id"] = json!("../../etc"));
+        assert!(matches!(answer, Err(NoCaller::Malformed(_))));
+    }
+}
