@@ -67,15 +67,15 @@ impl ServiceSession {
         }
     }
 
-    /// A token other than `stale`, which Keystone did not take.
+    /// A token other than `refused`, which Keystone did not take.
     pub(crate) async fn token_instead_of(
         &self,
-        stale: &Arc<OwnToken>,
+        refused: &Arc<OwnToken>,
     ) -> Result<Arc<OwnToken>, KeystoneError> {
         let mut state = self.state.lock().await;
         match &state.token {
             // Someone else has been here in the meantime.
-            Some(token) if !Arc::ptr_eq(token, stale) => Ok(Arc::clone(token)),
+            Some(token) if !Arc::ptr_eq(token, refused) => Ok(Arc::clone(token)),
             _ => {
                 state.token = None;
                 self.authenticate(&mut state).await
