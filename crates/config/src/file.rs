@@ -88,7 +88,7 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn source(&self, offset: usize) -> Source {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         Source::File { path: self.path.to_owned(), line }
     }
 

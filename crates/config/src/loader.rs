@@ -57,6 +57,16 @@ struct Handover(Layer);
 impl Loaded {
     /// Loads and checks the settings; the error names every fault.
     pub fn load(inputs: &Inputs) -> Result<Self, ConfigFaults> {
+        Self::check(Self::merged(inputs)?, validate::broken_rules)
+    }
+
+    /// Loads the settings for a command that only looks for a running server or its database: a
+    /// value that cannot be read is a fault, one that is missing is not.
+    pub fn load_for_client(inputs: &Inputs) -> Result<Self, ConfigFaults> {
+        Self::check(Self::merged(inputs)?, |_| Vec::new())
+    }
+
+    fn merged(inputs: &Inputs) -> Result<Layer, ConfigFaults> {
         let mut layers = match &inputs.file {
             Some(path) => file::read(path)?,
             None => Layer::new(),
@@ -69,7 +79,7 @@ impl Loaded {
                 Entry { item: Item::Plain(value.clone()), source: Source::CommandLine(option.clone()) };
             overlay(&mut layers, Layer::from([(setting.clone(), entry)]));
         }
-        Self::check(layers)
+        Ok(layers)
     }
 
     /// Reads the secrets that stand in files of their own (`password_file`).
@@ -81,7 +91,7 @@ impl Loaded {
             remove(&mut layers, &format!("{setting}_file"));
             insert(&mut layers, &setting, entry);
         }
-        Self::check(layers)
+        Self::check(layers, validate::broken_rules)
     }
 
     /// Where `setting` came from.
@@ -110,15 +120,15 @@ impl Loaded {
                 hint: None,
             })
         })?;
-        Self::check(layers)
+        Self::check(layers, validate::broken_rules)
     }
 
-    fn check(layers: Layer) -> Result<Self, ConfigFaults> {
+    fn check(layers: Layer, rules: fn(&Settings) -> Vec<validate::BrokenRule>) -> Result<Self, ConfigFaults> {
         let mut taker = Taker { entries: layers.clone(), ..Taker::default() };
         let settings = Settings::default().load("", &mut taker);
         let mut faults = std::mem::take(&mut taker.faults);
         faults.extend(unknown(&taker.entries));
-        for (setting, message, hint) in validate::broken_rules(&settings) {
+        for (setting, message, hint) in rules(&settings) {
             // A value that could not be read was told already; what rests on its default is noise.
             if faults.iter().any(|fault| fault.setting == setting) {
                 continue;

@@ -92,7 +92,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
             Piece::Section { header, repeated, .. } => {
                 let (open, close) = if repeated { ("[[", "]]") } else { ("[", "]") };
                 let gap = if text.is_empty() { "" } else { "\n" };
-                let _ = write!(text, "{gap}{open}{header}{close}\n");
+                let _ = writeln!(text, "{gap}{open}{header}{close}");
             }
             Piece::Leaf { path, name, value, .. } => {
                 let source = loaded.source(&path);

@@ -1,7 +1,7 @@
 //! Secrets that stand in files of their own (`password_file`): read once, by whoever starts the
 //! server, so that the user it becomes needs no right to read them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::entry::{Entry, Item, Layer, Source};
 use crate::fault::ConfigFault;
@@ -46,7 +46,7 @@ pub(crate) fn read_all(settings: &Settings) -> (Layer, Vec<ConfigFault>) {
     (layer, faults)
 }
 
-fn read(path: &PathBuf) -> Result<String, String> {
+fn read(path: &Path) -> Result<String, String> {
     let text = read_bounded(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(line.to_owned()) }

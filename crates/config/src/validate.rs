@@ -2,8 +2,11 @@
 
 use crate::settings::{Keystone, Settings};
 
-/// Every broken rule: (setting, message, hint).
-pub(crate) fn broken_rules(settings: &Settings) -> Vec<(String, String, Option<String>)> {
+/// A broken rule: the setting, what is wrong with it, and a hint.
+pub(crate) type BrokenRule = (String, String, Option<String>);
+
+/// Every broken rule.
+pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     let mut rules = Rules::default();
     keystone(&settings.keystone, &mut rules);
     listeners(settings, &mut rules);
@@ -15,7 +18,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<(String, String, Option<S
 }
 
 #[derive(Default)]
-struct Rules(Vec<(String, String, Option<String>)>);
+struct Rules(Vec<BrokenRule>);
 
 impl Rules {
     fn broken(&mut self, setting: impl Into<String>, message: impl Into<String>) {
@@ -26,7 +29,7 @@ impl Rules {
         self.0.push((setting.to_owned(), message.to_owned(), Some(hint.to_owned())));
     }
 
-    fn range<T: PartialOrd + std::fmt::Display>(&mut self, setting: &str, value: T, min: T, max: T) {
+    fn range<T: PartialOrd + Copy + std::fmt::Display>(&mut self, setting: &str, value: T, min: T, max: T) {
         if value < min || value > max {
             self.broken(setting, format!("must be {min} to {max}, not {value}"));
         }
@@ -109,6 +112,7 @@ fn listeners(settings: &Settings, rules: &mut Rules) {
         }
     }
     rules.range("listeners.api.max_body_bytes", listeners.api.max_body_bytes, 1024, 64 * 1024 * 1024);
+    rules.range("listeners.api.body_timeout_s", listeners.api.body_timeout_s, 1, 3600);
     rules.range("listeners.api.header_timeout_s", listeners.api.header_timeout_s, 1, 300);
     rules.range("listeners.api.max_connections", listeners.api.max_connections, 1, 1_000_000);
     rules.range("server.shutdown_grace_s", settings.server.shutdown_grace_s, 0, 3600);
@@ -125,7 +129,14 @@ fn images(settings: &Settings, rules: &mut Rules) {
     let images = &settings.images;
     rules.range("images.max_layers", images.max_layers, 1, 128);
     rules.range("images.max_parallel", images.max_parallel, 1, 64);
-    rules.range("images.pull_timeout_s", images.pull_timeout_s, 1, 86_400);
+    for (setting, seconds) in [
+        ("images.unpack_timeout_s", images.unpack_timeout_s),
+        ("images.pull_timeout_s", images.pull_timeout_s),
+        ("images.idle_timeout_s", images.idle_timeout_s),
+        ("images.collect_grace_s", images.collect_grace_s),
+    ] {
+        rules.range(setting, seconds, 1, 86_400);
+    }
     for (index, registry) in images.registries.iter().enumerate() {
         let at = format!("images.registries[{index}]");
         let as_image = format!("{}/x", registry.host);
@@ -162,7 +173,9 @@ fn sandbox(settings: &Settings, rules: &mut Rules) {
     rules.range("sandbox.tmp_inodes", sandbox.tmp_inodes, 16, 10_000_000);
     rules.range("sandbox.nofile", sandbox.nofile, 16, 1_048_576);
     rules.range("sandbox.cpu_millis", sandbox.cpu_millis, 10, 1_024_000);
-    rules.range("sandbox.slot_pool", sandbox.slot_pool, 0, 1024);
+    rules.range("sandbox.ready_slots", sandbox.ready_slots, 0, 256);
+    rules.range("sandbox.ready_egress_slots", sandbox.ready_egress_slots, 0, 64);
+    rules.range("sandbox.max_slots", sandbox.max_slots, 1, 4096);
     let egress = &settings.egress;
     match egress.subnet {
         ipnet::IpNet::V4(net) if net.prefix_len() <= 24 && net.prefix_len() >= 8 => {}
@@ -185,10 +198,14 @@ fn engine(settings: &Settings, rules: &mut Rules) {
     rules.range("engine.project_share_percent", engine.project_share_percent, 1, 100);
     rules.range("engine.max_buffered_body_bytes", engine.max_buffered_body_bytes, 1024, 1 << 30);
     rules.range("engine.max_streamed_body_bytes", engine.max_streamed_body_bytes, 1024, 1 << 40);
-    rules.range("engine.max_buffered_output_bytes", engine.max_buffered_output_bytes, 1024, 1 << 30);
-    rules.range("engine.max_streamed_output_bytes", engine.max_streamed_output_bytes, 1024, 1 << 40);
+    rules.range("engine.max_result_bytes", engine.max_result_bytes, 1024, 1 << 30);
+    rules.range("engine.max_output_bytes", engine.max_output_bytes, 1024, 1 << 40);
+    rules.range("engine.max_log_bytes", engine.max_log_bytes, 0, 1 << 30);
+    rules.range("engine.max_waiting_calls", engine.max_waiting_calls, 0, 1_000_000);
     rules.range("queue.workers", settings.queue.workers, 1, 10_000);
     rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
+    rules.range("queue.retry_delay_s", settings.queue.retry_delay_s, 1, 3600);
+    rules.range("queue.max_age_s", settings.queue.max_age_s, 1, 30 * 86_400);
 }
 
 fn bounds(settings: &Settings, rules: &mut Rules) {

@@ -1,5 +1,7 @@
 //! What the loader promises, from the outside.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+
 use std::path::PathBuf;
 
 use picasso_config::{ConfigFaults, Inputs, Loaded, Source, default_toml, reference_markdown};

@@ -15,18 +15,18 @@ section! {
         pub cpu_overcommit: f64 = 8.0,
         /// Most of the places of this node that one project may hold, percent.
         pub project_share_percent: u32 = 50,
-        /// Calls that wait for a place at one time; more are refused with 503.
-        pub max_waiting: u32 = 2000,
-        /// Largest body of a run whose answer is wrapped and of an asynchronous call, bytes.
-        pub max_buffered_body_bytes: u64 = 6 * 1024 * 1024,
-        /// Largest body of a call through a function URL, bytes.
-        pub max_streamed_body_bytes: u64 = 100 * 1024 * 1024,
-        /// Largest output of a wrapped run or an asynchronous call, bytes.
-        pub max_buffered_output_bytes: u64 = 6 * 1024 * 1024,
-        /// Largest output of a call through a function URL, bytes.
-        pub max_streamed_output_bytes: u64 = 1024 * 1024 * 1024,
-        /// Most bytes of a call's stderr that reach the log.
-        pub max_log_bytes: u64 = 256 * 1024,
+        /// Calls that wait for the same place at one time; more are refused with 503.
+        pub max_waiting_calls: u32 = 1000,
+        /// Largest body of a wrapped run and of an asynchronous call, bytes; it is held in memory.
+        pub max_buffered_body_bytes: u64 = 6 << 20,
+        /// Largest body of a call through a function URL, bytes; it is streamed.
+        pub max_streamed_body_bytes: u64 = 64 << 20,
+        /// Largest output of a wrapped run, bytes; it is held in memory.
+        pub max_result_bytes: u64 = 6 << 20,
+        /// Largest output of any call, bytes.
+        pub max_output_bytes: u64 = 64 << 20,
+        /// Most bytes of one call's stderr that reach the log.
+        pub max_log_bytes: u64 = 1 << 20,
     }
 }
 
@@ -46,6 +46,10 @@ section! {
         /// Asynchronous calls that run at one time on this node.
         pub workers: u32 = 16,
         /// How long a node that says nothing holds a call, seconds; then another may run it.
-        pub lease_s: u32 = 60,
+        pub lease_s: u32 = 30,
+        /// How long a call that found no place waits before it is tried again, seconds.
+        pub retry_delay_s: u32 = 1,
+        /// How long a call is kept trying when the service itself is at fault, seconds.
+        pub max_age_s: u32 = 86_400,
     }
 }

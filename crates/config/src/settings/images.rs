@@ -9,20 +9,28 @@ use crate::tree::{Tables, section};
 section! {
     /// Images.
     pub struct Images {
-        /// Largest image that is imported or pulled, compressed, bytes.
-        pub max_image_bytes: u64 = 2 * 1024 * 1024 * 1024,
-        /// Largest sum of the files of one unpacked layer, bytes.
-        pub max_layer_bytes: u64 = 4 * 1024 * 1024 * 1024,
-        /// Most entries of one layer.
-        pub max_layer_inodes: u64 = 500_000,
+        /// Largest archive that is imported or image that is pulled, bytes as they are sent.
+        pub max_archive_bytes: u64 = 4 << 30,
         /// Most layers of one image.
-        pub max_layers: u32 = 64,
-        /// Most bytes of images one project may keep, compressed.
-        pub project_quota_bytes: u64 = 10 * 1024 * 1024 * 1024,
+        pub max_layers: u32 = 128,
+        /// Largest sum of the files of one image once unpacked, bytes.
+        pub max_unpacked_bytes: u64 = 8 << 30,
+        /// Most files, folders and links of one image.
+        pub max_inodes: u64 = 500_000,
+        /// Time for unpacking one layer, seconds.
+        pub unpack_timeout_s: u32 = 300,
         /// Time for a pull, seconds.
-        pub pull_timeout_s: u32 = 600,
-        /// Images being pulled or imported at one time.
-        pub max_parallel: u32 = 2,
+        pub pull_timeout_s: u32 = 900,
+        /// How long the sender of an image may stay silent, seconds.
+        pub idle_timeout_s: u32 = 60,
+        /// Most bytes on disk of the images of one project.
+        pub project_quota_bytes: u64 = 20 << 30,
+        /// Most image names of one project.
+        pub max_names: u32 = 500,
+        /// Imports and pulls at one time; one project gets at most half of them.
+        pub max_parallel: u32 = 4,
+        /// How long an image stays that no name and no route refers to, seconds.
+        pub collect_grace_s: u32 = 600,
         /// A registry that images may be pulled from. Without any, only images that were loaded
         /// (`picasso image load`, or `PUT /v1/{project_id}/images/{name}`) can run.
         pub registries: Tables<Registry>,
@@ -38,7 +46,9 @@ section! {
         pub insecure_http: bool = false,
         /// It may be at a private or loopback address.
         pub allow_private: bool = false,
-        /// File with the certificates (PEM) that sign its own. Default: the system's.
+        /// Other hosts that it may send us to for blobs and tokens, such as its token service.
+        pub also_hosts: Vec<String> = Vec::new(),
+        /// File with certificates (PEM) to trust beside the system's.
         pub ca_file: Option<PathBuf> = None,
         /// Who we are to it, by project. Other projects pull without credentials.
         pub credentials: Tables<RegistryCredential>,

@@ -32,6 +32,9 @@ section! {
         pub public_url: Option<Url> = None,
         /// Largest body of a request that manages apps and routes, bytes.
         pub max_body_bytes: u64 = 112 * 1024,
+        /// Time for the next piece of a request's body, and for a whole body of a request that
+        /// manages apps and routes, seconds.
+        pub body_timeout_s: u32 = 30,
         /// Time a client has to send the head of a request, seconds.
         pub header_timeout_s: u32 = 15,
         /// Connections at one time, on each listener.

@@ -16,6 +16,8 @@ pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Listeners};
 pub use sandbox::{Destination, Egress, Sandbox, SandboxDriver};
 
+use std::path::PathBuf;
+
 use crate::tree::section;
 
 section! {
@@ -47,5 +49,25 @@ section! {
         pub bounds: BoundsSettings,
         /// Logs, which go to standard error.
         pub log: Log,
+    }
+}
+
+impl Settings {
+    /// The database file.
+    pub fn database_path(&self) -> PathBuf {
+        self.database
+            .url
+            .as_ref()
+            .map_or_else(|| self.server.data_dir.join("picasso.db"), |url| url.path.clone())
+    }
+
+    /// The key that what is stored is encrypted under.
+    pub fn encryption_key_file(&self) -> PathBuf {
+        self.encryption.key_file.clone().unwrap_or_else(|| self.server.data_dir.join("encryption.key"))
+    }
+
+    /// The socket the command line talks to.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.listeners.admin.socket.clone().unwrap_or_else(|| self.server.data_dir.join("admin.sock"))
     }
 }

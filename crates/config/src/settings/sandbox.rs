@@ -36,8 +36,12 @@ section! {
         pub nofile: u64 = 1024,
         /// CPU time of one sandbox, thousandths of one CPU.
         pub cpu_millis: u32 = 1000,
-        /// Empty slots (namespaces, cgroup, network) that are kept ready for the next calls.
-        pub slot_pool: u32 = 8,
+        /// Empty slots (namespaces, cgroup) of the native driver that are kept ready.
+        pub ready_slots: u16 = 8,
+        /// The same with egress, where it is enabled.
+        pub ready_egress_slots: u16 = 2,
+        /// Slots of the native driver at one time, used or ready.
+        pub max_slots: u16 = 1024,
     }
 }
 
