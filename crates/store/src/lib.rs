@@ -4,7 +4,9 @@
 //! (`tests/conformance`). A call row is the truth of an asynchronous call: accepting it is one
 //! transaction over row, payload and outbox entry.
 
+mod body_cipher;
 mod error;
+mod sqlite;
 
 use async_trait::async_trait;
 use picasso_types::{
@@ -12,7 +14,9 @@ use picasso_types::{
     NewRoute, ProjectId, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
+pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
 pub use error::StoreError;
+pub use sqlite::{SqliteSettings, SqliteStore};
 
 /// A version whose image is still to be resolved, and whom it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

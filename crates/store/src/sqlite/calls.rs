@@ -1,0 +1,282 @@
+//! Calls: accepted, held under a lease, ended.
+
+use picasso_types::{
+    AppId, Call, CallId, CallOutcome, CallState, InstanceId, NewCall, ProjectId, RouteId, RouteType,
+    Timestamp, Trigger, VersionId,
+};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::rows::{column, number, optional_number, parsed, time, to_json};
+use super::{Context as _, outbox};
+use crate::{SecretKey, StoreError};
+
+/// A call's body as it lies in the database.
+pub(super) struct SealedBody {
+    key_id: String,
+    envelope: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl SealedBody {
+    pub(super) fn seal(key: &SecretKey, new: &NewCall) -> Result<Self, StoreError> {
+        Ok(Self {
+            key_id: key.id().to_owned(),
+            envelope: key.seal(new.id.as_str(), "envelope", &new.envelope)?,
+            payload: key.seal(new.id.as_str(), "payload", &new.payload)?,
+        })
+    }
+
+    /// Envelope and payload.
+    pub(super) fn open(self, key: &SecretKey, id: &CallId) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        Ok((
+            key.open(&self.key_id, id.as_str(), "envelope", self.envelope)?,
+            key.open(&self.key_id, id.as_str(), "payload", self.payload)?,
+        ))
+    }
+}
+
+/// `NotFound` when the version is gone: its route was deleted meanwhile.
+pub(super) async fn accept(
+    db: &mut SqliteConnection,
+    new: &NewCall,
+    body: &SealedBody,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
+         call_type, state, request_id, not_before, priority, dispatched_at, created_at) \
+         SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9 \
+         FROM route_versions v WHERE v.id = ?10 AND v.route_id = ?11",
+    )
+    .bind(new.id.as_str())
+    .bind(new.project_id.as_str())
+    .bind(new.app_id.as_str())
+    .bind(new.trigger.as_str())
+    .bind(new.call_type.as_str())
+    .bind(new.request_id.as_str())
+    .bind(new.not_before.0)
+    .bind(new.priority)
+    .bind(now.0)
+    .bind(new.version_id.as_str())
+    .bind(new.route_id.as_str())
+    .execute(&mut *db)
+    .await
+    .context("accepting a call")?;
+    if inserted.rows_affected() == 0 {
+        return Err(StoreError::NotFound);
+    }
+    sqlx::query("INSERT INTO call_bodies (call_id, key_id, envelope, payload) VALUES (?1, ?2, ?3, ?4)")
+        .bind(new.id.as_str())
+        .bind(&body.key_id)
+        .bind(&body.envelope)
+        .bind(&body.payload)
+        .execute(&mut *db)
+        .await
+        .context("storing a call's body")?;
+    outbox::put(db, new.id.as_str(), new.not_before, new.priority).await
+}
+
+pub(super) async fn get(db: &SqlitePool, id: &CallId) -> Result<Call, StoreError> {
+    let row = sqlx::query("SELECT * FROM calls WHERE id = ?1")
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("loading a call")?;
+    call(&row.ok_or(StoreError::NotFound)?)
+}
+
+/// The body, or `None` once the call has ended.
+pub(super) async fn get_body(db: &SqlitePool, id: &CallId) -> Result<Option<SealedBody>, StoreError> {
+    let row = sqlx::query("SELECT key_id, envelope, payload FROM call_bodies WHERE call_id = ?1")
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("loading a call's body")?;
+    row.map(|row| {
+        Ok(SealedBody {
+            key_id: column(&row, "key_id")?,
+            envelope: column(&row, "envelope")?,
+            payload: column(&row, "payload")?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn claim(
+    db: &mut SqliteConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Call>, StoreError> {
+    let row = sqlx::query(
+        "UPDATE calls SET state = 'running', attempt = attempt + 1, lease_owner = ?2, lease_until = ?3, \
+         started_at = ?4 \
+         WHERE id = ?1 AND ((state = 'queued' AND not_before <= ?4) OR (state = 'running' AND lease_until <= ?4)) \
+         RETURNING *",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(lease_until.0)
+    .bind(now.0)
+    .fetch_optional(db)
+    .await
+    .context("claiming a call")?;
+    row.as_ref().map(call).transpose()
+}
+
+pub(super) async fn extend_lease(
+    db: &mut SqliteConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    lease_until: Timestamp,
+) -> Result<bool, StoreError> {
+    let held = sqlx::query(
+        "UPDATE calls SET lease_until = ?3 WHERE id = ?1 AND state = 'running' AND lease_owner = ?2",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(lease_until.0)
+    .execute(db)
+    .await
+    .context("extending a lease")?;
+    Ok(held.rows_affected() > 0)
+}
+
+/// `NotFound` when `owner` does not hold the call.
+pub(super) async fn release(
+    db: &mut SqliteConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    not_before: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "UPDATE calls SET state = 'queued', attempt = max(attempt - 1, 0), not_before = ?3, \
+         dispatched_at = ?4, lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING priority",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(not_before.0)
+    .bind(now.0)
+    .fetch_optional(&mut *db)
+    .await
+    .context("releasing a call")?;
+    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
+    outbox::put(db, id.as_str(), not_before, priority).await
+}
+
+pub(super) async fn finish(
+    db: &mut SqliteConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    outcome: &CallOutcome,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let failure = outcome.failure.as_ref().map(|failure| to_json("failure", failure)).transpose()?;
+    let peak = outcome.memory_peak_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let held = sqlx::query(
+        "UPDATE calls SET state = ?3, failure = ?4, exit_code = ?5, memory_peak_bytes = ?6, \
+         finished_at = ?7, lease_owner = NULL, lease_until = NULL \
+         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(outcome.state.as_str())
+    .bind(failure)
+    .bind(outcome.exit_code)
+    .bind(peak)
+    .bind(now.0)
+    .execute(&mut *db)
+    .await
+    .context("ending a call")?;
+    if held.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("DELETE FROM call_bodies WHERE call_id = ?1")
+        .bind(id.as_str())
+        .execute(&mut *db)
+        .await
+        .context("deleting a call's body")?;
+    sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
+        .bind(id.as_str())
+        .execute(db)
+        .await
+        .context("deleting an ended call's outbox entry")?;
+    Ok(true)
+}
+
+/// Ends the waiting calls of a route that is gone.
+pub(super) async fn cancel_queued(
+    db: &mut SqliteConnection,
+    route: &RouteId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for delete in [
+        "DELETE FROM call_bodies WHERE call_id IN (SELECT id FROM calls WHERE route_id = ?1 AND state = 'queued')",
+        "DELETE FROM outbox WHERE call_id IN (SELECT id FROM calls WHERE route_id = ?1 AND state = 'queued')",
+    ] {
+        sqlx::query(delete)
+            .bind(route.as_str())
+            .execute(&mut *db)
+            .await
+            .context("deleting the bodies of cancelled calls")?;
+    }
+    sqlx::query(
+        "UPDATE calls SET state = 'cancelled', finished_at = ?2 WHERE route_id = ?1 AND state = 'queued'",
+    )
+    .bind(route.as_str())
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("cancelling a route's calls")?;
+    Ok(())
+}
+
+pub(super) async fn abandon_leases(
+    db: &mut SqliteConnection,
+    owner: &InstanceId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let abandoned = sqlx::query(
+        "UPDATE calls SET lease_owner = NULL, lease_until = ?2 WHERE state = 'running' AND lease_owner = ?1",
+    )
+    .bind(owner.as_str())
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("ending abandoned leases")?;
+    Ok(abandoned.rows_affected())
+}
+
+fn call(row: &SqliteRow) -> Result<Call, StoreError> {
+    let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
+    let failure: Option<&str> = column(row, "failure")?;
+    let failure = failure
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::Damaged { what: "failure", detail: error.to_string() })?;
+    Ok(Call {
+        id: parsed(row, "id", CallId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        app_id: parsed(row, "app_id", AppId::parse)?,
+        route_id: parsed(row, "route_id", RouteId::parse)?,
+        version_id: parsed(row, "version_id", VersionId::parse)?,
+        trigger: parsed(row, "trigger_kind", Trigger::parse)?,
+        call_type: parsed(row, "call_type", RouteType::parse)?,
+        state: parsed(row, "state", CallState::parse)?,
+        request_id: column(row, "request_id")?,
+        attempt: number(row, "attempt")?,
+        not_before: time(row, "not_before")?,
+        priority: number(row, "priority")?,
+        lease_until: optional_time("lease_until")?,
+        created_at: time(row, "created_at")?,
+        started_at: optional_time("started_at")?,
+        finished_at: optional_time("finished_at")?,
+        failure,
+        exit_code: optional_number(row, "exit_code")?,
+        memory_peak_bytes: optional_number(row, "memory_peak_bytes")?,
+    })
+}

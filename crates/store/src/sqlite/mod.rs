@@ -1,0 +1,118 @@
+//! The SQLite driver: one database file, one writing connection with group commit, a few readers.
+//!
+//! Write-ahead log with `synchronous=FULL`: an answered write is on disk. Several processes may
+//! share the file; every write transaction is `BEGIN IMMEDIATE`, so what it checks first still
+//! holds when it writes.
+
+mod apps;
+mod calls;
+mod outbox;
+mod routes;
+mod rows;
+mod schema;
+mod store;
+mod versions;
+mod writer;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use picasso_types::Clock;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+
+use crate::{SecretKey, StoreError};
+use writer::Writer;
+
+/// Where the database is and how it is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteSettings {
+    /// The database file; made (readable by its owner only) where there is none.
+    pub path: PathBuf,
+    /// Reading connections, at least 1.
+    pub readers: u32,
+    /// How long a write waits for another process's transaction.
+    pub busy_timeout: Duration,
+}
+
+impl SqliteSettings {
+    /// The database at `path` with four readers.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), readers: 4, busy_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// [`crate::Store`] in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+    options: SqliteConnectOptions,
+    key: Arc<SecretKey>,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteStore {
+    /// Opens the database, which may be empty or of another version: follow with
+    /// [`SqliteStore::upgrade`] or [`SqliteStore::check_schema`]. `key` encrypts stored bodies.
+    /// To be called inside a tokio runtime.
+    pub async fn connect(
+        settings: &SqliteSettings,
+        key: SecretKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        create_private(&settings.path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&settings.path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(settings.busy_timeout)
+            .disable_statement_logging();
+        let writer = Writer::start(options.clone()).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(settings.readers.max(1))
+            .acquire_timeout(settings.busy_timeout)
+            .connect_with(options.clone().pragma("query_only", "ON"))
+            .await
+            .context("opening the database for reading")?;
+        Ok(Self { writer, readers, options, key: Arc::new(key), clock })
+    }
+
+    /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from
+    /// two processes. `SchemaMismatch` when the database is newer.
+    pub async fn upgrade(&self) -> Result<(), StoreError> {
+        let mut connection = self.options.connect().await.context("opening the database")?;
+        schema::upgrade(&mut connection).await
+    }
+
+    /// `SchemaMismatch` unless the schema is exactly this binary's.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let mut connection = self.readers.acquire().await.context("reading the schema")?;
+        schema::check(&mut connection).await
+    }
+}
+
+/// SQLite gives its `-wal` and `-shm` files the mode of the database file.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    match opened {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            Err(StoreError::Database { context: "making the database file", source: Box::new(source) })
+        }
+    }
+}
+
+/// Says what was being done when the driver failed.
+trait Context<T> {
+    fn context(self, context: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Context<T> for Result<T, sqlx::Error> {
+    fn context(self, context: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database { context, source: Box::new(source) })
+    }
+}

@@ -1,0 +1,261 @@
+//! [`Store`] over the SQL of the modules beside this one: reads go to the readers, writes to the
+//! writer, each with the time at which it runs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use picasso_types::{
+    App, AppChange, AppId, Call, CallId, CallOutcome, Digest, FullName, InstanceId, NewApp, NewCall,
+    NewRoute, ProjectId, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+};
+
+use super::calls::SealedBody;
+use super::{Context as _, SqliteStore, apps, calls, outbox, routes, rows, versions};
+use crate::{ClaimedCall, OutboxEntry, PreparingVersion, Store, StoreError};
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
+        let (new, clock) = (new.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { apps::create(db, &new, max_apps, clock.now()).await }))
+            .await
+    }
+
+    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError> {
+        apps::get(&self.readers, project, name).await
+    }
+
+    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError> {
+        apps::load(&self.readers, id).await
+    }
+
+    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError> {
+        apps::get_by_full_name(&self.readers, name).await
+    }
+
+    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError> {
+        apps::list(&self.readers, project).await
+    }
+
+    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError> {
+        let (id, change, changed_by) = (id.clone(), change.clone(), changed_by.to_owned());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { apps::update(db, &id, &change, &changed_by, clock.now()).await })
+            })
+            .await
+    }
+
+    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.writer.run(move |db| Box::pin(async move { apps::delete(db, &id).await })).await
+    }
+
+    async fn create_route(
+        &self,
+        app: &AppId,
+        new: &NewRoute,
+        resolved: Option<&Digest>,
+        max_routes: u32,
+    ) -> Result<Route, StoreError> {
+        let (app, new, resolved) = (app.clone(), new.clone(), resolved.cloned());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    routes::create(db, &app, &new, resolved.as_ref(), max_routes, clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError> {
+        routes::get(&self.readers, app, pattern).await
+    }
+
+    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError> {
+        routes::load(&self.readers, id).await
+    }
+
+    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError> {
+        routes::list(&self.readers, app).await
+    }
+
+    async fn update_route(
+        &self,
+        id: &RouteId,
+        change: &RouteChange,
+        resolved: Option<&Digest>,
+    ) -> Result<Route, StoreError> {
+        let (id, change, resolved) = (id.clone(), change.clone(), resolved.cloned());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(
+                    async move { routes::update(db, &id, &change, resolved.as_ref(), clock.now()).await },
+                )
+            })
+            .await
+    }
+
+    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError> {
+        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
+        self.writer.run(move |db| Box::pin(async move { routes::delete(db, &id, clock.now()).await })).await
+    }
+
+    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
+        versions::get(&self.readers, id).await
+    }
+
+    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
+        let (id, digest) = (id.clone(), digest.clone());
+        self.writer.run(move |db| Box::pin(async move { versions::set_ready(db, &id, &digest).await })).await
+    }
+
+    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
+        let (id, error) = (id.clone(), error.to_owned());
+        self.writer.run(move |db| Box::pin(async move { versions::set_failed(db, &id, &error).await })).await
+    }
+
+    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError> {
+        versions::list_preparing(&self.readers).await
+    }
+
+    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError> {
+        versions::list_referenced_digests(&self.readers).await
+    }
+
+    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError> {
+        let body = SealedBody::seal(&self.key, new)?;
+        // The clear body stays out of the writer's queue.
+        let new = clone_without_body(new);
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| Box::pin(async move { calls::accept(db, &new, &body, clock.now()).await }))
+            .await
+    }
+
+    async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {
+        calls::get(&self.readers, id).await
+    }
+
+    async fn claim_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<Option<ClaimedCall>, StoreError> {
+        // Opened before it is claimed: a body that cannot be read holds no lease, and the writer
+        // does not wait for its decryption. A body never changes, it only goes with its call's end.
+        let Some(body) = calls::get_body(&self.readers, id).await? else {
+            return calls::get(&self.readers, id).await.map(|_| None);
+        };
+        let (envelope, payload) = body.open(&self.key, id)?;
+        let (id, owner, clock) = (id.clone(), owner.clone(), Arc::clone(&self.clock));
+        let call = self
+            .writer
+            .run(move |db| {
+                Box::pin(async move { calls::claim(db, &id, &owner, lease_until, clock.now()).await })
+            })
+            .await?;
+        Ok(call.map(|call| ClaimedCall { call, envelope, payload }))
+    }
+
+    async fn extend_lease(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, owner) = (id.clone(), owner.clone());
+        self.writer
+            .run(move |db| Box::pin(async move { calls::extend_lease(db, &id, &owner, lease_until).await }))
+            .await
+    }
+
+    async fn release_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (id, owner, clock) = (id.clone(), owner.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { calls::release(db, &id, &owner, not_before, clock.now()).await })
+            })
+            .await
+    }
+
+    async fn finish_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        outcome: &CallOutcome,
+    ) -> Result<bool, StoreError> {
+        if !outcome.state.is_final() {
+            let detail = format!("a call does not end as {}", outcome.state);
+            return Err(StoreError::Damaged { what: "outcome", detail });
+        }
+        let (id, owner, outcome) = (id.clone(), owner.clone(), outcome.clone());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { calls::finish(db, &id, &owner, &outcome, clock.now()).await })
+            })
+            .await
+    }
+
+    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| Box::pin(async move { outbox::sweep(db, lost_before, clock.now()).await }))
+            .await
+    }
+
+    async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
+        let (owner, clock) = (owner.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { calls::abandon_leases(db, &owner, clock.now()).await }))
+            .await
+    }
+
+    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        outbox::list(&self.readers, limit).await
+    }
+
+    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let numbers = rows::to_json("outbox numbers", &numbers)?;
+        self.writer.run(move |db| Box::pin(async move { outbox::delete(db, &numbers).await })).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        if !self.writer.is_alive() {
+            return Err(StoreError::Database { context: "writing", source: "the writer has ended".into() });
+        }
+        sqlx::query("SELECT 1").execute(&self.readers).await.context("asking the database")?;
+        Ok(())
+    }
+}
+
+fn clone_without_body(new: &NewCall) -> NewCall {
+    NewCall {
+        id: new.id.clone(),
+        project_id: new.project_id.clone(),
+        app_id: new.app_id.clone(),
+        route_id: new.route_id.clone(),
+        version_id: new.version_id.clone(),
+        trigger: new.trigger,
+        call_type: new.call_type,
+        request_id: new.request_id.clone(),
+        not_before: new.not_before,
+        priority: new.priority,
+        envelope: Vec::new(),
+        payload: Vec::new(),
+    }
+}

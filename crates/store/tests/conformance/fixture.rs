@@ -1,0 +1,163 @@
+//! An open store with a clock in the test's hand, and short ways to fill it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use picasso_store::Store;
+use picasso_types::{
+    App, AppName, Bounds, CallId, CallOutcome, CallState, Clock, Config, Digest, Format, ImageRef,
+    InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId, RequestId, Route, RouteChange,
+    RoutePattern, RouteType, Timestamp, Trigger, VersionSpec,
+};
+
+pub const MANY: u32 = 10_000;
+pub const SECOND: i64 = 1_000_000;
+
+/// A store and what keeps it alive (a temporary folder, a server).
+pub struct Fixture {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<TestClock>,
+    pub _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_700_000_000 * SECOND)))
+    }
+
+    pub fn advance(&self, micros: i64) -> Timestamp {
+        Timestamp(self.0.fetch_add(micros, Ordering::SeqCst) + micros)
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub fn project(text: &str) -> ProjectId {
+    ProjectId::parse(text).unwrap()
+}
+
+pub fn demo() -> ProjectId {
+    project("968f523b6fec4a7694aaa27b300bb879")
+}
+
+pub fn config(pairs: &[(&str, &str)]) -> Config {
+    let entries: BTreeMap<_, _> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::parse(entries, &Bounds::default()).unwrap()
+}
+
+pub fn new_app(project: &ProjectId, name: &str) -> NewApp {
+    let name = AppName::parse(name).unwrap();
+    NewApp::new(project.clone(), name, None, Config::default(), &Bounds::default()).unwrap()
+}
+
+pub fn digest(seed: &str) -> Digest {
+    Digest::of(seed.as_bytes())
+}
+
+pub fn methods(names: &[&str]) -> Methods {
+    Methods::parse(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
+}
+
+pub fn spec(image: &str) -> VersionSpec {
+    VersionSpec {
+        image: ImageRef::parse(image).unwrap(),
+        format: Format::Default,
+        config: config(&[("WHO", "route")]),
+        memory_mb: 128,
+        timeout_s: 30,
+        max_concurrency: Some(4),
+        queue_timeout_s: 10,
+        network: NetworkMode::None,
+    }
+}
+
+pub fn new_route(pattern: &str) -> NewRoute {
+    NewRoute {
+        pattern: RoutePattern::parse(pattern).unwrap(),
+        methods: Methods::any(),
+        route_type: RouteType::Async,
+        is_public: true,
+        spec: spec("hello:1"),
+        created_by: "user-a".to_owned(),
+    }
+}
+
+pub fn change(route: &Route) -> RouteChange {
+    RouteChange {
+        methods: route.methods.clone(),
+        route_type: route.route_type,
+        is_public: route.is_public,
+        spec: route.latest.spec.clone(),
+        created_by: "user-b".to_owned(),
+    }
+}
+
+pub fn succeeded() -> CallOutcome {
+    CallOutcome {
+        state: CallState::Succeeded,
+        failure: None,
+        exit_code: Some(0),
+        memory_peak_bytes: Some(1 << 20),
+    }
+}
+
+impl Fixture {
+    pub async fn app(&self, name: &str) -> App {
+        self.store.create_app(&new_app(&demo(), name), MANY).await.unwrap()
+    }
+
+    /// A route whose image is here.
+    pub async fn ready_route(&self, app: &App, pattern: &str) -> Route {
+        self.store.create_route(&app.id, &new_route(pattern), Some(&digest("one")), MANY).await.unwrap()
+    }
+
+    /// A call of a route's active version, due now.
+    pub fn new_call(&self, app: &App, route: &Route) -> NewCall {
+        NewCall {
+            id: CallId::generate(),
+            project_id: app.project_id.clone(),
+            app_id: app.id.clone(),
+            route_id: route.id.clone(),
+            version_id: route.active.as_ref().unwrap().id.clone(),
+            trigger: Trigger::Run,
+            call_type: RouteType::Async,
+            request_id: RequestId::generate(),
+            not_before: self.clock.now(),
+            priority: 1,
+            envelope: b"envelope".to_vec(),
+            payload: b"payload".to_vec(),
+        }
+    }
+
+    /// An app, a ready route and an accepted call of it.
+    pub async fn accepted(&self) -> NewCall {
+        let app = self.app(&format!("app-{}", InstanceId::generate())).await;
+        let route = self.ready_route(&app, "/hello").await;
+        let call = self.new_call(&app, &route);
+        self.store.accept_call(&call).await.unwrap();
+        call
+    }
+
+    /// A lease that ends in a minute of the clock.
+    pub fn lease(&self) -> Timestamp {
+        self.clock.now().plus_micros(60 * SECOND)
+    }
+
+    /// Hands the whole outbox over, as the pump does.
+    pub async fn drain_outbox(&self) -> Vec<CallId> {
+        let entries = self.store.list_outbox(MANY).await.unwrap();
+        let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
+        self.store.delete_outbox(&numbers).await.unwrap();
+        entries.into_iter().map(|entry| entry.call_id).collect()
+    }
+}

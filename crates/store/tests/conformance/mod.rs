@@ -1,0 +1,93 @@
+//! What every [`Store`](picasso_store::Store) does, whatever its database.
+//!
+//! A driver's test file includes this module and calls `store_conformance!` with a function that
+//! opens a fresh, empty store; each test of the suite then appears under its own name. A test
+//! that is missing from the list below is dead code, which the lints refuse.
+
+pub mod apps;
+pub mod bodies;
+pub mod calls;
+pub mod fixture;
+pub mod outbox;
+pub mod routes;
+pub mod versions;
+
+/// Makes a test of each sentence of the suite; `$fresh` is an `async fn() -> Fixture`.
+#[macro_export]
+macro_rules! store_conformance {
+    ($fresh:path) => {
+        $crate::store_conformance! { @tests $fresh;
+            apps::an_app_is_found_by_short_name_full_name_and_id,
+            apps::names_are_case_sensitive,
+            apps::names_that_look_like_sql_are_only_names,
+            apps::a_short_name_of_the_project_is_refused_twice,
+            apps::a_short_name_that_is_another_apps_full_name_is_refused,
+            apps::a_full_name_never_equals_a_short_name_of_the_project,
+            apps::two_projects_whose_names_would_be_cut_alike_get_different_full_names,
+            apps::an_app_with_no_free_full_name_is_refused,
+            apps::the_limit_of_apps_counts_per_project,
+            apps::a_hundred_parallel_creates_of_one_name_make_one_app,
+            apps::a_hundred_parallel_creates_that_are_cut_alike_get_a_hundred_names,
+            apps::a_hundred_parallel_creates_stop_at_the_limit,
+            apps::another_projects_app_is_not_found,
+            apps::apps_are_listed_by_full_name_and_only_of_the_project,
+            apps::an_update_keeps_names_and_sets_the_time,
+            apps::deleting_an_app_with_routes_is_refused,
+            apps::a_deleted_apps_name_is_free_again,
+            apps::a_missing_app_is_not_found_by_any_method,
+            routes::a_route_comes_back_as_it_was_made,
+            routes::a_resolved_route_is_ready_and_active_at_once,
+            routes::patterns_of_one_shape_conflict_when_they_share_a_method,
+            routes::routes_of_one_pattern_and_disjoint_methods_stand_side_by_side,
+            routes::an_update_that_takes_anothers_method_is_refused,
+            routes::the_same_path_in_another_app_is_no_conflict,
+            routes::patterns_are_case_sensitive,
+            routes::a_hundred_parallel_creates_of_one_route_make_one,
+            routes::the_limit_of_routes_counts_per_app,
+            routes::deleting_one_route_touches_no_other,
+            routes::routes_are_listed_in_order_of_their_patterns,
+            routes::a_missing_route_is_not_found_by_any_method,
+            versions::a_change_of_a_route_makes_its_next_version,
+            versions::a_version_stays_readable_after_the_next_one,
+            versions::a_version_becomes_active_when_it_is_ready,
+            versions::an_older_version_that_is_ready_late_does_not_replace_a_newer_one,
+            versions::a_failed_version_leaves_the_active_one,
+            versions::a_decided_version_stays_decided,
+            versions::preparing_versions_are_listed_oldest_first_with_their_project,
+            versions::a_change_of_app_config_makes_a_version_of_every_route,
+            versions::a_change_of_description_makes_no_version,
+            versions::a_change_of_app_config_reaches_calls_while_the_latest_version_prepares,
+            versions::a_copied_version_shares_the_preparation_of_its_original,
+            versions::referenced_digests_are_those_of_latest_active_and_unfinished,
+            calls::an_accepted_call_comes_back_queued,
+            calls::accepting_for_a_missing_version_is_not_found,
+            calls::accepting_one_id_twice_keeps_the_first,
+            calls::a_call_is_claimed_by_one_of_many,
+            calls::a_call_is_not_claimed_before_it_is_due,
+            calls::a_call_whose_lease_ended_is_claimed_again,
+            calls::only_the_owner_extends_releases_and_finishes,
+            calls::a_released_call_is_queued_without_counting_the_attempt,
+            calls::a_finished_call_keeps_its_outcome_and_is_never_claimed,
+            calls::a_call_does_not_end_as_running,
+            calls::abandoned_leases_end_at_once_and_others_stay,
+            calls::deleting_a_route_cancels_its_queued_calls_only,
+            calls::a_missing_call_is_not_found,
+            bodies::envelope_and_payload_come_back_byte_for_byte,
+            bodies::a_body_survives_a_lost_run_and_goes_with_the_end,
+            outbox::every_accepted_call_has_one_entry_in_order,
+            outbox::deleting_entries_leaves_the_others,
+            outbox::a_release_brings_a_new_entry_that_a_late_deletion_does_not_hit,
+            outbox::a_sweep_puts_back_calls_whose_lease_ended,
+            outbox::a_sweep_puts_back_due_calls_that_were_lost_and_no_others,
+            outbox::sweeps_do_not_multiply_a_waiting_call,
+        }
+    };
+    (@tests $fresh:path; $($module:ident::$test:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::conformance::$module::$test($fresh().await).await;
+            }
+        )+
+    };
+}

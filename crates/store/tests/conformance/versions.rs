@@ -1,0 +1,220 @@
+//! Versions: immutable, numbered, prepared once; what is active and what is kept.
+
+use picasso_store::StoreError;
+use picasso_types::{AppChange, RouteVersion, VersionId, VersionState};
+
+use super::fixture::{
+    Fixture, MANY, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
+};
+
+pub async fn a_change_of_a_route_makes_its_next_version(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let now = f.clock.advance(10);
+    let mut change = change(&route);
+    change.is_public = false;
+    change.spec.memory_mb = 256;
+    let after = f.store.update_route(&route.id, &change, Some(&digest("two"))).await.unwrap();
+    assert_eq!(after.latest.number, 2);
+    assert_eq!(after.latest.spec.memory_mb, 256);
+    assert_eq!(after.latest.digest, Some(digest("two")));
+    assert_eq!((after.latest.created_by.as_str(), after.latest.created_at), ("user-b", now));
+    assert_eq!(after.active.as_ref(), Some(&after.latest));
+    assert!(!after.is_public);
+    assert_eq!((after.created_at, after.updated_at), (route.created_at, now));
+    assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), after);
+}
+
+pub async fn a_version_stays_readable_after_the_next_one(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    for _ in 0..3 {
+        f.store.update_route(&route.id, &change(&route), Some(&digest("two"))).await.unwrap();
+    }
+    assert_eq!(f.store.get_version(&route.latest.id).await.unwrap(), route.latest);
+    let missing = f.store.get_version(&VersionId::generate()).await;
+    assert!(matches!(missing, Err(StoreError::NotFound)));
+}
+
+pub async fn a_version_becomes_active_when_it_is_ready(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.store.create_route(&app.id, &new_route("/hello"), None, MANY).await.unwrap();
+    f.store.set_version_ready(&route.latest.id, &digest("one")).await.unwrap();
+    let first = f.store.get_route_by_id(&route.id).await.unwrap();
+    assert_eq!(first.active.as_ref(), Some(&first.latest));
+    assert_eq!(first.latest.digest, Some(digest("one")));
+
+    let second = f.store.update_route(&route.id, &change(&first), None).await.unwrap();
+    assert_eq!(second.latest.number, 2);
+    assert_eq!(second.active.as_ref(), Some(&first.latest));
+    f.store.set_version_ready(&second.latest.id, &digest("two")).await.unwrap();
+    let second = f.store.get_route_by_id(&route.id).await.unwrap();
+    assert_eq!(second.active.as_ref(), Some(&second.latest));
+}
+
+pub async fn an_older_version_that_is_ready_late_does_not_replace_a_newer_one(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.store.create_route(&app.id, &new_route("/hello"), None, MANY).await.unwrap();
+    let newer = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+    f.store.set_version_ready(&newer.latest.id, &digest("two")).await.unwrap();
+    f.store.set_version_ready(&route.latest.id, &digest("one")).await.unwrap();
+    let active = f.store.get_route_by_id(&route.id).await.unwrap().active.unwrap();
+    assert_eq!((active.number, active.digest), (2, Some(digest("two"))));
+    assert_eq!(f.store.get_version(&route.latest.id).await.unwrap().state, VersionState::Ready);
+}
+
+pub async fn a_failed_version_leaves_the_active_one(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let next = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+    f.store.set_version_failed(&next.latest.id, "no such image").await.unwrap();
+    let after = f.store.get_route_by_id(&route.id).await.unwrap();
+    assert_eq!(after.active.as_ref(), Some(&route.latest));
+    assert_eq!(after.latest.state, VersionState::Failed);
+    assert_eq!(after.latest.error.as_deref(), Some("no such image"));
+
+    let next = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+    f.store.set_version_failed(&next.latest.id, &"ä".repeat(100_000)).await.unwrap();
+    let kept = f.store.get_version(&next.latest.id).await.unwrap().error.unwrap();
+    assert!(kept.starts_with('ä') && kept.len() <= 4096, "{} bytes", kept.len());
+}
+
+pub async fn a_decided_version_stays_decided(f: Fixture) {
+    let app = f.app("hello").await;
+    let ready = f.ready_route(&app, "/ready").await.latest.id;
+    f.store.set_version_ready(&ready, &digest("one")).await.unwrap();
+    let other = f.store.set_version_ready(&ready, &digest("two")).await;
+    assert!(matches!(other, Err(StoreError::NotFound)));
+    let failed = f.store.set_version_failed(&ready, "no").await;
+    assert!(matches!(failed, Err(StoreError::NotFound)));
+    assert_eq!(f.store.get_version(&ready).await.unwrap().digest, Some(digest("one")));
+
+    let broken = f.store.create_route(&app.id, &new_route("/broken"), None, MANY).await.unwrap().latest.id;
+    f.store.set_version_failed(&broken, "first").await.unwrap();
+    f.store.set_version_failed(&broken, "second").await.unwrap();
+    let late = f.store.set_version_ready(&broken, &digest("one")).await;
+    assert!(matches!(late, Err(StoreError::NotFound)));
+    assert_eq!(f.store.get_version(&broken).await.unwrap().error.as_deref(), Some("first"));
+
+    let missing = VersionId::generate();
+    let unknown = f.store.set_version_ready(&missing, &digest("one")).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound)));
+    assert!(matches!(f.store.set_version_failed(&missing, "x").await, Err(StoreError::NotFound)));
+}
+
+pub async fn preparing_versions_are_listed_oldest_first_with_their_project(f: Fixture) {
+    let other = project("another");
+    let (one, two) = (f.app("one").await, f.store.create_app(&new_app(&other, "two"), MANY).await.unwrap());
+    f.ready_route(&one, "/ready").await;
+    let first = f.store.create_route(&two.id, &new_route("/a"), None, MANY).await.unwrap();
+    f.clock.advance(1);
+    let second = f.store.create_route(&one.id, &new_route("/a"), None, MANY).await.unwrap();
+    let listed = f.store.list_preparing_versions().await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|p| (p.project_id, p.version)).collect();
+    assert_eq!(listed, [(other, first.latest.clone()), (demo(), second.latest.clone())]);
+
+    f.store.set_version_ready(&first.latest.id, &digest("one")).await.unwrap();
+    f.store.set_version_failed(&second.latest.id, "no").await.unwrap();
+    assert_eq!(f.store.list_preparing_versions().await.unwrap(), []);
+}
+
+fn app_change(value: &str) -> AppChange {
+    AppChange { config: config(&[("GREETING", value), ("WHO", "app")]), description: "d".to_owned() }
+}
+
+/// What `version` would be under another number, id, time, author and merged configuration.
+fn same_but_for_config(version: &RouteVersion, original: &RouteVersion) -> bool {
+    let mut expected = original.clone();
+    expected.id = version.id.clone();
+    expected.number = version.number;
+    expected.created_at = version.created_at;
+    expected.created_by.clone_from(&version.created_by);
+    expected.merged_config = version.merged_config.clone();
+    *version == expected && version.id != original.id && version.number > original.number
+}
+
+pub async fn a_change_of_app_config_makes_a_version_of_every_route(f: Fixture) {
+    let (app, other) = (f.app("hello").await, f.app("other").await);
+    let one = f.ready_route(&app, "/one").await;
+    let two = f.ready_route(&app, "/two").await;
+    let untouched = f.ready_route(&other, "/one").await;
+    assert_eq!(one.latest.merged_config, config(&[("WHO", "route")]));
+    f.clock.advance(1);
+    f.store.update_app(&app.id, &app_change("hi"), "user-c").await.unwrap();
+    for before in [one, two] {
+        let after = f.store.get_route_by_id(&before.id).await.unwrap();
+        assert_eq!(after.latest.number, 2);
+        assert_eq!(after.active.as_ref(), Some(&after.latest));
+        assert!(same_but_for_config(&after.latest, &before.latest));
+        assert_eq!(after.latest.merged_config, config(&[("GREETING", "hi"), ("WHO", "route")]));
+        assert_eq!(after.latest.created_by, "user-c");
+        assert_eq!(f.store.get_version(&before.latest.id).await.unwrap(), before.latest);
+    }
+    assert_eq!(f.store.get_route_by_id(&untouched.id).await.unwrap(), untouched);
+    let new = f.ready_route(&app, "/three").await;
+    assert_eq!(new.latest.merged_config, config(&[("GREETING", "hi"), ("WHO", "route")]));
+}
+
+pub async fn a_change_of_description_makes_no_version(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/one").await;
+    let change = AppChange { config: app.config.clone(), description: "new".to_owned() };
+    f.store.update_app(&app.id, &change, "user-c").await.unwrap();
+    assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), route);
+}
+
+pub async fn a_change_of_app_config_reaches_calls_while_the_latest_version_prepares(f: Fixture) {
+    let app = f.app("hello").await;
+    let first = f.ready_route(&app, "/one").await;
+    let mut next = change(&first);
+    next.spec = spec("hello:2");
+    let second = f.store.update_route(&first.id, &next, None).await.unwrap();
+    f.store.update_app(&app.id, &app_change("hi"), "user-c").await.unwrap();
+
+    let after = f.store.get_route_by_id(&first.id).await.unwrap();
+    let active = after.active.unwrap();
+    assert!(same_but_for_config(&active, &first.latest));
+    assert!(same_but_for_config(&after.latest, &second.latest));
+    let merged = config(&[("GREETING", "hi"), ("WHO", "route")]);
+    assert_eq!((&active.merged_config, &after.latest.merged_config), (&merged, &merged));
+}
+
+pub async fn a_copied_version_shares_the_preparation_of_its_original(f: Fixture) {
+    let app = f.app("hello").await;
+    let ready = f.store.create_route(&app.id, &new_route("/ready"), None, MANY).await.unwrap();
+    let broken = f.store.create_route(&app.id, &new_route("/broken"), None, MANY).await.unwrap();
+    f.store.update_app(&app.id, &app_change("hi"), "user-c").await.unwrap();
+    f.store.update_app(&app.id, &app_change("ho"), "user-c").await.unwrap();
+    let preparing = f.store.list_preparing_versions().await.unwrap();
+    assert_eq!(preparing.len(), 2, "each image is prepared once");
+
+    f.store.set_version_ready(&ready.latest.id, &digest("one")).await.unwrap();
+    f.store.set_version_failed(&broken.latest.id, "no such image").await.unwrap();
+    let ready = f.store.get_route_by_id(&ready.id).await.unwrap();
+    assert_eq!(ready.latest.number, 3);
+    assert_eq!(ready.latest.digest, Some(digest("one")));
+    assert_eq!(ready.active.as_ref(), Some(&ready.latest));
+    assert_eq!(ready.latest.merged_config, config(&[("GREETING", "ho"), ("WHO", "route")]));
+    let broken = f.store.get_route_by_id(&broken.id).await.unwrap();
+    assert_eq!((broken.latest.number, broken.latest.state), (3, VersionState::Failed));
+    assert_eq!((broken.latest.error.as_deref(), broken.active), (Some("no such image"), None));
+}
+
+pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/one").await;
+    let call = f.new_call(&app, &route);
+    f.store.accept_call(&call).await.unwrap();
+    let second = f.store.update_route(&route.id, &change(&route), Some(&digest("two"))).await.unwrap();
+    f.store.update_route(&route.id, &change(&second), None).await.unwrap();
+    let mut both = [digest("one"), digest("two")];
+    both.sort();
+    assert_eq!(f.store.list_referenced_digests().await.unwrap(), both);
+
+    let owner = picasso_types::InstanceId::generate();
+    f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
+    f.store.delete_route(&route.id).await.unwrap();
+    assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded()).await.unwrap());
+    assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
+}

@@ -1,0 +1,26 @@
+//! Opens SQLite stores in temporary folders.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use picasso_store::{SecretKey, SqliteSettings, SqliteStore};
+use picasso_types::Clock;
+
+use crate::conformance::fixture::{Fixture, TestClock};
+
+pub const KEY: [u8; 32] = [42; 32];
+
+/// Opens a database as it is.
+pub async fn connect(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
+    let key = SecretKey::from_bytes(&KEY).unwrap();
+    SqliteStore::connect(&SqliteSettings::at(path), key, clock).await.unwrap()
+}
+
+/// An empty, upgraded store in a folder of its own.
+pub async fn fresh() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let store = connect(&folder.path().join("picasso.db"), clock.clone()).await;
+    store.upgrade().await.unwrap();
+    Fixture { store: Arc::new(store), clock, _keep: Box::new(folder) }
+}
