@@ -1,0 +1,112 @@
+//! Users, roles, projects and the catalog, changed as the administrator.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::tokens::text;
+use super::{Keystone, KeystoneError, lock};
+use crate::evidence::note_secret;
+
+/// A user that a test made for itself.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Its name; [`Keystone::token`] takes it.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+}
+
+impl Keystone {
+    /// Makes a user with `roles` in the project of that name.
+    pub async fn create_user(&self, project: &str, roles: &[&str]) -> Result<User, KeystoneError> {
+        let name = self.unique_name("user");
+        let password = picasso_types::random::uuid();
+        note_secret(&password);
+        let body = json!({"user": {"name": name, "domain_id": "default", "password": password}});
+        let made = self.as_admin(Method::POST, "/v3/users", Some(&body)).await?;
+        lock(&self.passwords).insert(name.clone(), password);
+        for role in roles {
+            self.add_role(&name, project, role).await?;
+        }
+        Ok(User { id: text(&made["user"]["id"]), name })
+    }
+
+    /// Disables or enables a user.
+    pub async fn set_user_enabled(&self, user: &str, enabled: bool) -> Result<(), KeystoneError> {
+        let path = format!("/v3/users/{}", self.user_id(user).await?);
+        let body = json!({"user": {"enabled": enabled}});
+        self.as_admin(Method::PATCH, &path, Some(&body)).await.map(drop)
+    }
+
+    /// Gives `user` a role in the project of that name.
+    pub async fn add_role(&self, user: &str, project: &str, role: &str) -> Result<(), KeystoneError> {
+        let path = self.assignment(user, project, role).await?;
+        self.as_admin(Method::PUT, &path, None).await.map(drop)
+    }
+
+    /// Takes a role in the project of that name from `user`.
+    pub async fn remove_role(&self, user: &str, project: &str, role: &str) -> Result<(), KeystoneError> {
+        let path = self.assignment(user, project, role).await?;
+        self.as_admin(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// The id of the user of that name.
+    pub async fn user_id(&self, name: &str) -> Result<String, KeystoneError> {
+        self.id_of("users", name).await
+    }
+
+    /// The id of the project of that name.
+    pub async fn project_id(&self, name: &str) -> Result<String, KeystoneError> {
+        self.id_of("projects", name).await
+    }
+
+    /// Points the catalog's `functions` endpoints at `url`.
+    pub async fn set_functions_url(&self, url: &str) -> Result<(), KeystoneError> {
+        let service = self.id_of("services", "picasso").await?;
+        let listed = self.as_admin(Method::GET, &format!("/v3/endpoints?service_id={service}"), None).await?;
+        for endpoint in listed["endpoints"].as_array().into_iter().flatten() {
+            let path = format!("/v3/endpoints/{}", text(&endpoint["id"]));
+            self.as_admin(Method::PATCH, &path, Some(&json!({"endpoint": {"url": url}}))).await?;
+        }
+        Ok(())
+    }
+
+    async fn assignment(&self, user: &str, project: &str, role: &str) -> Result<String, KeystoneError> {
+        let (project, user) = (self.project_id(project).await?, self.user_id(user).await?);
+        let role = self.id_of("roles", role).await?;
+        Ok(format!("/v3/projects/{project}/users/{user}/roles/{role}"))
+    }
+
+    async fn id_of(&self, collection: &str, name: &str) -> Result<String, KeystoneError> {
+        let path = format!("/v3/{collection}?name={name}");
+        let listed = self.as_admin(Method::GET, &path, None).await?;
+        match listed[collection][0]["id"].as_str() {
+            Some(id) => Ok(id.to_owned()),
+            None => Err(self.answer(&path, "none of that name")),
+        }
+    }
+
+    async fn as_admin(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, KeystoneError> {
+        let token = self.admin_token().await?;
+        let answer = self.request(method, path, Some(&token), body).await?.bytes().await?;
+        // Assignments and deletions answer nothing.
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).map_err(|error| self.answer(path, &error))
+    }
+
+    /// A name that no other test of this process uses.
+    #[expect(clippy::unused_self, reason = "names are taken from the Keystone they are used in")]
+    pub(super) fn unique_name(&self, prefix: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
