@@ -5,6 +5,14 @@ use thiserror::Error;
 /// Why a queue method did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum QueueError {
+    /// The queue's database is older or newer than this binary.
+    #[error("the queue's schema is {found}, this binary needs {needed}: run `picasso db upgrade`")]
+    SchemaMismatch {
+        /// What the database says.
+        found: String,
+        /// What the binary needs.
+        needed: String,
+    },
     /// The broker or database failed.
     #[error("queue: {context}")]
     Broker {

@@ -4,6 +4,7 @@
 //! message is put back by the sweeper and a second one is stopped by `Store::claim_call`.
 
 mod error;
+mod sqlite;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use picasso_types::{CallId, Timestamp};
 
 pub use error::QueueError;
+pub use sqlite::{SqliteQueue, SqliteQueueSettings};
 
 /// One call id to be dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,218 @@
+//! The SQLite driver: a table of call ids, in a database file of its own or in the store's.
+//!
+//! What is published is on disk (`synchronous=FULL`). Deliveries and acknowledgements are not
+//! waited for: one that a power cut undoes is delivered again, and the store knows better. One
+//! publication of a call replaces another: there are never more entries than calls.
+
+mod entries;
+mod schema;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use picasso_types::{Clock, Timestamp};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{Delivery, Dispatch, Queue, QueueError};
+use entries::Receipt;
+
+/// Where the queue's database is and how it is used.
+#[derive(Debug, Clone)]
+pub struct SqliteQueueSettings {
+    /// The database file; made (readable by its owner only) where there is none.
+    pub path: PathBuf,
+    /// How long a write waits for another process's transaction.
+    pub busy_timeout: Duration,
+    /// How often a waiting receiver looks for what other processes published. Publications of
+    /// this process wake it at once.
+    pub poll_interval: Duration,
+}
+
+impl SqliteQueueSettings {
+    /// The queue at `path`, polled four times a second.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            busy_timeout: Duration::from_secs(10),
+            poll_interval: Duration::from_millis(250),
+        }
+    }
+}
+
+/// [`Queue`] in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteQueue {
+    /// One connection that waits for the disk.
+    durable: SqlitePool,
+    /// One connection that does not.
+    relaxed: SqlitePool,
+    readers: SqlitePool,
+    /// SQLite has one writer at a time; waiting here is fair and exact, waiting there is polling.
+    writing: Mutex<()>,
+    published: Notify,
+    poll_interval: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteQueue {
+    /// Opens the database, which may be empty or of another version: follow with
+    /// [`SqliteQueue::upgrade`] or [`SqliteQueue::check_schema`].
+    pub async fn connect(settings: &SqliteQueueSettings, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+        create_private(&settings.path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&settings.path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(settings.busy_timeout)
+            .disable_statement_logging();
+        let pool = |connections, options| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(settings.busy_timeout)
+                .connect_with(options)
+        };
+        let context = "opening the queue's database";
+        Ok(Self {
+            durable: pool(1, options.clone()).await.context(context)?,
+            relaxed: pool(1, options.clone().synchronous(SqliteSynchronous::Normal))
+                .await
+                .context(context)?,
+            readers: pool(2, options.pragma("query_only", "ON")).await.context(context)?,
+            writing: Mutex::new(()),
+            published: Notify::new(),
+            poll_interval: settings.poll_interval,
+            clock,
+        })
+    }
+
+    /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from
+    /// two processes. `SchemaMismatch` when the database is newer.
+    pub async fn upgrade(&self) -> Result<(), QueueError> {
+        let _turn = self.writing.lock().await;
+        let mut connection = self.durable.acquire().await.context("opening the queue's database")?;
+        schema::upgrade(&mut connection).await
+    }
+
+    /// `SchemaMismatch` unless the schema is exactly this binary's.
+    pub async fn check_schema(&self) -> Result<(), QueueError> {
+        let mut connection = self.readers.acquire().await.context("opening the queue's database")?;
+        schema::check(&mut connection).await
+    }
+
+    /// Due entries at once, or when the next one may be due.
+    async fn take(&self, max: u32, visible_after: Duration) -> Result<Taken, QueueError> {
+        // A look costs no write: idle receivers of several processes do not contend.
+        let Some(next) = entries::next_visible(&self.readers).await? else { return Ok(Taken::Empty) };
+        let now = self.clock.now();
+        if next > now {
+            return Ok(Taken::NotDue(micros(next.since(now))));
+        }
+        let _turn = self.writing.lock().await;
+        let now = self.clock.now();
+        let deliveries = entries::take(&self.relaxed, max, now, later(now, visible_after)).await?;
+        // Another receiver was faster; what is left may be due any moment.
+        Ok(if deliveries.is_empty() { Taken::Empty } else { Taken::Some(deliveries) })
+    }
+}
+
+enum Taken {
+    Some(Vec<Delivery>),
+    NotDue(Duration),
+    Empty,
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn publish(&self, dispatches: &[Dispatch]) -> Result<(), QueueError> {
+        if dispatches.is_empty() {
+            return Ok(());
+        }
+        {
+            let _turn = self.writing.lock().await;
+            entries::put(&self.durable, dispatches).await?;
+        }
+        self.published.notify_waiters();
+        Ok(())
+    }
+
+    async fn receive(
+        &self,
+        max: u32,
+        visible_after: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let deadline = Instant::now() + wait;
+        loop {
+            // Registered before looking: a publication in between is not missed.
+            let published = self.published.notified();
+            tokio::pin!(published);
+            published.as_mut().enable();
+            let pause = match self.take(max, visible_after).await? {
+                Taken::Some(deliveries) => return Ok(deliveries),
+                Taken::NotDue(pause) => pause.min(self.poll_interval),
+                Taken::Empty => self.poll_interval,
+            };
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(Vec::new());
+            }
+            // Either way it is time to look again.
+            drop(timeout_at(deadline.min(now + pause), published).await);
+        }
+    }
+
+    async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
+        let receipt = Receipt::parse(&delivery.receipt)?;
+        let _turn = self.writing.lock().await;
+        entries::delete(&self.relaxed, receipt).await
+    }
+
+    async fn extend(&self, delivery: &Delivery, visible_after: Duration) -> Result<(), QueueError> {
+        let receipt = Receipt::parse(&delivery.receipt)?;
+        let _turn = self.writing.lock().await;
+        entries::hide(&self.relaxed, receipt, later(self.clock.now(), visible_after)).await
+    }
+
+    async fn depth(&self) -> Result<u64, QueueError> {
+        entries::count_waiting(&self.readers, self.clock.now()).await
+    }
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.plus_micros(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn micros(micros: i64) -> Duration {
+    Duration::from_micros(micros.try_into().unwrap_or(0))
+}
+
+/// SQLite gives its `-wal` and `-shm` files the mode of the database file.
+fn create_private(path: &Path) -> Result<(), QueueError> {
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    match opened {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            Err(QueueError::Broker { context: "making the queue's database file", source: Box::new(source) })
+        }
+    }
+}
+
+/// Says what was being done when the driver failed.
+trait Context<T> {
+    fn context(self, context: &'static str) -> Result<T, QueueError>;
+}
+
+impl<T> Context<T> for Result<T, sqlx::Error> {
+    fn context(self, context: &'static str) -> Result<T, QueueError> {
+        self.map_err(|source| QueueError::Broker { context, source: Box::new(source) })
+    }
+}
