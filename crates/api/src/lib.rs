@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The HTTP faces of Picasso, on axum: the OpenStack API, function URLs, and the admin listeners.
+//!
+//! Handlers are thin: they unpack a request, ask the domain (store, catalog, engine, images) and
+//! wrap its answer. What is the same for all requests - identity, sizes, ids, errors, logs - is in
+//! [`request`]; how connections are taken and ended is in [`serve`].
+
+mod bodies;
+mod endpoints;
+mod error;
+mod handlers;
+mod openapi;
+mod request;
+mod routers;
+mod serve;
+mod settings;
+mod state;
+mod views;
+
+pub use endpoints::{Endpoint, EndpointAccess, EndpointFace, endpoints};
+pub use error::{ApiError, Kind};
+pub use handlers::admin::MetricsText;
+pub use request::layer::describe_metrics;
+pub use routers::{admin_router, admin_socket_router, api_router, functions_router};
+pub use serve::{ServeLimits, serve_tcp, serve_unix};
+pub use settings::ApiSettings;
+pub use state::ApiState;

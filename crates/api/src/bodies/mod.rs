@@ -1,0 +1,11 @@
+//! Request bodies as clients send them, and their way into the checked types of the domain.
+//!
+//! A field that is absent or `null` is not given. Unknown fields are refused by name: an old
+//! client sends only the listed ones, and a typo is told instead of ignored.
+
+pub(crate) mod app;
+mod flag;
+pub(crate) mod route;
+
+pub(crate) use app::{CreateApp, UpdateApp};
+pub(crate) use route::{CreateRoute, UpdateRoute};

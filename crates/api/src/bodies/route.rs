@@ -1,0 +1,284 @@
+//! Bodies that make and change routes.
+
+use std::collections::BTreeMap;
+
+use picasso_types::{
+    Bounds, Config, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, Route, RouteChange,
+    RoutePattern, RouteType, VersionSpec,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::flag::Flag;
+use crate::error::ApiError;
+
+/// `POST …/apps/{app}/routes`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateRoute {
+    /// The route to make; `path` and `image` are required.
+    route: RouteFields,
+}
+
+/// `PUT …/apps/{app}/routes/{route}`, not wrapped: an absent field stays as it is.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct UpdateRoute {
+    fields: RouteFields,
+}
+
+/// The fields of a route that clients may send.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouteFields {
+    /// `/hello`, `/users/:id`, `/files/*rest`; fixed once the route is made.
+    #[schema(example = "/hello")]
+    path: Option<String>,
+    /// `sync` (default) or `async`.
+    #[schema(example = "sync")]
+    r#type: Option<String>,
+    /// An image of the project or shared by the operator, or one of an allowed registry.
+    #[schema(example = "hello:1")]
+    image: Option<String>,
+    /// Memory limit, MiB.
+    #[schema(example = 128)]
+    memory: Option<u32>,
+    /// Time limit of one call, seconds.
+    #[schema(example = 30)]
+    timeout: Option<u32>,
+    /// Calls at one time on one node; absent: as many as the node runs.
+    max_concurrency: Option<u32>,
+    /// How long a call may wait for a place, seconds.
+    queue_timeout: Option<u32>,
+    /// Whether callers need no token: a boolean, or the string `true` or `false`.
+    #[schema(value_type = Option<bool>)]
+    is_public: Option<Flag>,
+    /// The route's own configuration, over the app's. On a change it is merged and the value
+    /// `""` deletes a key.
+    config: Option<BTreeMap<String, String>>,
+    /// The HTTP methods function URLs take; absent or empty: any.
+    methods: Option<Vec<String>>,
+    /// How request and answer reach the function: `default`.
+    format: Option<String>,
+    /// What the function can reach: `none` (default) or `egress`.
+    network: Option<String>,
+}
+
+impl CreateRoute {
+    /// The route to be stored; faults name `route.…`.
+    pub(crate) fn into_new(self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, ApiError> {
+        self.route.into_new(created_by, bounds).map_err(|fault| ApiError::field_of("route", fault))
+    }
+}
+
+impl UpdateRoute {
+    /// The route after the change.
+    pub(crate) fn into_change(
+        self,
+        route: &Route,
+        changed_by: &str,
+        bounds: &Bounds,
+    ) -> Result<RouteChange, ApiError> {
+        Ok(self.fields.into_change(route, changed_by, bounds)?)
+    }
+}
+
+impl RouteFields {
+    fn into_new(self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, FieldFault> {
+        let required = |field: &str| FieldFault::new(field, "is required");
+        let pattern = RoutePattern::parse(self.path.as_deref().ok_or_else(|| required("path"))?)?;
+        let spec = VersionSpec {
+            image: ImageRef::parse(self.image.as_deref().ok_or_else(|| required("image"))?)?,
+            format: parsed(self.format.as_deref(), Format::parse)?.unwrap_or(Format::Default),
+            config: Config::parse(self.config.unwrap_or_default(), bounds)?,
+            memory_mb: self.memory.unwrap_or(bounds.default_memory_mb),
+            timeout_s: self.timeout.unwrap_or(bounds.default_timeout_s),
+            max_concurrency: self.max_concurrency,
+            queue_timeout_s: self.queue_timeout.unwrap_or(bounds.default_queue_timeout_s),
+            network: parsed(self.network.as_deref(), NetworkMode::parse)?.unwrap_or(NetworkMode::None),
+        };
+        spec.check(bounds)?;
+        Ok(NewRoute {
+            pattern,
+            methods: self.methods.as_deref().map_or(Ok(Methods::any()), Methods::parse)?,
+            route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(RouteType::Sync),
+            is_public: self.is_public.is_some_and(|flag| flag.0),
+            spec,
+            created_by: created_by.to_owned(),
+        })
+    }
+
+    fn into_change(
+        self,
+        route: &Route,
+        changed_by: &str,
+        bounds: &Bounds,
+    ) -> Result<RouteChange, FieldFault> {
+        if let Some(path) = &self.path
+            && RoutePattern::parse(path)? != route.pattern
+        {
+            return Err(FieldFault::new(
+                "path",
+                "is fixed; make a route with the new path and delete this one",
+            ));
+        }
+        let before = &route.latest.spec;
+        let spec = VersionSpec {
+            image: parsed(self.image.as_deref(), ImageRef::parse)?.unwrap_or_else(|| before.image.clone()),
+            format: parsed(self.format.as_deref(), Format::parse)?.unwrap_or(before.format),
+            config: match &self.config {
+                Some(change) => before.config.merged(change, bounds)?,
+                None => before.config.clone(),
+            },
+            memory_mb: self.memory.unwrap_or(before.memory_mb),
+            timeout_s: self.timeout.unwrap_or(before.timeout_s),
+            max_concurrency: self.max_concurrency.or(before.max_concurrency),
+            queue_timeout_s: self.queue_timeout.unwrap_or(before.queue_timeout_s),
+            network: parsed(self.network.as_deref(), NetworkMode::parse)?.unwrap_or(before.network),
+        };
+        spec.check(bounds)?;
+        Ok(RouteChange {
+            methods: self.methods.as_deref().map_or_else(|| Ok(route.methods.clone()), Methods::parse)?,
+            route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(route.route_type),
+            is_public: self.is_public.map_or(route.is_public, |flag| flag.0),
+            spec,
+            created_by: changed_by.to_owned(),
+        })
+    }
+}
+
+fn parsed<T>(
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, FieldFault>,
+) -> Result<Option<T>, FieldFault> {
+    text.map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use picasso_types::{AppId, RouteId, RouteVersion, Timestamp, VersionId, VersionState};
+
+    use super::*;
+
+    fn create(fields: &str) -> Result<NewRoute, FieldFault> {
+        let body: CreateRoute = serde_json::from_str(&format!(r#"{{"route":{fields}}}"#)).unwrap();
+        match body.into_new("user", &Bounds::default()) {
+            Ok(new) => Ok(new),
+            Err(ApiError::InvalidField(fault)) => Err(fault),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn stored(fields: &str) -> Route {
+        let new = create(fields).unwrap();
+        let id = RouteId::generate();
+        Route {
+            id: id.clone(),
+            app_id: AppId::generate(),
+            pattern: new.pattern,
+            methods: new.methods,
+            route_type: new.route_type,
+            is_public: new.is_public,
+            latest: RouteVersion {
+                id: VersionId::generate(),
+                route_id: id,
+                number: 1,
+                merged_config: new.spec.config.clone(),
+                spec: new.spec,
+                digest: None,
+                state: VersionState::Preparing,
+                error: None,
+                created_by: new.created_by,
+                created_at: Timestamp(0),
+            },
+            active: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn change(route: &Route, fields: &str) -> Result<RouteChange, FieldFault> {
+        let body: UpdateRoute = serde_json::from_str(fields).unwrap();
+        match body.into_change(route, "other", &Bounds::default()) {
+            Ok(change) => Ok(change),
+            Err(ApiError::InvalidField(fault)) => Err(fault),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_body_of_the_old_client_makes_the_route_it_means() {
+        let new = create(
+            r#"{"type":"async","path":"/hello","image":"iron/hello","memory":128,"timeout":30,
+                "max_concurrency":1,"is_public":"true","config":{}}"#,
+        )
+        .unwrap();
+        assert_eq!(new.route_type, RouteType::Async);
+        assert!(new.is_public);
+        assert_eq!(new.spec.max_concurrency, Some(1));
+        assert_eq!(new.created_by, "user");
+    }
+
+    #[test]
+    fn absent_fields_take_the_operators_defaults() {
+        let new = create(r#"{"path":"a/b","image":"x"}"#).unwrap();
+        let bounds = Bounds::default();
+        assert_eq!(new.pattern.as_str(), "/a/b");
+        assert_eq!(new.spec.memory_mb, bounds.default_memory_mb);
+        assert_eq!(new.spec.timeout_s, bounds.default_timeout_s);
+        assert_eq!(new.spec.queue_timeout_s, bounds.default_queue_timeout_s);
+        assert_eq!((new.spec.max_concurrency, new.is_public), (None, false));
+        assert_eq!((new.route_type, new.spec.network), (RouteType::Sync, NetworkMode::None));
+        assert_eq!(new.methods, Methods::any());
+    }
+
+    #[test]
+    fn each_refused_field_is_named_in_its_wrapper() {
+        let cases = [
+            (r#"{"image":"x"}"#, "route.path"),
+            (r#"{"path":"/a//b","image":"x"}"#, "route.path"),
+            (r#"{"path":"/a"}"#, "route.image"),
+            (r#"{"path":"/a","image":"X"}"#, "route.image"),
+            (r#"{"path":"/a","image":"x","type":"later"}"#, "route.type"),
+            (r#"{"path":"/a","image":"x","memory":0}"#, "route.memory"),
+            (r#"{"path":"/a","image":"x","timeout":0}"#, "route.timeout"),
+            (r#"{"path":"/a","image":"x","max_concurrency":0}"#, "route.max_concurrency"),
+            (r#"{"path":"/a","image":"x","queue_timeout":99999}"#, "route.queue_timeout"),
+            (r#"{"path":"/a","image":"x","config":{"":"x"}}"#, "route.config"),
+            (r#"{"path":"/a","image":"x","methods":["PURGE"]}"#, "route.methods"),
+            (r#"{"path":"/a","image":"x","format":"odd"}"#, "route.format"),
+            (r#"{"path":"/a","image":"x","network":"all"}"#, "route.network"),
+        ];
+        for (fields, field) in cases {
+            assert_eq!(create(fields).unwrap_err().field, field, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let route = stored(
+            r#"{"path":"/a","image":"x:1","memory":64,"config":{"A":"1","B":"2"},"methods":["GET"],
+                "is_public":true,"max_concurrency":3,"network":"egress","type":"async"}"#,
+        );
+        let after = change(&route, r#"{"image":"x:2","config":{"A":"","C":"3"}}"#).unwrap();
+        assert_eq!(after.spec.image.to_string(), "x:2");
+        assert_eq!(after.spec.config.entries().collect::<Vec<_>>(), [("B", "2"), ("C", "3")]);
+        assert_eq!((after.spec.memory_mb, after.spec.max_concurrency), (64, Some(3)));
+        assert_eq!((after.is_public, after.route_type), (true, RouteType::Async));
+        assert_eq!((after.methods.clone(), after.spec.network), (route.methods.clone(), NetworkMode::Egress));
+        assert_eq!(after.created_by, "other");
+    }
+
+    #[test]
+    fn a_change_may_repeat_the_path_but_not_change_it() {
+        let route = stored(r#"{"path":"/a","image":"x"}"#);
+        assert!(change(&route, r#"{"path":"/a","is_public":"true"}"#).unwrap().is_public);
+        assert_eq!(change(&route, r#"{"path":"/b"}"#).unwrap_err().field, "path");
+    }
+
+    #[test]
+    fn a_change_is_checked_against_the_bounds_too() {
+        let route = stored(r#"{"path":"/a","image":"x"}"#);
+        assert_eq!(change(&route, r#"{"memory":1000000}"#).unwrap_err().field, "memory");
+    }
+}

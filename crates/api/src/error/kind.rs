@@ -1,0 +1,112 @@
+//! The stable names of everything that can go wrong, each with its one HTTP status.
+//!
+//! A kind is what programs may test for (`error.kind` and the header `Picasso-Error-Kind`);
+//! `docs/errors.md` has a section for each of them and a test demands it.
+
+use http::StatusCode;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident;)+) => {
+        /// A stable name for what went wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $name),+
+        }
+
+        impl Kind {
+            /// All kinds, in the order of the reference.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name as clients see it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text),+
+                }
+            }
+
+            /// The status of every answer of this kind.
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status),+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// No token, or one that is not accepted.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// Keystone does not answer.
+    IdentityUnavailable = "identity_unavailable", SERVICE_UNAVAILABLE;
+    /// The token's roles do not allow it.
+    Forbidden = "forbidden", FORBIDDEN;
+    /// The project of the URL is not the token's.
+    ProjectNotFound = "project_not_found", NOT_FOUND;
+    /// No such app in the project.
+    AppNotFound = "app_not_found", NOT_FOUND;
+    /// No such route in the app.
+    RouteNotFound = "route_not_found", NOT_FOUND;
+    /// No such image in the project.
+    ImageNotFound = "image_not_found", NOT_FOUND;
+    /// No public function answers this function URL.
+    FunctionNotFound = "function_not_found", NOT_FOUND;
+    /// The service has no such URL.
+    UrlNotFound = "url_not_found", NOT_FOUND;
+    /// The URL exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The project has an app of this name.
+    AppExists = "app_exists", CONFLICT;
+    /// The app has a route for these paths and methods.
+    RouteExists = "route_exists", CONFLICT;
+    /// The app still has routes.
+    AppHasRoutes = "app_has_routes", FORBIDDEN;
+    /// A public run of a private route.
+    PrivateRoute = "private_route", FORBIDDEN;
+    /// A count limit is reached.
+    LimitReached = "limit_reached", FORBIDDEN;
+    /// The body is not sent as JSON.
+    InvalidContentType = "invalid_content_type", BAD_REQUEST;
+    /// The body is not what the endpoint takes.
+    InvalidBody = "invalid_body", BAD_REQUEST;
+    /// One field of the request is refused.
+    InvalidField = "invalid_field", BAD_REQUEST;
+    /// The request contradicts itself in where it ends.
+    AmbiguousLength = "ambiguous_length", BAD_REQUEST;
+    /// The image that was sent is refused.
+    InvalidImage = "invalid_image", BAD_REQUEST;
+    /// The image that was sent passes a bound of the store.
+    ImageTooLarge = "image_too_large", PAYLOAD_TOO_LARGE;
+    /// The project's images would pass its quota.
+    ImageQuotaExceeded = "image_quota_exceeded", FORBIDDEN;
+    /// The request body is larger than the limit.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
+    /// The request body ended before its end.
+    BodyAborted = "body_aborted", BAD_REQUEST;
+    /// The request body did not arrive in time.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT;
+    /// The function did not finish within its timeout.
+    FunctionTimeout = "function_timeout", GATEWAY_TIMEOUT;
+    /// The function exited with a code that is not 0.
+    FunctionExited = "function_exited", BAD_GATEWAY;
+    /// The function was ended by a signal.
+    FunctionSignaled = "function_signaled", BAD_GATEWAY;
+    /// The function ran out of memory.
+    FunctionOutOfMemory = "function_out_of_memory", BAD_GATEWAY;
+    /// The function wrote more than the limit.
+    FunctionOutputTooLarge = "function_output_too_large", BAD_GATEWAY;
+    /// The function's image is not ready yet.
+    FunctionNotReady = "function_not_ready", SERVICE_UNAVAILABLE;
+    /// The function's image could not be had.
+    FunctionImageFailed = "function_image_failed", BAD_GATEWAY;
+    /// The function's program could not be started.
+    FunctionCannotStart = "function_cannot_start", BAD_GATEWAY;
+    /// No place to run the function became free in time.
+    NoCapacity = "no_capacity", SERVICE_UNAVAILABLE;
+    /// The caller went away before the answer; nobody sees this but logs and metrics.
+    CallerGone = "caller_gone", BAD_REQUEST;
+    /// A part of the service does not answer.
+    Unhealthy = "unhealthy", SERVICE_UNAVAILABLE;
+    /// A fault of the service.
+    Internal = "internal", INTERNAL_SERVER_ERROR;
+}

@@ -1,0 +1,120 @@
+//! What each error is called and what its caller reads: what happened, to what, what to do.
+//!
+//! The texts of the first group are those of the old service (`{app} not found` …): clients and
+//! scripts compare them.
+
+use picasso_types::Failure;
+
+use super::{ApiError, Kind};
+
+impl ApiError {
+    /// The stable name of this error.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unauthorized(_) => Kind::Unauthorized,
+            Self::IdentityUnavailable { .. } => Kind::IdentityUnavailable,
+            Self::Forbidden { .. } => Kind::Forbidden,
+            Self::ProjectNotFound(_) => Kind::ProjectNotFound,
+            Self::AppNotFound(_) => Kind::AppNotFound,
+            Self::RouteNotFound(_) => Kind::RouteNotFound,
+            Self::ImageNotFound(_) => Kind::ImageNotFound,
+            Self::FunctionNotFound(_) => Kind::FunctionNotFound,
+            Self::UrlNotFound(_) => Kind::UrlNotFound,
+            Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
+            Self::AppExists(_) => Kind::AppExists,
+            Self::RouteExists { .. } => Kind::RouteExists,
+            Self::AppHasRoutes(_) => Kind::AppHasRoutes,
+            Self::PrivateRoute(_) => Kind::PrivateRoute,
+            Self::LimitReached { .. } => Kind::LimitReached,
+            Self::InvalidContentType => Kind::InvalidContentType,
+            Self::InvalidBody(_) => Kind::InvalidBody,
+            Self::InvalidField(_) => Kind::InvalidField,
+            Self::AmbiguousLength => Kind::AmbiguousLength,
+            Self::InvalidImage(_) => Kind::InvalidImage,
+            Self::ImageTooLarge(_) => Kind::ImageTooLarge,
+            Self::ImageQuotaExceeded(_) => Kind::ImageQuotaExceeded,
+            Self::BodyTooLarge(_) => Kind::BodyTooLarge,
+            Self::BodyAborted => Kind::BodyAborted,
+            Self::BodyTimeout => Kind::BodyTimeout,
+            Self::Call(fault) => failure_kind(&fault.failure),
+            Self::NotReady { .. } => Kind::FunctionNotReady,
+            Self::ImageFailed { .. } => Kind::FunctionImageFailed,
+            Self::Unhealthy(_) => Kind::Unhealthy,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// The sentence for the caller.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Unauthorized(reason) => format!("Not authorized. Reason: {reason}"),
+            Self::AppNotFound(app) => format!("App {app} not found"),
+            Self::RouteNotFound(path) => format!("Route {path} not found"),
+            Self::AppExists(app) => format!("App {app} already exists"),
+            Self::RouteExists { app, path } => format!("App {app} route {path} already exist"),
+            Self::AppHasRoutes(app) => format!("Unable to delete app {app} with routes"),
+            Self::PrivateRoute(path) => format!("Unable to execute private route {path}"),
+            Self::InvalidContentType => {
+                "Invalid content type: a body is sent as \"Content-Type: application/json\"".into()
+            }
+
+            Self::IdentityUnavailable { .. } => "The Keystone service is temporarily unavailable.".into(),
+            Self::Forbidden { needs } => {
+                format!("The roles of the token do not allow this; it needs the role {needs} in the project")
+            }
+            Self::ProjectNotFound(project) => format!("Project {project} not found"),
+            Self::ImageNotFound(name) => format!("Image {name} not found"),
+            Self::FunctionNotFound(path) => format!("Function {path} not found"),
+            Self::UrlNotFound(path) => format!("Resource {path} not found; /api lists all URLs"),
+            Self::MethodNotAllowed { method, allowed } if allowed.is_empty() => {
+                format!("The method {method} is not allowed here; see the header Allow")
+            }
+            Self::MethodNotAllowed { method, allowed } => {
+                format!("The method {method} is not allowed here; allowed: {}", allowed.join(", "))
+            }
+            Self::LimitReached { what, limit } => {
+                format!("The limit of {limit} {what} is reached; delete some or ask the operator for more")
+            }
+            Self::InvalidBody(sentence)
+            | Self::InvalidImage(sentence)
+            | Self::ImageTooLarge(sentence)
+            | Self::ImageQuotaExceeded(sentence) => sentence.clone(),
+            Self::InvalidField(fault) => fault.to_string(),
+            Self::AmbiguousLength => {
+                "A request must not carry both Content-Length and Transfer-Encoding".into()
+            }
+            Self::BodyTooLarge(limit) => format!("The request body is larger than {limit} bytes"),
+            Self::BodyAborted => "The request body ended before its announced end".into(),
+            Self::BodyTimeout => "The request body did not arrive in time".into(),
+            Self::Call(fault) => fault.failure.to_string(),
+            Self::NotReady { path } => {
+                format!("Route {path} is not ready: its image is being prepared; try again")
+            }
+            Self::ImageFailed { path, reason: Some(reason) } => {
+                format!("Route {path} cannot run: {reason}")
+            }
+            Self::ImageFailed { path, reason: None } => {
+                format!("Route {path} cannot run: its image could not be prepared")
+            }
+            Self::Unhealthy(part) => format!("The {part} does not answer"),
+            Self::Internal(_) => {
+                "The service failed; the operator finds the reason in the log under the request id".into()
+            }
+        }
+    }
+}
+
+fn failure_kind(failure: &Failure) -> Kind {
+    match failure {
+        Failure::Timeout { .. } => Kind::FunctionTimeout,
+        Failure::Exit { .. } => Kind::FunctionExited,
+        Failure::Signal { .. } => Kind::FunctionSignaled,
+        Failure::OutOfMemory { .. } => Kind::FunctionOutOfMemory,
+        Failure::OutputTooLarge { .. } => Kind::FunctionOutputTooLarge,
+        Failure::NoCapacity => Kind::NoCapacity,
+        Failure::HungUp => Kind::CallerGone,
+        Failure::NotReady { .. } => Kind::FunctionNotReady,
+        Failure::CannotStart { .. } => Kind::FunctionCannotStart,
+        Failure::Internal => Kind::Internal,
+    }
+}

@@ -1,0 +1,207 @@
+//! The one error of the edge: what happened, in words for the caller, with its HTTP form.
+//!
+//! Domain errors know no HTTP; they become an [`ApiError`] in a handler. Its body and headers are
+//! written in one place ([`render`]), by the request layer that knows the request id.
+
+mod kind;
+mod message;
+mod render;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use picasso_identity::AuthError;
+use picasso_store::StoreError;
+use picasso_types::{CallId, Failure, FieldFault};
+
+pub use kind::Kind;
+pub(crate) use render::{ErrorView, render};
+
+/// Why a request was not answered as asked.
+#[derive(Debug)]
+pub enum ApiError {
+    /// No token, or one that Keystone does not accept; the reason is safe to show.
+    Unauthorized(&'static str),
+    /// Keystone does not answer.
+    IdentityUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The roles of the token are not enough; holds what would be.
+    Forbidden {
+        /// The least role that may do it.
+        needs: &'static str,
+    },
+    /// The project of the URL is not the token's, or does not exist.
+    ProjectNotFound(String),
+    /// No such app in the project.
+    AppNotFound(String),
+    /// No such route in the app; holds its path with the leading slash.
+    RouteNotFound(String),
+    /// No such image in the project.
+    ImageNotFound(String),
+    /// No function answers this function URL.
+    FunctionNotFound(String),
+    /// The service has no such URL.
+    UrlNotFound(String),
+    /// The URL exists, the method does not. `Allow` is set where the methods are known here.
+    MethodNotAllowed {
+        /// The method that was used.
+        method: String,
+        /// The methods that work; empty where the router fills `Allow` in itself.
+        allowed: Vec<String>,
+    },
+    /// The project has an app of this name.
+    AppExists(String),
+    /// The app has a route for these paths and methods.
+    RouteExists {
+        /// The app.
+        app: String,
+        /// The route's path.
+        path: String,
+    },
+    /// The app still has routes.
+    AppHasRoutes(String),
+    /// A public run of a private route.
+    PrivateRoute(String),
+    /// A count limit is reached.
+    LimitReached {
+        /// What is counted.
+        what: &'static str,
+        /// The limit.
+        limit: u32,
+    },
+    /// A body that is not declared as JSON.
+    InvalidContentType,
+    /// The body is not what the endpoint takes; a sentence.
+    InvalidBody(String),
+    /// One field is refused.
+    InvalidField(FieldFault),
+    /// Both `Content-Length` and `Transfer-Encoding`.
+    AmbiguousLength,
+    /// The uploaded image is refused; a sentence.
+    InvalidImage(String),
+    /// The uploaded image passes a bound; a sentence.
+    ImageTooLarge(String),
+    /// The project's images would pass its quota; a sentence.
+    ImageQuotaExceeded(String),
+    /// Larger than the limit, bytes.
+    BodyTooLarge(u64),
+    /// The body ended early.
+    BodyAborted,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// A call failed before its answer began.
+    Call(Box<CallFault>),
+    /// The route's first version is still being made ready.
+    NotReady {
+        /// The route's path.
+        path: String,
+    },
+    /// The image of the route could not be had; the reason is for its project only.
+    ImageFailed {
+        /// The route's path.
+        path: String,
+        /// Why, for callers with a token.
+        reason: Option<String>,
+    },
+    /// A part of the service does not answer; names the part.
+    Unhealthy(&'static str),
+    /// A fault of the service. The caller sees a fixed sentence, the log the whole chain.
+    Internal(InternalFault),
+}
+
+/// A failed call, with what its caller may see of it.
+#[derive(Debug)]
+pub struct CallFault {
+    /// What happened.
+    pub failure: Failure,
+    /// When to try again, where that helps.
+    pub retry_after: Option<Duration>,
+    /// The call and the end of its stderr: for callers with a token only.
+    pub detail: Option<CallDetail>,
+}
+
+/// What a caller with a token sees of a failed call.
+#[derive(Debug)]
+pub struct CallDetail {
+    /// The call.
+    pub call_id: CallId,
+    /// The last up to 4 KiB of stderr, as text.
+    pub stderr: String,
+}
+
+/// The internal half of an error: it can be logged but has no `Display`, so it cannot end up in
+/// an answer by accident.
+#[derive(Debug)]
+pub struct InternalFault {
+    context: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl InternalFault {
+    /// What was being done and every cause below it, in one line for the log.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = format!("{}: {}", self.context, self.source);
+        let mut cause = self.source.source();
+        while let Some(next) = cause {
+            text.push_str(": ");
+            text.push_str(&next.to_string());
+            cause = next.source();
+        }
+        text
+    }
+}
+
+impl ApiError {
+    /// A fault of ours while doing `context`.
+    pub(crate) fn internal(context: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Internal(InternalFault { context, source: source.into() })
+    }
+
+    /// A fault of a field inside the wrapper object `parent` (`route`, `app`).
+    pub(crate) fn field_of(parent: &str, fault: FieldFault) -> Self {
+        Self::InvalidField(FieldFault { field: format!("{parent}.{}", fault.field), ..fault })
+    }
+}
+
+impl From<FieldFault> for ApiError {
+    fn from(fault: FieldFault) -> Self {
+        Self::InvalidField(fault)
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Unauthorized { reason } => Self::Unauthorized(reason),
+            AuthError::Unavailable { retry_after } => Self::IdentityUnavailable { retry_after },
+        }
+    }
+}
+
+/// Says which resource a store's `NotFound` is about, and makes the rest ours or the caller's.
+pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(StoreError) -> ApiError {
+    move |error| match error {
+        StoreError::NotFound => missing(),
+        StoreError::TooMany { what, limit } => ApiError::LimitReached { what, limit },
+        error @ (StoreError::AppExists
+        | StoreError::AppHasRoutes
+        | StoreError::RouteExists
+        | StoreError::SchemaMismatch { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Database { .. }) => ApiError::internal("using the store", error),
+    }
+}
+
+/// The error travels to the request layer in the answer's extensions; only that layer knows the
+/// request id and writes body and headers.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.kind().status().into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}

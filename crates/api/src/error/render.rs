@@ -1,0 +1,115 @@
+//! The HTTP form of an error: body, headers, and what the log gets.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, header};
+use picasso_types::RequestId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{ApiError, Kind};
+
+/// The header that names the kind of an error; functions cannot set it.
+pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");
+
+/// Every error: a superset of what the old service and keystonemiddleware answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorView {
+    /// What went wrong.
+    error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// The HTTP status again.
+    #[schema(example = 404)]
+    code: u16,
+    /// The status in words.
+    #[schema(example = "Not Found")]
+    title: &'static str,
+    /// What happened, to what, and what to do.
+    #[schema(example = "App hello not found")]
+    message: String,
+    /// A stable name to test for; `docs/errors.md` has a section for each.
+    #[schema(example = "app_not_found")]
+    kind: &'static str,
+    /// The request, as in `X-Openstack-Request-Id`.
+    request_id: String,
+    /// The failed call; callers with a token only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<String>,
+    /// The end of the failed function's stderr, up to 4 KiB; callers with a token only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr: Option<String>,
+}
+
+/// Writes the answer of `error`. `auth_uri` is where users get tokens, for a 401.
+pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -> Response {
+    let kind = error.kind();
+    let status = kind.status();
+    log(error);
+    let detail = match error {
+        ApiError::Call(fault) => fault.detail.as_ref(),
+        _ => None,
+    };
+    let view = ErrorView {
+        error: ErrorBody {
+            code: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error"),
+            message: error.message(),
+            kind: kind.as_str(),
+            request_id: request_id.to_string(),
+            call_id: detail.map(|d| d.call_id.to_string()),
+            stderr: detail.map(|d| d.stderr.clone()),
+        },
+    };
+    let mut response = (status, Json(view)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(ERROR_KIND, HeaderValue::from_static(kind.as_str()));
+    if kind == Kind::Unauthorized
+        && let Ok(value) = HeaderValue::try_from(format!("Keystone uri=\"{auth_uri}\""))
+    {
+        headers.insert(header::WWW_AUTHENTICATE, value);
+    }
+    if let Some(after) = retry_after(error) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if let ApiError::MethodNotAllowed { allowed, .. } = error
+        && !allowed.is_empty()
+        && let Ok(value) = HeaderValue::try_from(allowed.join(", "))
+    {
+        headers.insert(header::ALLOW, value);
+    }
+    response
+}
+
+fn retry_after(error: &ApiError) -> Option<Duration> {
+    match error {
+        ApiError::IdentityUnavailable { retry_after } => Some(*retry_after),
+        ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
+        ApiError::Unhealthy(_) => Some(Duration::from_secs(5)),
+        ApiError::Call(fault) => {
+            let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
+            fault.retry_after.or(wanted)
+        }
+        _ => None,
+    }
+}
+
+impl super::CallFault {
+    /// Whether the same call may work a little later.
+    fn failure_is_temporary(&self) -> bool {
+        use picasso_types::Failure;
+        matches!(self.failure, Failure::NoCapacity | Failure::NotReady { .. })
+    }
+}
+
+/// What the log gets beside the line of the request: only faults of ours have more to say.
+fn log(error: &ApiError) {
+    if let ApiError::Internal(fault) = error {
+        tracing::error!(error = fault.chain(), "the request failed");
+    }
+}

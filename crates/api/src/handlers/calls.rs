@@ -1,0 +1,141 @@
+//! What runs and function URLs share: from a request to an [`Invocation`], and from what became
+//! of it to an error of the edge.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, header};
+use picasso_engine::{AcceptError, Body, BodyError, CallError, Invocation, Target};
+use picasso_types::{CallId, Failure, PathParams, Trigger, VersionState};
+
+use crate::error::{ApiError, CallDetail, CallFault, from_store};
+use crate::request::context::RequestContext;
+use crate::request::headers::{Credentials, cleaned};
+
+/// The header that tells a caller which call its answer is of.
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("picasso-call-id");
+
+/// A request on its way to a function: everything but which function.
+pub(crate) struct Inbound {
+    pub(crate) parts: Parts,
+    pub(crate) context: RequestContext,
+    pub(crate) trigger: Trigger,
+    /// Whether the caller showed a token: it sees more of a failure, and `Authorization` is ours.
+    pub(crate) with_token: bool,
+    /// The listener's base URL as clients see it, where it is configured.
+    pub(crate) base: Option<String>,
+}
+
+impl Inbound {
+    /// The call of `target` that this request means.
+    pub(crate) fn invocation(&self, target: Arc<Target>, params: PathParams, body: Body) -> Invocation {
+        let call_id = CallId::generate();
+        self.context.note_call(&call_id);
+        self.context.note_target(
+            target.app.project_id.as_str(),
+            target.app.full_name.as_str(),
+            target.route.pattern.as_str(),
+        );
+        let credentials = if self.with_token { Credentials::Ours } else { Credentials::Functions };
+        Invocation {
+            call_id,
+            request_id: self.context.id.clone(),
+            trigger: self.trigger,
+            target,
+            method: self.parts.method.clone(),
+            url: self.url(),
+            headers: cleaned(&self.parts.headers, credentials),
+            params,
+            body,
+        }
+    }
+
+    /// The absolute URL as the caller wrote it.
+    fn url(&self) -> String {
+        let uri = &self.parts.uri;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        if let Some(base) = &self.base {
+            return format!("{}{path}", base.trim_end_matches('/'));
+        }
+        // HTTP/1.0 and broken clients may send no usable Host.
+        let host = uri
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .or_else(|| self.parts.headers.get(header::HOST)?.to_str().ok())
+            .filter(|host| host.parse::<http::uri::Authority>().is_ok())
+            .unwrap_or("localhost");
+        format!("http://{host}{path}")
+    }
+
+    /// Refuses a target that has no version to run, with the reason for those who may know it.
+    pub(crate) fn check_ready(&self, target: &Target) -> Result<(), ApiError> {
+        if target.version.is_some() {
+            return Ok(());
+        }
+        let path = target.route.pattern.to_string();
+        let latest = &target.route.latest;
+        Err(match latest.state {
+            VersionState::Failed => {
+                ApiError::ImageFailed { path, reason: latest.error.clone().filter(|_| self.with_token) }
+            }
+            VersionState::Preparing | VersionState::Ready => ApiError::NotReady { path },
+        })
+    }
+
+    /// What the caller of a failed call sees.
+    pub(crate) fn call_error(&self, call_id: CallId, error: CallError) -> ApiError {
+        if let Some(body) = error.body_error {
+            return body_error(body);
+        }
+        self.failure(call_id, error.failure, &error.stderr_tail, error.retry_after)
+    }
+
+    /// What the caller sees of a failure.
+    pub(crate) fn failure(
+        &self,
+        call_id: CallId,
+        failure: Failure,
+        stderr: &[u8],
+        retry_after: Option<std::time::Duration>,
+    ) -> ApiError {
+        let failure = match failure {
+            // Reasons name images and programs of the project: not for strangers.
+            Failure::CannotStart { .. } if !self.with_token => {
+                Failure::CannotStart { reason: "its image cannot be run".to_owned() }
+            }
+            Failure::NotReady { .. } if !self.with_token => {
+                Failure::NotReady { reason: "its image is not ready".to_owned() }
+            }
+            shown => shown,
+        };
+        let detail = self
+            .with_token
+            .then(|| CallDetail { call_id, stderr: String::from_utf8_lossy(stderr).into_owned() });
+        ApiError::Call(Box::new(CallFault { failure, retry_after, detail }))
+    }
+}
+
+/// What the caller of an asynchronous call that was not accepted sees.
+pub(crate) fn accept_error(inbound: &Inbound, call_id: CallId, error: AcceptError) -> ApiError {
+    match error {
+        AcceptError::Body(body) => body_error(body),
+        AcceptError::NotReady(failure) => inbound.failure(call_id, failure, &[], None),
+        AcceptError::Store(error) => {
+            // The route or app can go between look-up and acceptance.
+            let path = inbound.parts.uri.path().to_owned();
+            from_store(|| ApiError::UrlNotFound(path))(error)
+        }
+    }
+}
+
+fn body_error(error: BodyError) -> ApiError {
+    match error {
+        BodyError::TooLarge(limit) => ApiError::BodyTooLarge(limit),
+        BodyError::Aborted => ApiError::BodyAborted,
+    }
+}
+
+/// The header value of a call id.
+pub(crate) fn call_id_value(call_id: &CallId) -> Option<HeaderValue> {
+    HeaderValue::from_str(call_id.as_str()).ok()
+}

@@ -1,0 +1,226 @@
+//! Function URLs: any method, the request as it is, the function's bytes unwrapped.
+//!
+//! They live on a listener (origin) of their own, so that what a function answers cannot act on
+//! the API or the console in a browser.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body as HttpBody;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, StatusCode, header};
+use picasso_engine::{Answer, Lookup, Target};
+use picasso_store::StoreError;
+use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
+
+use super::calls::{Inbound, accept_error};
+use super::runs::with_call_id;
+use crate::error::{ApiError, ErrorView};
+use crate::request::auth::Writer;
+use crate::request::body::streamed;
+use crate::request::context::RequestContext;
+use crate::request::path::{RoutePath, function_path};
+use crate::state::ApiState;
+use crate::views::AcceptedAnswer;
+
+/// Call a public function. A private route and a missing one answer alike.
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options),
+    path = "/f/{app}/{*route}",
+    tag = "function URLs",
+    params(
+        ("app" = String, Path, description = "The app's full name"),
+        ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
+    ),
+    request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
+    responses(
+        (status = 200, description = "What the function printed, streamed", content_type = "text/plain", body = String),
+        (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
+        (status = 404, description = "No public function here", body = ErrorView),
+        (status = 405, description = "The route does not take this method", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
+        (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+    )
+)]
+pub(crate) async fn call_public(
+    State(state): State<ApiState>,
+    at: RoutePath,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let missing = || ApiError::FunctionNotFound(function_path(&at.app, &at.path));
+    let app = FullName::parse(&at.app).map_err(|_| missing())?;
+    let method = request.method().as_str();
+    let internal = |error: StoreError| ApiError::internal("looking up a route", error);
+    match state.catalog.lookup_public(&app, &at.path, method).await.map_err(internal)? {
+        Lookup::Found(target, params) if target.route.is_public => {
+            call(&state, request, context, false, target, params).await
+        }
+        Lookup::MethodNotAllowed(methods) => {
+            let allowed = public_methods(&state, &app, &at.path, &methods).await.map_err(internal)?;
+            if allowed.is_empty() {
+                return Err(missing());
+            }
+            Err(ApiError::MethodNotAllowed { method: method.to_owned(), allowed })
+        }
+        Lookup::Found(..) | Lookup::NoApp | Lookup::NoRoute => Err(missing()),
+    }
+}
+
+/// Call a function of the project, private or public.
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options),
+    path = "/v1/f/{project_id}/{app}/{*route}",
+    tag = "function URLs",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+        ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
+    ),
+    request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
+    responses(
+        (status = 200, description = "What the function printed, streamed", content_type = "text/plain", body = String),
+        (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
+        (status = 404, description = "The project has no such function", body = ErrorView),
+        (status = 405, description = "The route does not take this method", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
+        (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn call_private(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: RoutePath,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let method = request.method().as_str();
+    let lookup = state
+        .catalog
+        .lookup(&auth.project, &at.app, &at.path, method)
+        .await
+        .map_err(|error| ApiError::internal("looking up a route", error))?;
+    match lookup {
+        Lookup::Found(target, params) => call(&state, request, context, true, target, params).await,
+        Lookup::MethodNotAllowed(allowed) => {
+            Err(ApiError::MethodNotAllowed { method: method.to_owned(), allowed })
+        }
+        Lookup::NoApp | Lookup::NoRoute => Err(ApiError::FunctionNotFound(function_path(&at.app, &at.path))),
+    }
+}
+
+/// Of the methods that a path takes, those whose route is public: the methods of a private route
+/// would tell that it exists.
+pub(super) async fn public_methods(
+    state: &ApiState,
+    app: &FullName,
+    path: &str,
+    methods: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let mut public = Vec::new();
+    for method in methods {
+        if let Lookup::Found(target, _) = state.catalog.lookup_public(app, path, method).await?
+            && target.route.is_public
+        {
+            public.push(method.clone());
+        }
+    }
+    Ok(public)
+}
+
+async fn call(
+    state: &ApiState,
+    request: Request,
+    context: RequestContext,
+    with_token: bool,
+    target: Arc<Target>,
+    params: PathParams,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let settings = &state.settings;
+    let base = settings.functions_base.clone();
+    let inbound = Inbound { parts, context, trigger: Trigger::FunctionUrl, with_token, base };
+    inbound.check_ready(&target)?;
+    let body = streamed(body, settings.max_function_body_bytes, settings.body_timeout);
+    let route_type = target.route.route_type;
+    let message =
+        format!("App {} async route {} execution started", target.app.full_name, target.route.pattern);
+    let invocation = inbound.invocation(target, params, body);
+    let call_id = invocation.call_id.clone();
+    let response = match route_type {
+        RouteType::Sync => {
+            let answer = state
+                .engine
+                .run(invocation)
+                .await
+                .map_err(|error| inbound.call_error(call_id.clone(), error))?;
+            unwrapped(answer)
+        }
+        RouteType::Async => {
+            let call_id = state
+                .engine
+                .accept(invocation)
+                .await
+                .map_err(|error| accept_error(&inbound, call_id.clone(), error))?;
+            let view = AcceptedAnswer { call_id: call_id.to_string(), message };
+            (StatusCode::ACCEPTED, Json(view)).into_response()
+        }
+    };
+    Ok(with_call_id(response, &call_id))
+}
+
+/// The function's bytes as the answer's body. An error in the middle makes the server abort the
+/// connection, so that nobody takes half an answer for a whole one.
+fn unwrapped(answer: Answer) -> Response {
+    let Answer { head, rest } = answer;
+    let content_type = content_type(&head, rest.is_none());
+    let body = match rest {
+        None => HttpBody::from(head),
+        Some(rest) => {
+            let head = stream::iter((!head.is_empty()).then_some(Ok::<_, CutShort>(head)));
+            HttpBody::from_stream(head.chain(rest.map(|piece| piece.map_err(CutShort))))
+        }
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// Text where the head is UTF-8, else bytes. Nothing is guessed beyond that, and `nosniff`
+/// keeps browsers from guessing: a function's HTML is not rendered unless its format says so.
+fn content_type(head: &Bytes, whole: bool) -> HeaderValue {
+    let is_text = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        // The cut may be inside a character.
+        Err(error) => !whole && error.error_len().is_none(),
+    };
+    HeaderValue::from_static(if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" })
+}
+
+/// The function failed after its answer began.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut short: {0}")]
+struct CutShort(Failure);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf8_is_text_also_when_the_cut_is_inside_a_character() {
+        let kind = |head: &'static [u8], whole| content_type(&Bytes::from_static(head), whole);
+        assert_eq!(kind(b"hello", true), "text/plain; charset=utf-8");
+        assert_eq!(kind(b"", true), "text/plain; charset=utf-8");
+        assert_eq!(kind(b"gr\xc3", false), "text/plain; charset=utf-8");
+        assert_eq!(kind(b"gr\xc3", true), "application/octet-stream");
+        assert_eq!(kind(b"\xff\xd8\xff", false), "application/octet-stream");
+    }
+}

@@ -1,0 +1,12 @@
+//! One file per resource; a handler unpacks the request, asks the domain, wraps the answer.
+
+pub(crate) mod admin;
+pub(crate) mod apps;
+pub(crate) mod calls;
+pub(crate) mod fallback;
+pub(crate) mod function_urls;
+pub(crate) mod health;
+pub(crate) mod images;
+pub(crate) mod routes;
+pub(crate) mod runs;
+pub(crate) mod versions;

@@ -1,0 +1,234 @@
+//! Routes of an app: `/v1/{project_id}/apps/{app}/routes`.
+
+use axum::Json;
+use axum::extract::State;
+use picasso_image::{ImageError, Resolution};
+use picasso_store::StoreError;
+use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Route, VersionSpec};
+
+use super::apps::find_app;
+use crate::bodies::route::RouteFields;
+use crate::bodies::{CreateRoute, UpdateRoute};
+use crate::error::{ApiError, ErrorView, from_store};
+use crate::request::auth::{Reader, Writer};
+use crate::request::json::JsonBody;
+use crate::request::path::{AppPath, RoutePath};
+use crate::state::ApiState;
+use crate::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
+
+/// List the routes of an app.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/apps/{app}/routes",
+    tag = "routes",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+    ),
+    responses(
+        (status = 200, description = "All routes, ordered by path", body = RoutesAnswer),
+        (status = 404, description = "The project has no such app", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn list_routes(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    AppPath(name): AppPath,
+) -> Result<Json<RoutesAnswer>, ApiError> {
+    let app = find_app(&state, &auth.project, &name).await?;
+    let routes =
+        state.store.list_routes(&app.id).await.map_err(from_store(|| ApiError::AppNotFound(name)))?;
+    Ok(Json(RoutesAnswer {
+        routes: routes.iter().map(RouteView::from).collect(),
+        message: "Successfully loaded app routes",
+    }))
+}
+
+/// Make a route.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/apps/{app}/routes",
+    tag = "routes",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+    ),
+    request_body = CreateRoute,
+    responses(
+        (status = 200, description = "The route; `state` says whether its image is here already", body = RouteAnswer),
+        (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 404, description = "The project has no such app", body = ErrorView),
+        (status = 409, description = "The app has a route for these paths and methods", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn create_route(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    AppPath(name): AppPath,
+    body: JsonBody,
+) -> Result<Json<RouteAnswer>, ApiError> {
+    let app = find_app(&state, &auth.project, &name).await?;
+    let bounds = &state.settings.bounds;
+    let new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
+    let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
+    let route = state
+        .store
+        .create_route(&app.id, &new, resolved.as_ref(), bounds.max_routes_per_app)
+        .await
+        .map_err(|error| match error {
+        StoreError::RouteExists => ApiError::RouteExists { app: name.clone(), path: new.pattern.to_string() },
+        other => from_store(|| ApiError::AppNotFound(name.clone()))(other),
+    })?;
+    changed(&state, &auth.project, &app, &route).await;
+    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "App route successfully created" }))
+}
+
+/// Show a route.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/apps/{app}/routes/{*route}",
+    tag = "routes",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+        ("route" = String, Path, description = "The route's path without its leading slash; may have several segments"),
+    ),
+    responses(
+        (status = 200, description = "The route with its newest version", body = RouteAnswer),
+        (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn get_route(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    at: RoutePath,
+) -> Result<Json<RouteAnswer>, ApiError> {
+    let (_, route) = find_route(&state, &auth.project, &at).await?;
+    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "App route successfully loaded" }))
+}
+
+/// Change a route: makes its next version. Absent fields stay; `config` merges.
+#[utoipa::path(
+    put,
+    path = "/v1/{project_id}/apps/{app}/routes/{*route}",
+    tag = "routes",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+        ("route" = String, Path, description = "The route's path without its leading slash; may have several segments"),
+    ),
+    request_body = RouteFields,
+    responses(
+        (status = 200, description = "The route; calls run the version before until this one is ready", body = RouteAnswer),
+        (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
+        (status = 409, description = "Another route of the app takes these paths and methods", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn update_route(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: RoutePath,
+    body: JsonBody,
+) -> Result<Json<RouteAnswer>, ApiError> {
+    let (app, route) = find_route(&state, &auth.project, &at).await?;
+    let change =
+        body.parse::<UpdateRoute>()?.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
+    let resolved = check_spec(&state, &auth.project, &change.spec, "").await?;
+    let route =
+        state.store.update_route(&route.id, &change, resolved.as_ref()).await.map_err(
+            |error| match error {
+                StoreError::RouteExists => {
+                    ApiError::RouteExists { app: at.app.clone(), path: at.path.clone() }
+                }
+                other => from_store(|| ApiError::RouteNotFound(at.path.clone()))(other),
+            },
+        )?;
+    changed(&state, &auth.project, &app, &route).await;
+    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "Route successfully updated" }))
+}
+
+/// Delete a route with its versions.
+#[utoipa::path(
+    delete,
+    path = "/v1/{project_id}/apps/{app}/routes/{*route}",
+    tag = "routes",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+        ("route" = String, Path, description = "The route's path without its leading slash; may have several segments"),
+    ),
+    responses(
+        (status = 200, description = "The route is gone; its queued calls are cancelled", body = Done),
+        (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn delete_route(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: RoutePath,
+) -> Result<Json<Done>, ApiError> {
+    let (app, route) = find_route(&state, &auth.project, &at).await?;
+    state
+        .store
+        .delete_route(&route.id)
+        .await
+        .map_err(from_store(|| ApiError::RouteNotFound(at.path.clone())))?;
+    state.catalog.forget(&app.id).await;
+    Ok(Json(Done { message: "Route successfully deleted" }))
+}
+
+async fn find_route(state: &ApiState, project: &ProjectId, at: &RoutePath) -> Result<(App, Route), ApiError> {
+    let app = find_app(state, project, &at.app).await?;
+    let route = state
+        .store
+        .get_route(&app.id, &at.path)
+        .await
+        .map_err(from_store(|| ApiError::RouteNotFound(at.path.clone())))?;
+    Ok((app, route))
+}
+
+/// What only this machine can say of a version: its driver's features, and where its image is.
+/// The digest of an image that is here already; `None` when it has to be pulled first.
+async fn check_spec(
+    state: &ApiState,
+    project: &ProjectId,
+    spec: &VersionSpec,
+    wrapper: &str,
+) -> Result<Option<Digest>, ApiError> {
+    let fault = |field: &str, message: String| {
+        ApiError::InvalidField(FieldFault { field: format!("{wrapper}{field}"), message })
+    };
+    if spec.network == NetworkMode::Egress && !state.engine.features().egress {
+        let message = "\"egress\" is not offered by this cloud; use \"none\"";
+        return Err(fault("network", message.to_owned()));
+    }
+    match state.images.resolve(project, &spec.image).await {
+        Ok(Resolution::Local(digest)) => Ok(Some(digest)),
+        Ok(Resolution::Remote) => Ok(None),
+        Err(
+            error @ (ImageError::NotFound(_)
+            | ImageError::RegistryNotAllowed { .. }
+            | ImageError::Invalid(_)
+            | ImageError::TooLarge(_)
+            | ImageError::QuotaExceeded { .. }
+            | ImageError::Registry { .. }),
+        ) => Err(fault("image", error.to_string())),
+        Err(error @ (ImageError::Failed { .. } | ImageError::Unavailable(_))) => {
+            Err(ApiError::internal("resolving an image", error))
+        }
+    }
+}
+
+/// After a new version was stored: calls see it, and its image is made ready in the background.
+async fn changed(state: &ApiState, project: &ProjectId, app: &App, route: &Route) {
+    state.catalog.forget(&app.id).await;
+    state.engine.prepare(project, &route.latest);
+}

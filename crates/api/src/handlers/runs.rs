@@ -1,0 +1,294 @@
+//! Wrapped runs, as the old service had them: a JSON object in, the printed text in JSON out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use picasso_engine::{Answer, Lookup, Target};
+use picasso_store::StoreError;
+use picasso_types::{CallId, Failure, FullName, PathParams, RouteType, Trigger};
+
+use super::calls::{CALL_ID, Inbound, accept_error, call_id_value};
+use super::function_urls::public_methods;
+use crate::error::{ApiError, ErrorView};
+use crate::request::auth::Writer;
+use crate::request::body::{read_all, ready};
+use crate::request::context::RequestContext;
+use crate::request::json::check_content_type;
+use crate::request::path::RoutePath;
+use crate::state::ApiState;
+use crate::views::{AcceptedAnswer, RunAnswer};
+
+/// Run a function of the project, private or public. The body reaches its stdin byte for byte.
+#[utoipa::path(
+    post,
+    path = "/v1/r/{project_id}/{app}/{*route}",
+    tag = "runs",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's name, short or full"),
+        ("route" = String, Path, description = "The path to run, without its leading slash; may have several segments"),
+    ),
+    request_body(description = "A JSON object, or nothing", content = Option<Object>),
+    responses(
+        (status = 200, description = "What a sync route's function printed; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 400, description = "The body is not a JSON object", body = ErrorView),
+        (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
+        (status = 405, description = "The route does not take POST", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
+        (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn run_private(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: RoutePath,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let lookup = state
+        .catalog
+        .lookup(&auth.project, &at.app, &at.path, "POST")
+        .await
+        .map_err(|error| ApiError::internal("looking up a route", error))?;
+    let (target, params) = found(lookup, &at)?;
+    run(&state, request, context, true, &at, target, params).await
+}
+
+/// Run a public function; the app by its full name. The body reaches its stdin byte for byte.
+#[utoipa::path(
+    post,
+    path = "/r/{app}/{*route}",
+    tag = "runs",
+    params(
+        ("app" = String, Path, description = "The app's full name"),
+        ("route" = String, Path, description = "The path to run, without its leading slash; may have several segments"),
+    ),
+    request_body(description = "A JSON object, or nothing", content = Option<Object>),
+    responses(
+        (status = 200, description = "What a sync route's function printed; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 400, description = "The body is not a JSON object", body = ErrorView),
+        (status = 403, description = "The route is private (404 where the operator hides private routes)", body = ErrorView),
+        (status = 404, description = "No such app or route", body = ErrorView),
+        (status = 405, description = "The route does not take POST", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
+        (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+    )
+)]
+pub(crate) async fn run_public(
+    State(state): State<ApiState>,
+    at: RoutePath,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Ok(app) = FullName::parse(&at.app) else {
+        return Err(ApiError::AppNotFound(at.app));
+    };
+    let internal = |error: StoreError| ApiError::internal("looking up a route", error);
+    let lookup = state.catalog.lookup_public(&app, &at.path, "POST").await.map_err(internal)?;
+    if let Lookup::MethodNotAllowed(methods) = &lookup
+        && state.settings.hide_private_routes
+        && public_methods(&state, &app, &at.path, methods).await.map_err(internal)?.is_empty()
+    {
+        return Err(ApiError::RouteNotFound(at.path));
+    }
+    let (target, params) = found(lookup, &at)?;
+    if !target.route.is_public {
+        return Err(if state.settings.hide_private_routes {
+            ApiError::RouteNotFound(at.path)
+        } else {
+            ApiError::PrivateRoute(at.path)
+        });
+    }
+    run(&state, request, context, false, &at, target, params).await
+}
+
+/// Either answer of a wrapped run.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub(crate) enum RunOrAccepted {
+    /// Of a sync route.
+    Run(RunAnswer),
+    /// Of an async route.
+    Accepted(AcceptedAnswer),
+}
+
+fn found(lookup: Lookup, at: &RoutePath) -> Result<(Arc<Target>, PathParams), ApiError> {
+    match lookup {
+        Lookup::Found(target, params) => Ok((target, params)),
+        Lookup::NoApp => Err(ApiError::AppNotFound(at.app.clone())),
+        Lookup::NoRoute => Err(ApiError::RouteNotFound(at.path.clone())),
+        Lookup::MethodNotAllowed(allowed) => {
+            Err(ApiError::MethodNotAllowed { method: "POST".to_owned(), allowed })
+        }
+    }
+}
+
+async fn run(
+    state: &ApiState,
+    request: Request,
+    context: RequestContext,
+    with_token: bool,
+    at: &RoutePath,
+    target: Arc<Target>,
+    params: PathParams,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let settings = &state.settings;
+    let base = settings.api_base.clone();
+    let inbound = Inbound { parts, context, trigger: Trigger::Run, with_token, base };
+    inbound.check_ready(&target)?;
+    let body = read_all(body, settings.max_run_body_bytes, settings.body_timeout).await?;
+    check_content_type(&inbound.parts.headers, &body)?;
+    check_object(&body)?;
+
+    let app = target.app.full_name.clone();
+    let route_type = target.route.route_type;
+    let invocation = inbound.invocation(target, params, ready(body));
+    let call_id = invocation.call_id.clone();
+    let view = match route_type {
+        RouteType::Sync => {
+            let answer = state
+                .engine
+                .run(invocation)
+                .await
+                .map_err(|error| inbound.call_error(call_id.clone(), error))?;
+            let output = collect(answer, settings.max_result_bytes)
+                .await
+                .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?;
+            RunOrAccepted::Run(run_answer(
+                output,
+                format!("App {app} sync route {} execution finished", at.path),
+            ))
+        }
+        RouteType::Async => {
+            let call_id = state
+                .engine
+                .accept(invocation)
+                .await
+                .map_err(|error| accept_error(&inbound, call_id.clone(), error))?;
+            RunOrAccepted::Accepted(AcceptedAnswer {
+                call_id: call_id.to_string(),
+                message: format!("App {app} async route {} execution started", at.path),
+            })
+        }
+    };
+    Ok(with_call_id(Json(view).into_response(), &call_id))
+}
+
+/// Adds the header that names the call.
+pub(super) fn with_call_id(mut response: Response, call_id: &CallId) -> Response {
+    if let Some(value) = call_id_value(call_id) {
+        response.headers_mut().insert(CALL_ID, value);
+    }
+    response
+}
+
+/// The old service took a JSON object or nothing.
+fn check_object(body: &Bytes) -> Result<(), ApiError> {
+    if body.is_empty() || serde_json::from_slice::<AnyObject>(body).is_ok() {
+        return Ok(());
+    }
+    Err(ApiError::InvalidBody(
+        "The request body is not a JSON object; send one or nothing, or use the function URL for other bodies"
+            .to_owned(),
+    ))
+}
+
+/// Accepts any JSON object without building it.
+struct AnyObject;
+
+impl<'de> serde::Deserialize<'de> for AnyObject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> serde::de::Visitor<'de> for Object {
+            type Value = AnyObject;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<AnyObject, A::Error> {
+                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
+                Ok(AnyObject)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// The whole output, in memory: a wrapped answer begins only when the function has ended well.
+async fn collect(answer: Answer, limit: u64) -> Result<Bytes, Failure> {
+    let Answer { head, rest } = answer;
+    let mut output = BytesMut::from(head);
+    if let Some(mut rest) = rest {
+        while let Some(piece) = rest.next().await {
+            output.extend_from_slice(&piece?);
+            if output.len() as u64 > limit {
+                break;
+            }
+        }
+    }
+    if output.len() as u64 > limit {
+        return Err(Failure::OutputTooLarge { limit_bytes: limit });
+    }
+    Ok(output.freeze())
+}
+
+fn run_answer(output: Bytes, message: String) -> RunAnswer {
+    match String::from_utf8(output.into()) {
+        Ok(result) => RunAnswer { result, encoding: None, message },
+        Err(binary) => {
+            RunAnswer { result: STANDARD.encode(binary.as_bytes()), encoding: Some("base64"), message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[test]
+    fn only_an_object_or_nothing_is_a_body() {
+        for good in ["", "{}", r#"{"a":[1,{"b":null}]}"#, " {} "] {
+            assert!(check_object(&Bytes::from(good)).is_ok(), "{good:?}");
+        }
+        for bad in ["[]", "1", "null", "\"x\"", "{", "{}{}", "{\"a\"}", " "] {
+            assert!(check_object(&Bytes::from(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn text_stays_text_and_other_bytes_become_base64() {
+        let text = run_answer(Bytes::from("grüß"), String::new());
+        assert_eq!((text.result.as_str(), text.encoding), ("grüß", None));
+        let binary = run_answer(Bytes::from_static(&[0xff, 0x00]), String::new());
+        assert_eq!((binary.result.as_str(), binary.encoding), ("/wA=", Some("base64")));
+    }
+
+    #[tokio::test]
+    async fn a_failure_after_the_head_fails_the_whole_wrapped_run() {
+        let rest = stream::iter([Ok(Bytes::from("b")), Err(Failure::Exit { code: 3 })]);
+        let answer = Answer { head: Bytes::from("a"), rest: Some(Box::pin(rest)) };
+        assert_eq!(collect(answer, 10).await, Err(Failure::Exit { code: 3 }));
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_the_limit_is_not_held_in_memory() {
+        let rest = stream::repeat_with(|| Ok(Bytes::from("0123456789")));
+        let answer = Answer { head: Bytes::new(), rest: Some(Box::pin(rest)) };
+        assert_eq!(collect(answer, 100).await, Err(Failure::OutputTooLarge { limit_bytes: 100 }));
+    }
+}

@@ -1,0 +1,204 @@
+//! The OpenAPI document: generated from the handlers, completed with what all of them share.
+
+pub(crate) mod page;
+pub(crate) mod pages;
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use crate::routers::{api_routes, function_routes};
+
+/// The methods an OpenAPI path item may have, as they are written there.
+pub(crate) const METHODS: [(&str, &str); 7] = [
+    ("get", "GET"),
+    ("head", "HEAD"),
+    ("post", "POST"),
+    ("put", "PUT"),
+    ("patch", "PATCH"),
+    ("delete", "DELETE"),
+    ("options", "OPTIONS"),
+];
+
+/// The finished document of both faces, made once.
+pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let mut document = as_value(api_routes().into_openapi());
+    let functions = as_value(function_routes().into_openapi());
+    merge(&mut document, functions);
+    complete(&mut document);
+    document
+});
+
+/// A generated part as JSON; routers' templates (`{*route}`) are still in it.
+pub(crate) fn as_value(part: OpenApi) -> Value {
+    // The types of the document serialize without a failing case.
+    serde_json::to_value(part).unwrap_or_default()
+}
+
+/// The role that an operation asks of its caller, as the handlers' `security` says it.
+pub(crate) fn required_role(operation: &Value) -> Option<&str> {
+    operation.get("security")?.get(0)?.get("keystone_token")?.get(0)?.as_str()
+}
+
+/// The operations of a document with their templates.
+pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (&str, &'static str, &Value)> {
+    let paths = document.get("paths").and_then(Value::as_object);
+    paths.into_iter().flatten().flat_map(|(path, item)| {
+        METHODS.iter().filter_map(move |(key, method)| Some((path.as_str(), *method, item.get(key)?)))
+    })
+}
+
+fn merge(document: &mut Value, other: Value) {
+    for section in ["/paths", "/components/schemas"] {
+        let from = other.pointer(section).and_then(Value::as_object).cloned().unwrap_or_default();
+        if let Some(into) = document.pointer_mut(section).and_then(Value::as_object_mut) {
+            into.extend(from);
+        }
+    }
+}
+
+/// Adds what no handler says for itself: title, token scheme, the answers every URL can give.
+fn complete(document: &mut Value) {
+    document["info"] = json!({
+        "title": "Picasso",
+        "version": "1.0",
+        "summary": "Functions as a Service for OpenStack",
+        "description": "Paths that begin with /f/ or /v1/f/ are function URLs: they are on a listener of \
+            their own (port 10002 unless configured otherwise), everything else is on the API's (port 10001). \
+            Every answer carries X-Openstack-Request-Id; every error carries Picasso-Error-Kind and a body \
+            of the form of ErrorView. Apps and routes answer creates with 200.",
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+    });
+    document["components"]["securitySchemes"] = json!({
+        "keystone_token": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Auth-Token",
+            "description": "A Keystone token scoped to the project of the URL. Each operation names the \
+                least role: reader reads, member (and admin, in every project) also changes and runs.",
+        }
+    });
+    let paths = document["paths"].take();
+    let Value::Object(paths) = paths else { return };
+    let mut completed = Map::new();
+    for (path, mut item) in paths {
+        let mut methods = 0;
+        for (key, _) in METHODS {
+            methods += usize::from(item.get(key).is_some());
+        }
+        for (key, method) in METHODS {
+            if let Some(operation) = item.get_mut(key) {
+                complete_operation(operation, &path, method, methods);
+            }
+        }
+        completed.insert(path.replace("{*", "{"), item);
+    }
+    document["paths"] = Value::Object(completed);
+}
+
+fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: usize) {
+    let is_function_url = path.starts_with("/f/") || path.starts_with("/v1/f/");
+    // One handler for all methods: ids have to be unique all the same.
+    if is_function_url
+        && methods > 1
+        && let Some(id) = operation["operationId"].as_str().map(str::to_owned)
+    {
+        operation["operationId"] = Value::String(format!("{id}_{}", method.to_ascii_lowercase()));
+    }
+    if is_function_url && matches!(method, "GET" | "HEAD" | "OPTIONS") {
+        if let Some(operation) = operation.as_object_mut() {
+            operation.remove("requestBody");
+        }
+    }
+    if is_function_url {
+        operation["servers"] =
+            json!([{ "url": "http://localhost:10002", "description": "The functions listener" }]);
+    }
+    let role = required_role(operation).map(str::to_owned);
+    if let Some(role) = role {
+        add_answer(operation, "401", "No token, or one that Keystone does not accept");
+        add_answer(operation, "403", &format!("The token's roles are not enough; it needs {role}"));
+        add_answer(operation, "404", "The project of the URL is not the token's");
+        add_answer(operation, "503", "Keystone does not answer; see Retry-After");
+    }
+    add_answer(operation, "500", "A fault of the service; the log has the reason under the request id");
+}
+
+fn add_answer(operation: &mut Value, status: &str, description: &str) {
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    responses.entry(status).or_insert_with(|| {
+        json!({
+            "description": description,
+            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/ErrorView" } } },
+        })
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reference_of_the_document_resolves() {
+        fn walk(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(target)) = map.get("$ref") {
+                        found.insert(target.clone());
+                    }
+                    map.values().for_each(|value| walk(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| walk(value, found)),
+                _ => {}
+            }
+        }
+        let mut references = BTreeSet::new();
+        walk(&DOCUMENT, &mut references);
+        assert!(references.len() > 10);
+        for reference in references {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(DOCUMENT.pointer(pointer).is_some(), "{reference} is not in the document");
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_unique_and_every_operation_has_a_summary_and_a_good_answer() {
+        let mut ids = BTreeSet::new();
+        for (path, method, operation) in operations(&DOCUMENT) {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} twice");
+            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            assert!(responses.contains_key("500"), "{method} {path}");
+        }
+        assert!(ids.len() > 25, "{}", ids.len());
+    }
+
+    #[test]
+    fn every_parameter_of_a_path_is_described_and_no_router_syntax_is_left() {
+        for (path, method, operation) in operations(&DOCUMENT) {
+            assert!(!path.contains('*'), "{path}");
+            let in_path: BTreeSet<_> =
+                path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')).collect();
+            let described: BTreeSet<_> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            assert_eq!(in_path, described, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn everything_below_v1_but_the_version_itself_asks_for_a_token() {
+        for (path, method, operation) in operations(&DOCUMENT) {
+            let open = required_role(operation).is_none();
+            assert_eq!(open, !path.starts_with("/v1/"), "{method} {path}");
+        }
+    }
+}

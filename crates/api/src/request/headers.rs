@@ -1,0 +1,218 @@
+//! Which of a request's headers a function may see.
+//!
+//! A call carries what its caller said to the function, not what it said to us or to a proxy:
+//! credentials, identity that only Keystone may assert, and hop-by-hop headers stay here. Names
+//! with `_` are dropped because the function's environment cannot tell them from names with `-`
+//! (`X_Auth_Token` would pass for `X-Auth-Token`).
+
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Which way a request came in: decides whose credentials `Authorization` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// A token was asked for: everything that may carry one is ours.
+    Ours,
+    /// No token was asked for: `Authorization` is between the caller and the function.
+    Functions,
+}
+
+/// Credentials and request ids that are never a function's business.
+const OURS: [&str; 4] = ["x-auth-token", "x-service-token", "x-subject-token", "x-storage-token"];
+
+/// Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What keystonemiddleware asserts behind a validated token, each also with `X-Service-`.
+const IDENTITY: [&str; 15] = [
+    "domain-id",
+    "domain-name",
+    "identity-status",
+    "is-admin-project",
+    "project-domain-id",
+    "project-domain-name",
+    "project-id",
+    "project-name",
+    "role",
+    "roles",
+    "service-catalog",
+    "user-domain-id",
+    "user-domain-name",
+    "user-id",
+    "user-name",
+];
+
+/// The short forms of keystonemiddleware's version 2, and headers without the `X-` form.
+const IDENTITY_OTHER: [&str; 6] =
+    ["openstack-system-scope", "x-tenant", "x-tenant-id", "x-tenant-name", "x-user", "x-service-user"];
+
+/// Cookies of ours begin with this; the others are the function's.
+const COOKIE_PREFIX: &str = "picasso";
+
+/// The headers of `headers` that reach the function.
+pub(crate) fn cleaned(headers: &HeaderMap, credentials: Credentials) -> HeaderMap {
+    let named_by_connection: HashSet<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut clean = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if is_ours(name, credentials) || named_by_connection.contains(name.as_str()) {
+            continue;
+        }
+        if *name == header::COOKIE {
+            if let Some(rest) = foreign_cookies(value) {
+                clean.append(name.clone(), rest);
+            }
+            continue;
+        }
+        clean.append(name.clone(), value.clone());
+    }
+    clean
+}
+
+fn is_ours(name: &HeaderName, credentials: Credentials) -> bool {
+    let name = name.as_str();
+    name.contains('_')
+        || OURS.contains(&name)
+        || HOP_BY_HOP.contains(&name)
+        || IDENTITY_OTHER.contains(&name)
+        || is_identity(name)
+        || (credentials == Credentials::Ours && name == "authorization")
+}
+
+fn is_identity(name: &str) -> bool {
+    name.strip_prefix("x-").is_some_and(|rest| {
+        IDENTITY.contains(&rest) || rest.strip_prefix("service-").is_some_and(|rest| IDENTITY.contains(&rest))
+    })
+}
+
+/// A `Cookie` header without cookies of ours; `None` when nothing is left.
+fn foreign_cookies(value: &HeaderValue) -> Option<HeaderValue> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let is_ours = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default().trim();
+        name.get(..COOKIE_PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(COOKIE_PREFIX))
+    };
+    let kept: Vec<&str> =
+        text.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !is_ours(pair)).collect();
+    if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join("; ")).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(pairs: &[(&str, &str)], credentials: Credentials) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        cleaned(&headers, credentials)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn everything_that_keystonemiddleware_asserts_is_removed() {
+        // Its list of headers, as captured from the middleware itself.
+        let asserted = [
+            "X-Auth-Token",
+            "X-Service-Token",
+            "X-Identity-Status",
+            "X-Service-Identity-Status",
+            "X-Roles",
+            "X-Service-Roles",
+            "OpenStack-System-Scope",
+            "X-Domain-Id",
+            "X-Domain-Name",
+            "X-Project-Id",
+            "X-Project-Name",
+            "X-Project-Domain-Id",
+            "X-Project-Domain-Name",
+            "X-Service-Project-Id",
+            "X-Service-Project-Domain-Name",
+            "X-User-Id",
+            "X-User-Name",
+            "X-User-Domain-Id",
+            "X-User-Domain-Name",
+            "X-Service-User-Id",
+            "X-Service-User-Name",
+            "X-Service-User-Domain-Id",
+            "X-Is-Admin-Project",
+            "X-Service-Catalog",
+            "X-Role",
+            "X-User",
+            "X-Tenant-Id",
+            "X-Tenant-Name",
+            "X-Tenant",
+        ];
+        for name in asserted {
+            assert!(names(&[(name, "x")], Credentials::Functions).is_empty(), "{name} reached the function");
+        }
+    }
+
+    #[test]
+    fn authorization_is_the_functions_where_we_asked_for_no_token() {
+        let header = [("Authorization", "Bearer x")];
+        assert_eq!(names(&header, Credentials::Functions), ["authorization: Bearer x"]);
+        assert!(names(&header, Credentials::Ours).is_empty());
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_those_named_by_connection_are_removed() {
+        let left = names(
+            &[
+                ("Connection", "keep-alive, X-Private"),
+                ("Connection", "X-Other"),
+                ("Keep-Alive", "5"),
+                ("X-Private", "1"),
+                ("x-other", "2"),
+                ("Transfer-Encoding", "chunked"),
+                ("TE", "trailers"),
+                ("Upgrade", "h2c"),
+                ("Accept", "*/*"),
+            ],
+            Credentials::Functions,
+        );
+        assert_eq!(left, ["accept: */*"]);
+    }
+
+    #[test]
+    fn names_with_an_underscore_are_dropped() {
+        assert!(names(&[("X_Auth_Token", "x"), ("a_b", "y")], Credentials::Functions).is_empty());
+    }
+
+    #[test]
+    fn our_cookies_are_cut_out_and_others_stay() {
+        let left = names(
+            &[("Cookie", "a=1; picasso_session=secret; b=2"), ("Cookie", "Picasso-token=x")],
+            Credentials::Functions,
+        );
+        assert_eq!(left, ["cookie: a=1; b=2"]);
+    }
+
+    #[test]
+    fn repeated_headers_keep_all_their_values() {
+        let left = names(&[("X-A", "1"), ("X-A", "2")], Credentials::Functions);
+        assert_eq!(left, ["x-a: 1", "x-a: 2"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! What happens to every request before and after its handler: identity, size, id, log, metrics.
+
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod context;
+pub(crate) mod headers;
+pub(crate) mod json;
+pub(crate) mod layer;
+pub(crate) mod path;
+pub(crate) mod upload;

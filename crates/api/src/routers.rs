@@ -1,0 +1,109 @@
+//! Which URLs each listener has. The OpenAPI document and the table of endpoints come from here.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::handlers::admin::{self, MetricsText};
+use crate::handlers::{apps, fallback, function_urls, health, images, routes, runs, versions};
+use crate::openapi::pages;
+use crate::request::layer::{Face, panic_answer, request_layer};
+use crate::state::ApiState;
+
+/// The OpenStack face (port 10001): resources, wrapped runs, discovery, health, documentation.
+pub fn api_router(state: ApiState) -> Router {
+    let auth_uri = state.tokens.auth_uri().into();
+    let (router, _) = api_routes().split_for_parts();
+    finished(root_route_forms(router).with_state(state), Face { name: "api", auth_uri })
+}
+
+/// The functions face (port 10002): function URLs and nothing else.
+pub fn functions_router(state: ApiState) -> Router {
+    let auth_uri = state.tokens.auth_uri().into();
+    let (router, _) = function_routes().split_for_parts();
+    let router = router
+        .route("/f/{app}", any_method(function_urls::call_public))
+        .route("/f/{app}/", any_method(function_urls::call_public))
+        .route("/v1/f/{project_id}/{app}", any_method(function_urls::call_private))
+        .route("/v1/f/{project_id}/{app}/", any_method(function_urls::call_private));
+    finished(router.with_state(state), Face { name: "functions", auth_uri })
+}
+
+/// The admin listener (TCP): metrics and health; changes nothing.
+pub fn admin_router(state: ApiState, metrics: MetricsText) -> Router {
+    let auth_uri = state.tokens.auth_uri().into();
+    let router = Router::new().route("/healthcheck", get(health::healthcheck)).with_state(state);
+    let metrics = Router::new().route("/metrics", get(admin::get_metrics)).with_state(metrics);
+    finished(router.merge(metrics), Face { name: "admin", auth_uri })
+}
+
+/// The admin socket (Unix): what the command line asks of a running server.
+pub fn admin_socket_router(state: ApiState) -> Router {
+    let auth_uri = state.tokens.auth_uri().into();
+    let router = Router::new()
+        .route("/healthcheck", get(health::healthcheck))
+        .route("/images", get(admin::list_shared_images))
+        .route("/images/{*name}", put(admin::load_shared_image).delete(admin::delete_shared_image))
+        .with_state(state);
+    finished(router, Face { name: "admin_socket", auth_uri })
+}
+
+/// The documented URLs of the OpenStack face.
+pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(apps::list_apps, apps::create_app))
+        .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
+        .routes(routes!(routes::list_routes, routes::create_route))
+        .routes(routes!(routes::get_route, routes::update_route, routes::delete_route))
+        .routes(routes!(runs::run_private))
+        .routes(routes!(runs::run_public))
+        .routes(routes!(images::list_images))
+        .routes(routes!(images::load_image, images::delete_image))
+        .routes(routes!(versions::list_versions))
+        .routes(routes!(versions::get_version))
+        .routes(routes!(health::healthcheck))
+        .routes(routes!(pages::get_page))
+        .routes(routes!(pages::get_document))
+}
+
+/// The documented URLs of the functions face.
+pub(crate) fn function_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(function_urls::call_public))
+        .routes(routes!(function_urls::call_private))
+}
+
+/// Forms of documented URLs whose route is `/`: a wildcard does not match nothing.
+fn root_route_forms(router: Router<ApiState>) -> Router<ApiState> {
+    router
+        .route(
+            "/v1/{project_id}/apps/{app}/routes/",
+            get(routes::get_route).put(routes::update_route).merge(delete(routes::delete_route)),
+        )
+        .route("/v1/r/{project_id}/{app}", post(runs::run_private))
+        .route("/v1/r/{project_id}/{app}/", post(runs::run_private))
+        .route("/r/{app}", post(runs::run_public))
+        .route("/r/{app}/", post(runs::run_public))
+        .route("/v1/", get(versions::get_version))
+}
+
+fn any_method<H, T>(handler: H) -> axum::routing::MethodRouter<ApiState>
+where
+    H: axum::handler::Handler<T, ApiState>,
+    T: 'static,
+{
+    use axum::routing::MethodFilter as Is;
+    let all = Is::GET.or(Is::HEAD).or(Is::POST).or(Is::PUT).or(Is::PATCH).or(Is::DELETE).or(Is::OPTIONS);
+    axum::routing::on(all, handler)
+}
+
+fn finished(router: Router, face: Face) -> Router {
+    router
+        .fallback(fallback::no_url)
+        .method_not_allowed_fallback(fallback::no_method)
+        .layer(CatchPanicLayer::custom(panic_answer))
+        .layer(from_fn_with_state(face, request_layer))
+}

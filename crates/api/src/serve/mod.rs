@@ -1,0 +1,139 @@
+//! Taking connections, bounding them, and ending them well.
+//!
+//! hyper is used directly because the bounds that matter against strangers - time and size of a
+//! request's head, number of connections, a head that contradicts itself about where the request
+//! ends - are only visible here.
+
+mod connection;
+mod framing;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use connection::{Connections, Link};
+
+/// Bounds of one listener.
+#[derive(Debug, Clone)]
+pub struct ServeLimits {
+    /// What the listener is called in metrics and logs (`api`, `functions`, `admin`).
+    pub name: &'static str,
+    /// Connections at one time; further ones are closed at once.
+    pub max_connections: usize,
+    /// How long a request's head may take, also the next one's on a kept connection.
+    pub header_timeout: Duration,
+    /// Largest head of a request, bytes, at least 8192.
+    pub max_header_bytes: usize,
+    /// Most headers of one request.
+    pub max_headers: usize,
+    /// How long running requests may go on after the shutdown began.
+    pub grace: Duration,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            name: "api",
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(15),
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves `router` on a TCP listener until `shutdown`; returns when all connections are done or
+/// the time of grace is over.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) {
+    let accept = async || {
+        let (stream, _) = listener.accept().await?;
+        // Small answers must not wait for the peer's acknowledgement.
+        stream.set_nodelay(true)?;
+        Ok(Some(stream))
+    };
+    serve(accept, router, limits, shutdown).await;
+}
+
+/// Serves `router` on a Unix socket until `shutdown`. Only peers whose user id is in `users` are
+/// answered; the kernel says who they are.
+pub async fn serve_unix(
+    listener: UnixListener,
+    users: Vec<u32>,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) {
+    let accept = async || {
+        let (stream, _) = listener.accept().await?;
+        let user = stream.peer_cred()?.uid();
+        if users.contains(&user) {
+            return Ok(Some(stream));
+        }
+        tracing::warn!(listener = limits.name, user, "a user without the right to it was refused");
+        Ok(None)
+    };
+    serve(accept, router, limits.clone(), shutdown).await;
+}
+
+async fn serve<L: Link>(
+    accept: impl AsyncFn() -> io::Result<Option<L>>,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) {
+    let open = Arc::new(Semaphore::new(limits.max_connections));
+    let graceful = GracefulShutdown::new();
+    let connections = Connections::new(router, &limits);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok(Some(link)) => match open.clone().try_acquire_owned() {
+                Ok(place) => connections.spawn(link, place, &graceful),
+                Err(_) => {
+                    metrics::counter!("picasso_http_connections_refused_total", "face" => limits.name)
+                        .increment(1);
+                }
+            },
+            Ok(None) => {}
+            Err(error) => pause_after(&error, limits.name, &shutdown).await,
+        }
+    }
+    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!(listener = limits.name, "connections did not finish in time and are closed");
+    }
+    connections.close();
+}
+
+/// A connection that broke before it was taken is nothing; a process without free descriptors
+/// would spin.
+async fn pause_after(error: &io::Error, listener: &'static str, shutdown: &CancellationToken) {
+    let ours_to_wait_out = !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    );
+    if ours_to_wait_out {
+        tracing::warn!(listener, error = error as &dyn std::error::Error, "no connection could be taken");
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the API faces are told by the composition root.
+
+use std::time::Duration;
+
+use picasso_types::Bounds;
+
+/// Limits and choices of the HTTP faces. The server crate turns configuration into it.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Operator maxima and defaults of apps, routes and calls.
+    pub bounds: Bounds,
+    /// Answer a public run of a private route with 404 instead of the old service's 403.
+    pub hide_private_routes: bool,
+    /// The API's base URL as clients see it (`https://functions.example.org:10001`), where a
+    /// proxy stands in front; without it links follow the request's `Host`.
+    pub api_base: Option<String>,
+    /// The same for function URLs.
+    pub functions_base: Option<String>,
+    /// Largest body of a request about apps and routes, bytes.
+    pub max_api_body_bytes: u64,
+    /// Largest body of a wrapped run, bytes; it is held in memory.
+    pub max_run_body_bytes: u64,
+    /// Largest body of a function URL, bytes; it is streamed.
+    pub max_function_body_bytes: u64,
+    /// Largest answer of a wrapped run, bytes; it is held in memory.
+    pub max_result_bytes: u64,
+    /// Largest image upload, bytes; it is streamed to disk.
+    pub max_image_bytes: u64,
+    /// How long the next piece of a request body may take, and a body of the API as a whole.
+    pub body_timeout: Duration,
+    /// How long `/healthcheck` waits for the database.
+    pub health_timeout: Duration,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            hide_private_routes: false,
+            api_base: None,
+            functions_base: None,
+            // oslo.middleware's sizelimit default.
+            max_api_body_bytes: 114_688,
+            max_run_body_bytes: 6 * 1024 * 1024,
+            max_function_body_bytes: 64 * 1024 * 1024,
+            max_result_bytes: 6 * 1024 * 1024,
+            max_image_bytes: 2 * 1024 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            health_timeout: Duration::from_secs(2),
+        }
+    }
+}

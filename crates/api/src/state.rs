@@ -1,0 +1,27 @@
+//! What every handler works with: constructed values, shared by all faces.
+
+use std::sync::Arc;
+
+use picasso_engine::{Catalog, Engine};
+use picasso_identity::TokenValidator;
+use picasso_image::ImageStore;
+use picasso_store::Store;
+
+use crate::settings::ApiSettings;
+
+/// The parts behind the HTTP faces; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Apps, routes, versions and calls.
+    pub store: Arc<dyn Store>,
+    /// Apps and routes as calls need them.
+    pub catalog: Arc<Catalog>,
+    /// Runs calls.
+    pub engine: Arc<Engine>,
+    /// Images on this machine.
+    pub images: Arc<ImageStore>,
+    /// Who is calling.
+    pub tokens: Arc<dyn TokenValidator>,
+    /// Limits and choices.
+    pub settings: Arc<ApiSettings>,
+}

@@ -1,0 +1,207 @@
+//! Answers as clients see them.
+
+use std::collections::BTreeMap;
+
+use picasso_types::{App, Config, Route, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppView {
+    /// Its id.
+    id: String,
+    /// Its full name, unique over all projects.
+    #[schema(example = "hello-968f523b6fec4a7694aaa27b")]
+    name: String,
+    /// The name its creator chose; both names work in URLs of the project.
+    #[schema(example = "hello")]
+    short_name: String,
+    /// Configuration of all its routes.
+    config: BTreeMap<String, String>,
+    /// Free text.
+    description: String,
+    /// The project that owns it.
+    project_id: String,
+    /// When it was made, UTC.
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    created_at: String,
+    /// When it was last changed, UTC.
+    updated_at: String,
+}
+
+impl From<&App> for AppView {
+    fn from(app: &App) -> Self {
+        Self {
+            id: app.id.to_string(),
+            name: app.full_name.to_string(),
+            short_name: app.short_name.to_string(),
+            config: entries(&app.config),
+            description: app.description.clone(),
+            project_id: app.project_id.to_string(),
+            created_at: iso8601(app.created_at),
+            updated_at: iso8601(app.updated_at),
+        }
+    }
+}
+
+/// A route with its newest version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RouteView {
+    /// Its id.
+    id: String,
+    /// The paths it answers.
+    #[schema(example = "/hello")]
+    path: String,
+    /// `sync` or `async`.
+    #[schema(example = "sync")]
+    r#type: &'static str,
+    /// The HTTP methods its function URLs take; empty: any.
+    methods: Vec<String>,
+    /// The image as it was written.
+    #[schema(example = "hello:1")]
+    image: String,
+    /// The digest the image means; null until it is known.
+    digest: Option<String>,
+    /// Whether callers need no token.
+    is_public: bool,
+    /// Memory limit, MiB.
+    memory: u32,
+    /// Time limit of one call, seconds.
+    timeout: u32,
+    /// Calls at one time on one node; null: as many as the node runs.
+    max_concurrency: Option<u32>,
+    /// How long a call may wait for a place, seconds.
+    queue_timeout: u32,
+    /// The route's own configuration.
+    config: BTreeMap<String, String>,
+    /// How request and answer reach the function.
+    format: &'static str,
+    /// What the function can reach.
+    network: &'static str,
+    /// The number of the newest version.
+    version: u32,
+    /// The number of the version that calls run; null until one is ready.
+    active_version: Option<u32>,
+    /// `preparing`, `ready` or `failed`: the newest version's image.
+    state: &'static str,
+    /// Why the newest version failed.
+    error: Option<String>,
+    /// When it was made, UTC.
+    created_at: String,
+    /// When it was last changed, UTC.
+    updated_at: String,
+}
+
+impl From<&Route> for RouteView {
+    fn from(route: &Route) -> Self {
+        let version = &route.latest;
+        let spec = &version.spec;
+        Self {
+            id: route.id.to_string(),
+            path: route.pattern.to_string(),
+            r#type: route.route_type.as_str(),
+            methods: route.methods.as_slice().to_vec(),
+            image: spec.image.to_string(),
+            digest: version.digest.as_ref().map(ToString::to_string),
+            is_public: route.is_public,
+            memory: spec.memory_mb,
+            timeout: spec.timeout_s,
+            max_concurrency: spec.max_concurrency,
+            queue_timeout: spec.queue_timeout_s,
+            config: entries(&spec.config),
+            format: spec.format.as_str(),
+            network: spec.network.as_str(),
+            version: version.number,
+            active_version: route.active.as_ref().map(|active| active.number),
+            state: version.state.as_str(),
+            error: version.error.clone(),
+            created_at: iso8601(route.created_at),
+            updated_at: iso8601(route.updated_at),
+        }
+    }
+}
+
+/// One app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppAnswer {
+    pub(crate) app: AppView,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// All apps of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppsAnswer {
+    pub(crate) apps: Vec<AppView>,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// One route.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RouteAnswer {
+    pub(crate) route: RouteView,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// All routes of an app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RoutesAnswer {
+    pub(crate) routes: Vec<RouteView>,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// Something was done that leaves nothing to show.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Done {
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// The answer of a wrapped synchronous run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RunAnswer {
+    /// What the function printed: the text, or base64 where it is not UTF-8.
+    pub(crate) result: String,
+    /// `base64` where `result` is that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encoding: Option<&'static str>,
+    /// What was done.
+    #[schema(example = "App hello-968f523b6fec4a7694aaa27b sync route /hello execution finished")]
+    pub(crate) message: String,
+}
+
+/// An asynchronous call was accepted: it is on disk and will run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AcceptedAnswer {
+    /// The call.
+    pub(crate) call_id: String,
+    /// What was done.
+    pub(crate) message: String,
+}
+
+fn entries(config: &Config) -> BTreeMap<String, String> {
+    config.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// UTC with microseconds, as Keystone writes it: `2026-01-31T12:00:00.000000Z`.
+pub(crate) fn iso8601(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.0)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc_with_all_six_digits() {
+        assert_eq!(iso8601(Timestamp(0)), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(iso8601(Timestamp(1_769_860_800_000_042)), "2026-01-31T12:00:00.000042Z");
+    }
+}
