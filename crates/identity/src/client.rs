@@ -1,5 +1,6 @@
 //! Keystone's HTTP API: two requests, bounded in time and size, tried again where that helps.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -46,12 +47,7 @@ impl KeystoneClient {
             .timeout(settings.request_timeout)
             .user_agent(concat!("picasso/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path).map_err(|source| KeystoneSettingsError::CaFile {
-                path: path.display().to_string(),
-                source,
-            })?;
-            let roots = Certificate::from_pem_bundle(&pem).map_err(KeystoneSettingsError::Tls)?;
-            builder = builder.tls_certs_only(roots);
+            builder = builder.tls_certs_only(authorities(path)?);
         } else if tokens.scheme() == "http" {
             // A machine without any certificates can still use a Keystone without TLS.
             builder = builder.tls_certs_only([]);
@@ -126,6 +122,17 @@ impl KeystoneClient {
         }
         request().send().await.map_err(KeystoneError::Unreachable)
     }
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, KeystoneSettingsError> {
+    let shown = || path.display().to_string();
+    let pem =
+        std::fs::read(path).map_err(|source| KeystoneSettingsError::CaFile { path: shown(), source })?;
+    let authorities = Certificate::from_pem_bundle(&pem).map_err(KeystoneSettingsError::Tls)?;
+    if authorities.is_empty() {
+        return Err(KeystoneSettingsError::NoCertificates { path: shown() });
+    }
+    Ok(authorities)
 }
 
 fn sensitive(token: &SecretString) -> Result<HeaderValue, KeystoneError> {

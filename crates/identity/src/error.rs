@@ -61,7 +61,13 @@ pub enum KeystoneSettingsError {
         #[source]
         source: std::io::Error,
     },
-    /// The certificate authorities cannot be used, or the TLS library cannot start.
-    #[error("ca_file: no usable certificates")]
+    /// The file of certificate authorities holds none.
+    #[error("ca_file: there is no PEM certificate in {path}")]
+    NoCertificates {
+        /// Which file.
+        path: String,
+    },
+    /// The certificate authorities cannot be used.
+    #[error("ca_file: the certificates cannot be used")]
     Tls(#[source] reqwest::Error),
 }

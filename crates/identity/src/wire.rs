@@ -185,7 +185,7 @@ mod tests {
             assert!(matches!(answer, Err(NoCaller::Refused(reason)) if reason.contains("access rules")));
         }
         let without = |token: &mut Value| {
-            token["application_credential"] = json!({"id": "9f", "name": "ac", "restricted": true})
+            token["application_credential"] = json!({"id": "9f", "name": "ac", "restricted": true});
         };
         assert!(document(without).is_ok());
     }

@@ -52,6 +52,13 @@ impl Keystone {
         self.as_admin(Method::DELETE, &path, None).await.map(drop)
     }
 
+    /// Gives `user` a role in the domain `Default`.
+    pub async fn add_domain_role(&self, user: &str, role: &str) -> Result<(), KeystoneError> {
+        let (user, role) = (self.user_id(user).await?, self.id_of("roles", role).await?);
+        let path = format!("/v3/domains/default/users/{user}/roles/{role}");
+        self.as_admin(Method::PUT, &path, None).await.map(drop)
+    }
+
     /// The id of the user of that name.
     pub async fn user_id(&self, name: &str) -> Result<String, KeystoneError> {
         self.id_of("users", name).await

@@ -1,0 +1,8 @@
+//! Token validation against a real Keystone, and against one that misbehaves.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a fault of the tests' own tools fails the test")]
+
+mod faults;
+mod support;
+mod tokens;
+mod traffic;

@@ -1,0 +1,251 @@
+//! Which tokens of a real Keystone are accepted, for whom, and until when.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    MovedClock, check, keystone_is_here, refusal, settings, uncached, validator, validator_with_clock,
+};
+use picasso_identity::{Access, KeystoneSettings, ServiceCredentials, TokenValidator};
+use picasso_testkit::keystone::{Keystone, Scope};
+use picasso_types::{Clock, SystemClock};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_valid_token_tells_user_project_roles_and_end() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(settings(&keystone));
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let caller = check(&validator, &token).await.unwrap();
+    assert_eq!(caller.user_id, keystone.user_id("demo1-member").await.unwrap());
+    assert_eq!(caller.user_name, "demo1-member");
+    assert_eq!(caller.project_id.as_str(), keystone.project_id("demo1").await.unwrap());
+    assert_eq!(caller.access(), Some(Access::Write));
+    assert!(!caller.is_admin());
+    let left = caller.expires_at.since(SystemClock.now());
+    assert!((3_500_000_000..=3_600_000_000).contains(&left), "{left} µs left");
+    assert_eq!(validator.auth_uri(), keystone.auth_url());
+}
+
+#[tokio::test]
+async fn roles_decide_what_a_caller_may_do() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(settings(&keystone));
+    for (user, access, admin) in [
+        ("demo1-reader", Some(Access::Read), false),
+        ("demo1-member", Some(Access::Write), false),
+        ("demo1-admin", Some(Access::Write), true),
+        ("demo1-nobody", None, false),
+    ] {
+        let token = keystone.token(user, "demo1").await.unwrap();
+        let caller = check(&validator, &token).await.unwrap();
+        assert_eq!((caller.access(), caller.is_admin()), (access, admin), "{user} {:?}", caller.roles);
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_refused() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(settings(&keystone));
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let mut tampered = token.clone();
+    tampered.replace_range(60..61, if &token[60..61] == "A" { "B" } else { "A" });
+    for garbage in ["", "x", &"f0".repeat(16), &"gAAAAAB".repeat(30), &tampered, &token[..token.len() - 1]] {
+        refusal(check(&validator, garbage).await);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let token = keystone.expired_token("demo1-member", "demo1").await.unwrap();
+    assert!(refusal(check(&validator(settings(&keystone)), &token).await).contains("expired"));
+}
+
+#[tokio::test]
+async fn a_cached_token_is_refused_once_it_has_expired() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let settings = KeystoneSettings { cache_time: Some(Duration::from_hours(3)), ..settings(&keystone) };
+    let clock = Arc::new(MovedClock::default());
+    let validator = validator_with_clock(settings, clock.clone());
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    check(&validator, &token).await.unwrap();
+    clock.move_to(3500);
+    check(&validator, &token).await.unwrap();
+    clock.move_to(3600);
+    assert!(refusal(check(&validator, &token).await).contains("expired"));
+}
+
+#[tokio::test]
+async fn without_a_cache_a_revoked_token_is_refused_at_once() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(uncached(settings(&keystone)));
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    check(&validator, &token).await.unwrap();
+    keystone.revoke(&token).await.unwrap();
+    refusal(check(&validator, &token).await);
+}
+
+#[tokio::test]
+async fn with_a_cache_a_revoked_token_is_refused_at_its_bound() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let bound = Duration::from_secs(3);
+    let validator = validator(KeystoneSettings { cache_time: Some(bound), ..settings(&keystone) });
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let before = Instant::now();
+    check(&validator, &token).await.unwrap();
+    let cached = Instant::now();
+    keystone.revoke(&token).await.unwrap();
+    let mut last_accepted = cached;
+    loop {
+        let asked = Instant::now();
+        if check(&validator, &token).await.is_err() {
+            break;
+        }
+        last_accepted = asked;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(before.elapsed() >= bound, "Keystone was asked again after {:?} already", before.elapsed());
+    assert!(last_accepted <= cached + bound, "still believed after {:?}", last_accepted - cached);
+}
+
+#[tokio::test]
+async fn tokens_of_a_disabled_user_are_refused() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(uncached(settings(&keystone)));
+    let user = keystone.create_user("demo1", &["member"]).await.unwrap();
+    let token = keystone.token(&user.name, "demo1").await.unwrap();
+    check(&validator, &token).await.unwrap();
+    keystone.set_user_enabled(&user.name, false).await.unwrap();
+    refusal(check(&validator, &token).await);
+}
+
+#[tokio::test]
+async fn a_role_that_was_taken_away_is_gone_from_existing_tokens() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(uncached(settings(&keystone)));
+    let user = keystone.create_user("demo1", &["member"]).await.unwrap();
+    let token = keystone.token(&user.name, "demo1").await.unwrap();
+    assert_eq!(check(&validator, &token).await.unwrap().access(), Some(Access::Write));
+    keystone.remove_role(&user.name, "demo1", "member").await.unwrap();
+    refusal(check(&validator, &token).await);
+}
+
+#[tokio::test]
+async fn an_application_credential_without_access_rules_acts_as_its_user() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(uncached(settings(&keystone)));
+    let user = keystone.create_user("demo1", &["member"]).await.unwrap();
+    let credential = keystone.create_application_credential(&user.name, "demo1", None).await.unwrap();
+    let token = keystone.token_of(&credential).await.unwrap();
+    assert_eq!(check(&validator, &token).await.unwrap().user_id, user.id);
+    keystone.delete_application_credential(&credential).await.unwrap();
+    refusal(check(&validator, &token).await);
+}
+
+#[tokio::test]
+async fn an_application_credential_with_access_rules_is_refused_saying_so() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(settings(&keystone));
+    let user = keystone.create_user("demo1", &["member"]).await.unwrap();
+    let rules = json!([{"service": "functions", "method": "GET", "path": "/v1/**"}]);
+    let credential = keystone.create_application_credential(&user.name, "demo1", Some(rules)).await.unwrap();
+    let token = keystone.token_of(&credential).await.unwrap();
+    assert!(refusal(check(&validator, &token).await).contains("access rules"));
+}
+
+#[tokio::test]
+async fn a_trust_token_acts_for_the_trustor_with_the_trusted_role_only() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(uncached(settings(&keystone)));
+    let trustor = keystone.create_user("demo1", &["member"]).await.unwrap();
+    let trust = keystone.create_trust(&trustor.name, "demo2-member", "demo1", "reader").await.unwrap();
+    let token = keystone.scoped_token("demo2-member", Scope::Trust(&trust)).await.unwrap();
+    let caller = check(&validator, &token).await.unwrap();
+    assert_eq!(caller.user_id, trustor.id);
+    assert_eq!(caller.project_id.as_str(), keystone.project_id("demo1").await.unwrap());
+    assert_eq!(caller.access(), Some(Access::Read));
+    keystone.delete_trust(&trustor.name, "demo1", &trust).await.unwrap();
+    refusal(check(&validator, &token).await);
+}
+
+#[tokio::test]
+async fn tokens_with_another_scope_than_a_project_are_refused_by_name() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = validator(settings(&keystone));
+    let unscoped = keystone.scoped_token("demo1-member", Scope::Unscoped).await.unwrap();
+    assert!(refusal(check(&validator, &unscoped).await).contains("not scoped"));
+    let system = keystone.scoped_token("admin", Scope::System).await.unwrap();
+    assert!(refusal(check(&validator, &system).await).contains("system"));
+    keystone.add_domain_role("demo2-member", "member").await.unwrap();
+    let domain = keystone.scoped_token("demo2-member", Scope::Domain).await.unwrap();
+    assert!(refusal(check(&validator, &domain).await).contains("domain"));
+}
+
+#[tokio::test]
+async fn the_service_itself_may_be_an_application_credential() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let own = keystone.create_application_credential("picasso", "service", None).await.unwrap();
+    let credentials =
+        ServiceCredentials::ApplicationCredential { id: own.id.clone(), secret: own.secret.clone().into() };
+    let validator = validator(KeystoneSettings::new(keystone.url(), credentials));
+    validator.log_in().await.unwrap();
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    check(&validator, &token).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_token_or_password_shows_in_debug_output_or_errors() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let validator = Arc::new(validator(settings(&keystone)));
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let accepted = check(&validator, &token).await;
+    let refused = check(&validator, &format!("{token}x")).await;
+    let shown = format!("{validator:?} {:?} {accepted:?} {refused:?}", settings(&keystone));
+    assert!(!shown.contains(&token) && !shown.contains(&keystone.password("picasso")), "{shown}");
+}
