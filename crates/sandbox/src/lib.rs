@@ -4,6 +4,7 @@
 //! and `docker` (Docker Engine API) implement it and pass one conformance suite. All `unsafe`
 //! and all privileged code of the project lives in this crate.
 
+pub mod docker;
 pub mod egress;
 mod error;
 pub mod native;

@@ -1,6 +1,7 @@
 //! The bridge, the sandboxes' interfaces and the loaded packet filter. Needs root.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::Child;
@@ -167,6 +168,7 @@ impl EgressNetwork {
 /// before the first container joins the network, harmless while there is none.
 pub fn load_docker_filter(settings: &EgressSettings) -> Result<(), SandboxError> {
     check(settings)?;
+    filter_bridged()?;
     let bridge = docker_bridge(&settings.instance);
     run("nft", &["-f", "-"], &ruleset(settings, &docker_table(&settings.instance), &bridge))?;
     forward_ipv4()
@@ -191,7 +193,7 @@ fn reap_native(instance: &str) -> Result<u32, SandboxError> {
     let mut commands = String::new();
     for name in interfaces()? {
         if name == bridge || name.starts_with(&prefix) {
-            commands.push_str(&format!("link delete dev {name}\n"));
+            let _ = writeln!(commands, "link delete dev {name}");
             removed += 1;
         }
     }
@@ -221,6 +223,20 @@ fn delete_table(table: &str) -> Result<(), SandboxError> {
     }
     // Naming the table first makes deleting one that is not there no error.
     run("nft", &["-f", "-"], &format!("table inet {table}\ndelete table inet {table}\n")).map(|_| ())
+}
+
+/// Containers of one Docker network are ports of one bridge: only where bridged packets pass the
+/// packet filter can it keep them apart. (The native driver's ports are isolated instead.)
+fn filter_bridged() -> Result<(), SandboxError> {
+    const SWITCH: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    let set = |error: &std::io::Error| SandboxError::Unsupported {
+        driver: "egress",
+        reason: format!(
+            "{SWITCH} cannot be switched on ({error}), so containers could reach each other \
+             (hint: modprobe br_netfilter)"
+        ),
+    };
+    std::fs::write(SWITCH, "1").map_err(|error| set(&error))
 }
 
 fn forward_ipv4() -> Result<(), SandboxError> {

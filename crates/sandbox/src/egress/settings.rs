@@ -1,6 +1,6 @@
 //! What sandboxes with network access may reach, as the operator says it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -73,7 +73,7 @@ impl EgressSettings {
 pub fn resolv_conf(dns: &[IpAddr]) -> String {
     let mut text = String::from("# Written by Picasso.\n");
     for server in dns {
-        text.push_str(&format!("nameserver {server}\n"));
+        let _ = writeln!(text, "nameserver {server}");
     }
     if !dns.is_empty() {
         text.push_str("options timeout:2 attempts:2\n");
