@@ -1,13 +1,14 @@
 //! What can go wrong with images, split by whose fault it is.
 
 use std::io;
+use std::sync::Arc;
 
 use picasso_types::ImageRef;
 use thiserror::Error;
 
 /// Why an image operation did not happen. Every text is a sentence for the person who asked;
 /// `Failed` and `Unavailable` keep what only the operator should see in their source.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum ImageError {
     /// No image of this name is visible to the project.
     #[error(
@@ -56,7 +57,7 @@ pub enum ImageError {
         context: String,
         /// Why.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The unpacker process failed or is being restarted.
     #[error("the image unpacker is not available")]
@@ -80,7 +81,7 @@ impl ImageError {
 
     pub(crate) fn failed(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();
-        move |source| Self::Failed { context, source }
+        move |source| Self::Failed { context, source: Arc::new(source) }
     }
 }
 

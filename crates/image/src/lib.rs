@@ -4,10 +4,20 @@
 //! which writes owners and modes chosen by strangers, happens behind [`LayerUnpacker`], in a
 //! process of its own that the sandbox crate confines; [`unpack`] is the logic it runs.
 
+mod bridge;
+mod build;
+mod documents;
 mod error;
+mod import;
+mod process;
+mod pull;
 mod rootfs;
 mod settings;
+mod staging;
 mod store;
+mod tarball;
+pub mod unpack;
+mod users;
 
 use std::fs::File;
 use std::time::Duration;
@@ -15,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use picasso_types::{Digest, ProjectId};
 
+pub use build::ImageBuilder;
 pub use error::ImageError;
 pub use rootfs::{ImageProcess, RootFs};
 pub use settings::{ImageSettings, RegistryCredential, RegistrySettings};
