@@ -105,7 +105,7 @@ pub struct Server {
 pub enum ImageCommand {
     /// Load an image for all projects into the running server
     Load(LoadArgs),
-    /// List the images of all projects
+    /// List the images that all projects share
     List(ListArgs),
     /// Remove an image that all projects share
     Rm(RemoveArgs),

@@ -177,9 +177,13 @@ fn sandbox(settings: &Settings, rules: &mut Rules) {
     rules.range("sandbox.ready_egress_slots", sandbox.ready_egress_slots, 0, 64);
     rules.range("sandbox.max_slots", sandbox.max_slots, 1, 4096);
     let egress = &settings.egress;
-    match egress.subnet {
-        ipnet::IpNet::V4(net) if net.prefix_len() <= 24 && net.prefix_len() >= 8 => {}
-        _ => rules.broken("egress.subnet", "must be an IPv4 network of /8 to /24"),
+    if egress.subnet.is_some_and(|subnet| !(8..=29).contains(&subnet.prefix_len())) {
+        rules.broken("egress.subnet", "must be an IPv4 network of /8 to /29");
+    }
+    for (setting, list) in [("egress.allow", &egress.allow), ("egress.deny", &egress.deny)] {
+        if list.len() > 512 {
+            rules.broken(setting, format!("must be at most 512 destinations, not {}", list.len()));
+        }
     }
     if egress.dns.len() > 3 {
         rules.broken("egress.dns", "must be at most 3 addresses; a resolv.conf holds no more");

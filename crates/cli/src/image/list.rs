@@ -19,15 +19,15 @@ pub(crate) async fn run(args: &ListArgs) -> Result<(), CliFailure> {
         return Ok(());
     }
     let rows: Vec<[String; 4]> = images.iter().map(row).collect();
-    print(&table(&["NAME", "PROJECT", "SIZE", "DIGEST"], &rows))
+    print(&table(&["NAME", "SIZE", "LOADED", "DIGEST"], &rows))
 }
 
 fn row(image: &serde_json::Value) -> [String; 4] {
     let text = |field: &str| image[field].as_str().map(str::to_owned);
     [
         text("name").unwrap_or_default(),
-        text("project_id").unwrap_or_else(|| "(shared)".to_owned()),
         image["size_bytes"].as_u64().map(size).unwrap_or_default(),
+        text("created_at").unwrap_or_default(),
         text("digest").unwrap_or_default(),
     ]
 }
@@ -40,7 +40,7 @@ fn table(head: &[&str; 4], rows: &[[String; 4]]) -> String {
     let widths = [width(0), width(1), width(2)];
     let line = |cells: [&str; 4]| {
         format!(
-            "{:<a$}  {:<b$}  {:>c$}  {}\n",
+            "{:<a$}  {:>b$}  {:<c$}  {}\n",
             cells[0],
             cells[1],
             cells[2],
@@ -62,17 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_and_own_images_stand_in_columns() {
+    fn images_stand_in_columns() {
         let images = serde_json::json!([
-            {"name": "hello:1", "digest": "sha256:aa", "size_bytes": 2048},
-            {"name": "team/a-long-name:2", "digest": "sha256:bb", "size_bytes": 5, "project_id": "p1"},
+            {"name": "hello:1", "digest": "sha256:aa", "size_bytes": 2048, "created_at": "2026-11-22T17:00:00"},
+            {"name": "team/a-long-name:2", "digest": "sha256:bb", "size_bytes": 5},
         ]);
         let rows: Vec<_> = images.as_array().unwrap().iter().map(row).collect();
         let expected = "\
-NAME                PROJECT      SIZE  DIGEST
-hello:1             (shared)  2.0 KiB  sha256:aa
-team/a-long-name:2  p1            5 B  sha256:bb
+NAME                   SIZE  LOADED               DIGEST
+hello:1             2.0 KiB  2026-11-22T17:00:00  sha256:aa
+team/a-long-name:2      5 B                       sha256:bb
 ";
-        assert_eq!(table(&["NAME", "PROJECT", "SIZE", "DIGEST"], &rows), expected);
+        assert_eq!(table(&["NAME", "SIZE", "LOADED", "DIGEST"], &rows), expected);
     }
 }

@@ -26,9 +26,9 @@ section! {
         /// Where the data is: `sqlite:` and a path, or just a path. Default: `picasso.db` in
         /// `server.data_dir`. The old name `PICASSO_DB` sets it, too.
         pub url: Option<DatabaseUrl> = None,
-        /// Bring the tables up to date when the server starts. When false, a server whose database
-        /// is older than itself refuses to start until `picasso db upgrade` was run.
-        pub upgrade_on_start: bool = true,
+        /// Bring the tables of an older version up to date when the server starts. Otherwise it
+        /// refuses to start until `picasso db upgrade` was run. A new database is always made.
+        pub upgrade_on_start: bool = false,
     }
 }
 
@@ -86,10 +86,9 @@ fn sqlite_path(rest: &str) -> &str {
 section! {
     /// Encryption at rest.
     pub struct Encryption {
-        /// File with the key under which secrets and stored bodies are encrypted: 32 bytes in hex.
-        /// Made on the first start, readable by the user who starts the server only. Keep a copy:
-        /// without it the stored secrets are lost. Default: `encryption.key` in
-        /// `server.data_dir`.
+        /// File with the key under which stored bodies are encrypted: 32 random bytes. Made on the
+        /// first start, readable by the user who starts the server only. Keep a copy: without it
+        /// stored calls cannot be read. Default: `encryption.key` in `server.data_dir`.
         pub key_file: Option<PathBuf> = None,
     }
 }

@@ -16,7 +16,7 @@ section! {
         /// The URL that clients without a valid token are told (`WWW-Authenticate`). Default:
         /// `auth_url`.
         pub auth_uri: Option<Url> = None,
-        /// File with the certificates (PEM) that sign Keystone's. Default: the system's.
+        /// File with the certificate authorities (PEM) to trust for Keystone. Default: the system's.
         pub ca_file: Option<PathBuf> = None,
         /// Our service user, which needs the role `service` in `project`. Either this with a
         /// password, or an application credential.
@@ -43,8 +43,8 @@ section! {
         /// Tokens in the cache.
         pub max_cached_tokens: u32 = 10_000,
         /// Requests to Keystone at one time.
-        pub max_parallel_requests: u32 = 32,
-        /// Time for one request to Keystone, seconds.
-        pub timeout_s: u32 = 10,
+        pub max_parallel_requests: u32 = 16,
+        /// Time for one request to Keystone, seconds; a caller waits at most twice that.
+        pub timeout_s: u32 = 5,
     }
 }

@@ -1,6 +1,6 @@
 //! Sandboxes and their network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -48,20 +48,21 @@ section! {
 section! {
     /// Egress.
     pub struct Egress {
-        /// Let routes use `network: "egress"`.
-        pub enabled: bool = true,
-        /// The network of the sandboxes' addresses; must not be in use on this machine.
-        pub subnet: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 203, 0, 0), 18)),
-        /// Name servers in the sandboxes' `resolv.conf`. They are reachable on port 53.
+        /// The network of the sandboxes' addresses, IPv4, `/8` to `/29`; must not be in use on this
+        /// machine nor by another server on it. Default: none, and routes cannot ask for egress.
+        pub subnet: Option<Ipv4Net> = None,
+        /// Name servers in the sandboxes' `resolv.conf`, reachable on port 53 wherever they are; one
+        /// on this host needs an entry in `allow`, too.
         pub dns: Vec<IpAddr> = Vec::new(),
         /// Destinations that are reachable although the rules above refuse them:
-        /// `NETWORK[:PORT]`, IPv6 in brackets.
+        /// `NETWORK[:PORT]`, IPv6 in brackets. An address of this host counts only where it is listed
+        /// by itself.
         pub allow: Vec<Destination> = Vec::new(),
         /// Destinations that are never reachable, in the same form; wins over `allow`.
         pub deny: Vec<Destination> = Vec::new(),
         /// Connections of one sandbox at one time.
         pub max_connections: u32 = 256,
-        /// Bandwidth of one sandbox, Mbit/s.
+        /// Bandwidth of one sandbox in each direction, Mbit/s.
         pub bandwidth_mbit: u32 = 100,
     }
 }
