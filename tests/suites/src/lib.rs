@@ -1,2 +1,5 @@
 //! Suites that look at the whole: the layering of the workspace, and the running service from
-//! outside. The tests are under `tests/`.
+//! outside. The tests are under `tests/`; what several of them need is here.
+
+pub mod cloud;
+pub mod host;

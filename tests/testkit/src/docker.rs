@@ -34,6 +34,16 @@ impl DockerEngine {
     /// It makes no default bridge, so that several can run beside each other; networks that are
     /// made through it get their own.
     pub async fn start() -> Result<Self, ProcessError> {
+        Self::start_with_bridge("none").await
+    }
+
+    /// Starts an Engine as people install it, with its default bridge `docker0`; only one on a
+    /// machine. For comparisons with `docker run`.
+    pub async fn start_with_default_bridge() -> Result<Self, ProcessError> {
+        Self::start_with_bridge("").await
+    }
+
+    async fn start_with_bridge(bridge: &str) -> Result<Self, ProcessError> {
         let start = |source| ProcessError::Start { program: "dockerd".to_owned(), source };
         let dir = TestDir::new("docker").map_err(start)?;
         let root = dir.path().to_owned();
@@ -47,7 +57,7 @@ impl DockerEngine {
             .arg(root.join("pid"))
             .arg("--host")
             .arg(format!("unix://{}", root.join("docker.sock").display()))
-            .args(["--bridge", "none", "--config-file"])
+            .args(["--bridge", bridge, "--config-file"])
             .arg(root.join("daemon.json"));
         let config = root.join("daemon.json");
         std::fs::write(config, "{}").map_err(start)?;

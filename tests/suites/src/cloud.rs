@@ -1,0 +1,160 @@
+//! A small cloud: a real Keystone and the real `picasso serve`, with a function whose program is
+//! a shell script that the route's configuration holds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use picasso_testkit::evidence;
+use picasso_testkit::keystone::{Keystone, install_tls_provider};
+use picasso_testkit::picasso::{Picasso, PicassoOptions};
+use picasso_testkit::process::{TestDir, require, run};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// The image whose program runs the script in the variable `SCRIPT`.
+pub const SHELL_IMAGE: &str = "shell:1";
+
+/// A Keystone, a Picasso, and an HTTP client.
+#[derive(Debug)]
+pub struct Cloud {
+    /// The identity service.
+    pub keystone: Arc<Keystone>,
+    /// The server under test.
+    pub picasso: Picasso,
+    /// A client without redirects.
+    pub http: reqwest::Client,
+    _dir: TestDir,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Its body.
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; `Null` where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Whether this machine has what the suites need; a missing thing fails in CI.
+pub fn ready() -> bool {
+    require("Keystone", Keystone::missing().as_deref())
+        && require("the picasso binary", Picasso::missing().as_deref())
+        && require(
+            "busybox-static",
+            (!Path::new("/bin/busybox").exists()).then_some("/bin/busybox is not there"),
+        )
+}
+
+impl Cloud {
+    /// Starts both with default options and loads [`SHELL_IMAGE`].
+    pub async fn start() -> Self {
+        Self::start_with(PicassoOptions::default()).await
+    }
+
+    /// Starts both and loads [`SHELL_IMAGE`].
+    pub async fn start_with(options: PicassoOptions) -> Self {
+        install_tls_provider();
+        let keystone = Keystone::shared().await.expect("Keystone starts");
+        let picasso = Picasso::start_with(&keystone, options).await.expect("picasso serve starts");
+        let dir = TestDir::new("cloud").expect("a folder");
+        let archive = shell_image(dir.path());
+        picasso.load_image(&archive, SHELL_IMAGE).await.expect("the image loads");
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(120))
+            .build()
+            .expect("a client");
+        Self { keystone, picasso, http, _dir: dir }
+    }
+
+    /// A token of `demo1-member`, `demo1-reader`, … for its own project.
+    pub async fn token(&self, user: &str) -> String {
+        let project = user.split('-').next().unwrap_or_default();
+        self.keystone.token(user, project).await.expect("a token")
+    }
+
+    /// The id of the project of that name.
+    pub async fn project(&self, name: &str) -> String {
+        self.keystone.project_id(name).await.expect("the project")
+    }
+
+    /// Sends a request and reads the answer whole; echoes are kept as evidence.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.send().await.expect("an answer");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.bytes().await.expect("a whole answer").to_vec();
+        evidence::note_echo(&bytes);
+        Answer { status, headers, bytes }
+    }
+
+    /// A JSON request to the API.
+    pub async fn api(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.picasso.api_url()));
+        if let Some(token) = token {
+            request = request.header("X-Auth-Token", token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        self.send(request).await
+    }
+
+    /// Makes an app in demo1; its full name.
+    pub async fn app(&self, token: &str, name: &str) -> String {
+        let project = self.project("demo1").await;
+        let path = format!("/v1/{project}/apps");
+        let answer = self.api(Method::POST, &path, Some(token), Some(json!({"app": {"name": name}}))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()["app"]["name"].as_str().expect("a name").to_owned()
+    }
+
+    /// Makes a route of [`SHELL_IMAGE`] in demo1 that runs `script`; `more` adds or replaces fields.
+    pub async fn route(&self, token: &str, app: &str, path: &str, script: &str, more: Value) {
+        let mut route = json!({
+            "path": path, "image": SHELL_IMAGE, "type": "sync", "is_public": "true",
+            "memory": 64, "timeout": 30, "config": {"SCRIPT": script},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            route[key] = value.clone();
+        }
+        let project = self.project("demo1").await;
+        let url = format!("/v1/{project}/apps/{app}/routes");
+        let answer = self.api(Method::POST, &url, Some(token), Some(json!({"route": route}))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+
+    /// The URL of a public function.
+    pub fn function_url(&self, app: &str, path: &str) -> String {
+        format!("{}/f/{app}{path}", self.picasso.functions_url())
+    }
+}
+
+/// Builds the image with the command line under test.
+fn shell_image(dir: &Path) -> PathBuf {
+    let archive = dir.join("shell.tar");
+    // `b sleep 1` runs an applet; what the shell has built in needs no `b`.
+    let program = ["/bin/busybox", "sh", "-c", "b() { /bin/busybox \"$@\"; }; eval \"$SCRIPT\""];
+    let mut all: Vec<String> =
+        ["image", "build", "--file", "/bin/busybox:/bin/busybox"].map(str::to_owned).into();
+    for word in program {
+        all.extend(["--entrypoint".to_owned(), word.to_owned()]);
+    }
+    all.extend(["--output".to_owned(), archive.display().to_string()]);
+    run(&Picasso::binary().display().to_string(), &all).expect("picasso image build");
+    archive
+}
