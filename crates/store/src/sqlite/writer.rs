@@ -154,6 +154,10 @@ async fn write_batch(
     };
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for job in batch {
+        // The wait for another process's transaction may have been long.
+        if !job.is_wanted() {
+            continue;
+        }
         let mut savepoint = transaction.begin().await?;
         if job.run(&mut savepoint).await {
             savepoint.commit().await?;

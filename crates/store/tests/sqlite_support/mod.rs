@@ -16,11 +16,17 @@ pub async fn connect(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
     SqliteStore::connect(&SqliteSettings::at(path), key, clock).await.unwrap()
 }
 
+/// Opens a database and brings its schema up to date.
+pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
+    let store = connect(path, clock).await;
+    store.upgrade().await.unwrap();
+    store
+}
+
 /// An empty, upgraded store in a folder of its own.
 pub async fn fresh() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
-    let store = connect(&folder.path().join("picasso.db"), clock.clone()).await;
-    store.upgrade().await.unwrap();
+    let store = open(&folder.path().join("picasso.db"), clock.clone()).await;
     Fixture { store: Arc::new(store), clock, _keep: Box::new(folder) }
 }
