@@ -1,6 +1,6 @@
 //! The command line's grammar.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use picasso_config::Inputs;
@@ -181,13 +181,5 @@ impl Server {
         let loaded = picasso_config::Loaded::load_for_client(&self.settings.inputs())
             .map_err(|faults| crate::CliFailure::new(faults.to_string()))?;
         Ok(loaded.settings.admin_socket())
-    }
-}
-
-/// Splits `FILE[:PATH]`; the path in the image is absolute.
-pub(crate) fn source_and_target(text: &str) -> (PathBuf, Option<&str>) {
-    match text.rsplit_once(':') {
-        Some((source, target)) if target.starts_with('/') => (PathBuf::from(source), Some(target)),
-        _ => (Path::new(text).to_owned(), None),
     }
 }

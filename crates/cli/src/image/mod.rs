@@ -1,5 +1,6 @@
 //! `picasso image`.
 
+mod build;
 mod list;
 mod load;
 
@@ -21,7 +22,7 @@ pub(crate) fn run(command: &ImageCommand) -> Result<(), CliFailure> {
         ImageCommand::Load(args) => runtime.block_on(load::run(args)),
         ImageCommand::List(args) => runtime.block_on(list::run(args)),
         ImageCommand::Rm(args) => runtime.block_on(remove(args)),
-        ImageCommand::Build(_) => Err(CliFailure::new("images cannot be built yet")),
+        ImageCommand::Build(args) => build::run(args),
     }
 }
 
