@@ -69,7 +69,7 @@ impl DockerEngine {
             let socket = socket.clone();
             async move { ping(&socket).await.unwrap_or(false) }
         };
-        engine.process.ready(Duration::from_secs(60), "an answer to /_ping", answers).await?;
+        engine.process.ready(Duration::from_mins(1), "an answer to /_ping", answers).await?;
         Ok(engine)
     }
 

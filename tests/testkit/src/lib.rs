@@ -4,6 +4,7 @@
 //! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
 
 pub mod docker;
+pub mod guest;
 pub mod evidence;
 pub mod keystone;
 pub mod picasso;

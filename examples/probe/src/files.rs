@@ -1,0 +1,74 @@
+//! What a function can read, write and fill up.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Write};
+use std::path::Path;
+
+pub fn list(path: &str) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        println!("{}", entry?.file_name().to_string_lossy());
+    }
+    Ok(())
+}
+
+/// Reads up to 4 KiB of each path.
+pub fn read(paths: &[&str]) {
+    for path in paths {
+        match File::open(path).and_then(|file| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut bytes)
+        }) {
+            Ok(bytes) => println!("{path}: read {bytes}"),
+            Err(error) => println!("{path}: {}", failure(&error)),
+        }
+    }
+}
+
+/// Makes a file below each folder, or writes to a file that is there.
+pub fn write(paths: &[&str]) {
+    for path in paths {
+        let target = Path::new(path);
+        let target = if target.is_dir() { target.join("picasso-probe") } else { target.to_owned() };
+        let written = File::options()
+            .create(true)
+            .append(true)
+            .open(&target)
+            .and_then(|mut file| file.write_all(b"probe"));
+        match written {
+            Ok(()) => println!("{path}: written"),
+            Err(error) => println!("{path}: {}", failure(&error)),
+        }
+    }
+}
+
+/// Writes one file until there is no more room.
+pub fn fill_bytes(path: &str) {
+    let chunk = vec![1; 64 * 1024];
+    let mut bytes: u64 = 0;
+    let result = File::create(Path::new(path).join("filled")).and_then(|mut file| {
+        loop {
+            match file.write(&chunk) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => bytes += written as u64,
+                Err(error) => return Err(error) as std::io::Result<()>,
+            }
+        }
+    });
+    if let Err(error) = result {
+        println!("filled {bytes}: {}", failure(&error));
+    }
+}
+
+/// Makes empty files until there are no more inodes.
+pub fn fill_inodes(path: &str) {
+    for count in 0_u64.. {
+        if let Err(error) = File::create(Path::new(path).join(format!("f{count}"))) {
+            println!("made {count}: {}", failure(&error));
+            return;
+        }
+    }
+}
+
+fn failure(error: &Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| format!("errno {number}"))
+}

@@ -1,0 +1,69 @@
+//! Eating memory and processes, and not wanting to end.
+
+use std::hint::black_box;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Takes and touches memory, a mebibyte at a time, up to 64 GiB; says how far it is.
+pub fn memory() -> std::io::Result<()> {
+    let mut taken = Vec::new();
+    for mebibytes in 1..=65_536 {
+        taken.push(black_box(vec![0xa5_u8; 1 << 20]));
+        println!("{mebibytes}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn sleeper() -> std::io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .args(["sleep", "1000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// Starts processes until it cannot, at most 100,000.
+pub fn fork() -> std::io::Result<()> {
+    let mut children = Vec::new();
+    for count in 0..100_000 {
+        match sleeper() {
+            Ok(child) => children.push(child),
+            Err(error) => {
+                println!("started {count}: errno {}", error.raw_os_error().unwrap_or(0));
+                break;
+            }
+        }
+    }
+    for child in &mut children {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
+}
+
+/// Leaves a process behind.
+pub fn orphan() -> std::io::Result<()> {
+    let child = sleeper()?;
+    println!("left {}", child.id());
+    Ok(())
+}
+
+/// Sleeps with SIGTERM (and SIGINT, SIGHUP) ignored.
+pub fn ignore_term() -> std::io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        crate::syscalls::ignore(signal);
+    }
+    println!("ready");
+    std::io::stdout().flush()?;
+    std::thread::sleep(Duration::from_hours(1));
+    Ok(())
+}
+
+/// Ends by a signal of the kernel's own, which even the first process of a namespace cannot
+/// ignore.
+pub fn crash() {
+    crate::syscalls::segfault();
+}
