@@ -4,6 +4,7 @@
 //! Every password and token it hands out is noted as evidence.
 
 mod admin;
+mod openstack;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -4,5 +4,6 @@
 
 mod faults;
 mod support;
+mod tls;
 mod tokens;
 mod traffic;

@@ -11,7 +11,7 @@ use picasso_identity::{
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::require;
 use picasso_types::{Clock, SystemClock, Timestamp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -147,7 +147,7 @@ async fn forward(mut client: TcpStream, target: String, seen: Seen) {
 }
 
 /// The bytes of one request, head and body.
-async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -202,6 +202,23 @@ impl FaultServer {
         Self { auth_url, requests }
     }
 
+    /// The same over TLS.
+    pub async fn start_with_tls(fault: Fault, acceptor: tokio_rustls::TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let auth_url = format!("https://{}/v3", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                // A client that does not trust us goes away here.
+                if let Ok(client) = acceptor.accept(client).await {
+                    tokio::spawn(fail(client, fault.clone(), Arc::clone(&counter)));
+                }
+            }
+        });
+        Self { auth_url, requests }
+    }
+
     /// How many look-ups arrived.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
@@ -219,7 +236,7 @@ pub fn token_document() -> serde_json::Value {
     }})
 }
 
-async fn fail(mut client: TcpStream, fault: Fault, requests: Arc<AtomicUsize>) {
+async fn fail(mut client: impl AsyncRead + AsyncWrite + Unpin, fault: Fault, requests: Arc<AtomicUsize>) {
     while let Some(request) = read_request(&mut client).await {
         if request.starts_with(b"POST ") {
             let body = token_document().to_string();

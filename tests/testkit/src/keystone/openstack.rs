@@ -1,0 +1,49 @@
+//! The real `openstack` command of python-openstackclient, logged in at a test's Keystone.
+
+use std::process::{Command, Output, Stdio};
+
+use super::{Keystone, KeystoneError, root};
+
+impl Keystone {
+    /// Runs `openstack ARGUMENTS` as `user` in the project of that name.
+    ///
+    /// The environment is the one of the machine without any `OS_` variable of its own; the
+    /// password goes in by the environment, as an openrc file does it.
+    pub async fn openstack(
+        &self,
+        user: &str,
+        project: &str,
+        arguments: &[&str],
+    ) -> Result<Output, KeystoneError> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let login = [
+            ("OS_AUTH_URL", self.auth_url()),
+            ("OS_IDENTITY_API_VERSION", "3".to_owned()),
+            ("OS_USERNAME", user.to_owned()),
+            ("OS_PASSWORD", self.password(user)),
+            ("OS_PROJECT_NAME", project.to_owned()),
+            ("OS_USER_DOMAIN_NAME", "Default".to_owned()),
+            ("OS_PROJECT_DOMAIN_NAME", "Default".to_owned()),
+            ("OS_REGION_NAME", "RegionOne".to_owned()),
+        ];
+        let finished = tokio::task::spawn_blocking(move || {
+            let venv = crate::process::run("bash", [root().join("scripts/openstack-venv")])?;
+            let mut command = Command::new(format!("{}/bin/openstack", venv.trim()));
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().starts_with("OS_") {
+                    command.env_remove(name);
+                }
+            }
+            command
+                .args(arguments)
+                .envs(login)
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|error| error.to_string())
+        });
+        match finished.await {
+            Ok(output) => output.map_err(|error| self.answer("openstack", &error)),
+            Err(error) => Err(self.answer("openstack", &error)),
+        }
+    }
+}
