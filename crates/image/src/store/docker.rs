@@ -17,14 +17,17 @@ use super::ImageStore;
 use super::disk::Disk;
 use super::record::ImageRecord;
 use crate::ImageError;
-use crate::documents::SavedImage;
+use crate::documents::{ImageConfig, RunConfig, SavedImage, parse, to_bytes};
 use crate::unpack::inflate;
 
 const CHUNK: usize = 64 * 1024;
 
 impl ImageStore {
-    /// A tar for `docker load`, made while it is read. The image gets the tag
-    /// [`docker_tag`](Self::docker_tag) and the id [`RootFs::config`](crate::RootFs).
+    /// A tar for `docker load`, made while it is read.
+    ///
+    /// It names no tag, which could displace one of the host's, and its configuration is cut down
+    /// to what the files need: volumes, health checks or variables of the image have no effect on
+    /// a sandbox. So Docker's id for it is not that of the original configuration.
     #[expect(clippy::unused_async, reason = "a store on another node would ask over the network")]
     pub async fn docker_archive(
         &self,
@@ -52,18 +55,16 @@ impl ImageStore {
         });
         Ok(StreamReader::new(Box::pin(chunks)))
     }
-
-    /// The name under which Docker knows an image after `docker load` of its archive.
-    pub fn docker_tag(digest: &Digest) -> String {
-        format!("picasso-image:{}", digest.hex())
-    }
 }
 
 fn write_archive(disk: &Disk, record: &Arc<ImageRecord>, output: &mut ChannelWriter) -> io::Result<()> {
     let mut tar = tar::Builder::new(output);
-    let config_name = format!("{}.json", record.config.digest.hex());
-    let config = File::open(disk.blob(&record.config.digest))?;
-    append(&mut tar, &config_name, record.config.size, config)?;
+    let config = std::fs::read(disk.blob(&record.config.digest))?;
+    let config: ImageConfig = parse("configuration", &config).map_err(io::Error::other)?;
+    let config = ImageConfig { config: RunConfig::default(), ..config };
+    let config = to_bytes(&config).map_err(io::Error::other)?;
+    let config_name = format!("{}.json", Digest::of(&config).hex());
+    append(&mut tar, &config_name, config.len() as u64, config.as_slice())?;
     let layer_name = |diff_id: &Digest| format!("{}/layer.tar", diff_id.hex());
     let mut written = BTreeSet::new();
     for layer in &record.layers {
@@ -74,7 +75,7 @@ fn write_archive(disk: &Disk, record: &Arc<ImageRecord>, output: &mut ChannelWri
     }
     let list = [SavedImage {
         config: config_name,
-        repo_tags: vec![ImageStore::docker_tag(&record.manifest.digest)],
+        repo_tags: Vec::new(),
         layers: record.diff_ids().map(layer_name).collect(),
     }];
     let list = serde_json::to_vec(&list)?;
