@@ -10,6 +10,7 @@ mod error;
 pub mod native;
 pub mod seccomp;
 pub mod supervisor;
+pub mod unpacker;
 
 use std::pin::Pin;
 
@@ -111,7 +112,7 @@ pub struct Features {
 }
 
 /// What [`Sandbox::reap`] found and removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reaped {
     /// Sandboxes (cgroups or containers) of an earlier process.
     pub sandboxes: u32,
