@@ -176,6 +176,14 @@ fn sandbox(settings: &Settings, rules: &mut Rules) {
     rules.range("sandbox.ready_slots", sandbox.ready_slots, 0, 256);
     rules.range("sandbox.ready_egress_slots", sandbox.ready_egress_slots, 0, 64);
     rules.range("sandbox.max_slots", sandbox.max_slots, 1, 4096);
+    let slots =
+        u32::from(sandbox.max_slots) + u32::from(sandbox.ready_slots) + u32::from(sandbox.ready_egress_slots);
+    if slots > 4096 {
+        rules.broken(
+            "sandbox.max_slots",
+            format!("makes {slots} slots with the ready ones; at most 4096 fit"),
+        );
+    }
     let egress = &settings.egress;
     if egress.subnet.is_some_and(|subnet| !(8..=29).contains(&subnet.prefix_len())) {
         rules.broken("egress.subnet", "must be an IPv4 network of /8 to /29");

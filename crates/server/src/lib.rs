@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The daemon: the only place where settings become constructor arguments.
+//!
+//! [`serve`] is the process people start (checks, key, supervisor), [`engine_main`] the one that
+//! answers requests. Everything here is wiring; what it wires is in the other crates.
+
+mod convert;
+mod database;
+mod engine_process;
+mod failure;
+mod handover;
+mod key_file;
+mod start;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use picasso_config::Inputs;
+
+pub use failure::ServerFailure;
+
+/// The hidden subcommand that upgrades the database as the user it belongs to.
+pub const DATABASE_COMMAND: &str = database::CHILD_COMMAND;
+
+/// `picasso serve`: runs until the server has ended.
+pub fn serve(inputs: &Inputs) -> ExitCode {
+    start::serve(inputs).unwrap_or_else(failure::told)
+}
+
+/// `picasso db upgrade`.
+pub fn upgrade_database(inputs: &Inputs) -> ExitCode {
+    database::upgrade(inputs).unwrap_or_else(failure::told)
+}
+
+/// Entry point of [`DATABASE_COMMAND`].
+pub fn upgrade_database_child() -> ExitCode {
+    database::child().unwrap_or_else(failure::told)
+}
+
+/// Entry point of the engine process, `args` being what follows its hidden subcommand. To be
+/// called before any thread is started.
+pub fn engine_main(args: &[OsString]) -> ExitCode {
+    engine_process::main(args).unwrap_or_else(failure::told)
+}

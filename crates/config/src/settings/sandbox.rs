@@ -1,5 +1,6 @@
 //! Sandboxes and their network.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -96,6 +97,16 @@ impl Destination {
     }
 }
 
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.network, self.port) {
+            (network, None) => write!(f, "{network}"),
+            (IpNet::V4(network), Some(port)) => write!(f, "{network}:{port}"),
+            (IpNet::V6(network), Some(port)) => write!(f, "[{network}]:{port}"),
+        }
+    }
+}
+
 impl Leaf for Destination {
     fn kind() -> String {
         "destinations like \"10.0.0.0/8:443\"".to_owned()
@@ -108,11 +119,7 @@ impl Leaf for Destination {
     }
 
     fn show(&self) -> Option<String> {
-        Some(quoted(&match (self.network, self.port) {
-            (network, None) => network.to_string(),
-            (IpNet::V4(network), Some(port)) => format!("{network}:{port}"),
-            (IpNet::V6(network), Some(port)) => format!("[{network}]:{port}"),
-        }))
+        Some(quoted(&self.to_string()))
     }
 }
 

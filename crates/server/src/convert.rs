@@ -1,0 +1,199 @@
+//! Settings become the constructor arguments of the other crates. Nowhere else are the two met.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use picasso_api::ApiSettings;
+use picasso_config::Settings;
+use picasso_engine::EngineSettings;
+use picasso_identity::{KeystoneSettings, ServiceCredentials};
+use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
+use picasso_sandbox::egress::{Destination, EgressSettings};
+use picasso_sandbox::supervisor::NativeSettings;
+use picasso_types::{Bounds, ProjectId};
+
+use crate::failure::ServerFailure;
+
+/// Left to the system and to ourselves when the memory for functions is not set, MiB.
+const RESERVED_MB: u64 = 512;
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+pub(crate) fn native(settings: &Settings) -> NativeSettings {
+    let sandbox = &settings.sandbox;
+    NativeSettings {
+        ready_slots: sandbox.ready_slots,
+        ready_egress_slots: sandbox.ready_egress_slots,
+        max_slots: sandbox.max_slots,
+    }
+}
+
+/// `None` where no subnet is set: routes cannot ask for egress then.
+pub(crate) fn egress(settings: &Settings, instance: &str) -> Result<Option<EgressSettings>, ServerFailure> {
+    let egress = &settings.egress;
+    let Some(subnet) = egress.subnet else { return Ok(None) };
+    let destinations = |setting: &str, list: &[picasso_config::settings::Destination]| {
+        list.iter()
+            .map(|destination| {
+                destination.to_string().parse().map_err(|error| {
+                    ServerFailure::new(format!("egress.{setting}: {destination} cannot be used"))
+                        .because(error)
+                })
+            })
+            .collect::<Result<Vec<Destination>, _>>()
+    };
+    Ok(Some(EgressSettings {
+        instance: instance.to_owned(),
+        subnet,
+        dns: egress.dns.clone(),
+        allow: destinations("allow", &egress.allow)?,
+        deny: destinations("deny", &egress.deny)?,
+        max_connections: egress.max_connections,
+        bytes_per_second: u64::from(egress.bandwidth_mbit) * 125_000,
+    }))
+}
+
+pub(crate) fn keystone(settings: &Settings) -> Result<KeystoneSettings, ServerFailure> {
+    let keystone = &settings.keystone;
+    let missing = |what| ServerFailure::new(format!("keystone.{what} is missing"));
+    let auth_url = keystone.auth_url.as_ref().ok_or_else(|| missing("auth_url"))?;
+    let credentials = match (&keystone.username, &keystone.application_credential_id) {
+        (Some(username), _) => ServiceCredentials::Password {
+            username: username.clone(),
+            user_domain: keystone.user_domain.clone(),
+            password: keystone.password.clone().ok_or_else(|| missing("password"))?,
+            project: keystone.project.clone(),
+            project_domain: keystone.project_domain.clone(),
+        },
+        (None, Some(id)) => ServiceCredentials::ApplicationCredential {
+            id: id.clone(),
+            secret: keystone
+                .application_credential_secret
+                .clone()
+                .ok_or_else(|| missing("application_credential_secret"))?,
+        },
+        (None, None) => return Err(missing("username")),
+    };
+    let request_timeout = seconds(keystone.timeout_s);
+    let defaults = KeystoneSettings::new(auth_url.as_str().trim_end_matches('/'), credentials);
+    Ok(KeystoneSettings {
+        public_auth_url: keystone.auth_uri.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        ca_file: keystone.ca_file.clone(),
+        cache_time: KeystoneSettings::cache_time_of(keystone.cache_s),
+        cache_capacity: keystone.max_cached_tokens.into(),
+        max_parallel: keystone.max_parallel_requests as usize,
+        connect_timeout: defaults.connect_timeout.min(request_timeout),
+        request_timeout,
+        total_timeout: request_timeout * 2,
+        ..defaults
+    })
+}
+
+pub(crate) fn images(settings: &Settings) -> Result<ImageSettings, ServerFailure> {
+    let images = &settings.images;
+    let registries = images.registries.iter().map(registry).collect::<Result<_, _>>()?;
+    Ok(ImageSettings {
+        max_archive_bytes: images.max_archive_bytes,
+        max_layers: images.max_layers as usize,
+        max_unpacked_bytes: images.max_unpacked_bytes,
+        max_inodes: images.max_inodes,
+        unpack_timeout: seconds(images.unpack_timeout_s),
+        pull_timeout: seconds(images.pull_timeout_s),
+        idle_timeout: seconds(images.idle_timeout_s),
+        project_quota_bytes: images.project_quota_bytes,
+        max_names: images.max_names as usize,
+        max_parallel: images.max_parallel as usize,
+        collect_grace: seconds(images.collect_grace_s),
+        registries,
+        ..ImageSettings::default()
+    })
+}
+
+fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySettings, ServerFailure> {
+    let ca_pem = registry
+        .ca_file
+        .as_ref()
+        .map(|path| {
+            std::fs::read(path).map_err(|error| {
+                ServerFailure::new(format!("cannot read {}", path.display()))
+                    .because(error)
+                    .hint(format!("ca_file of the registry {} names it", registry.host))
+            })
+        })
+        .transpose()?;
+    let credentials = registry.credentials.iter().filter_map(|credential| {
+        Some(RegistryCredential {
+            project: match credential.project.as_str() {
+                "*" => None,
+                id => Some(ProjectId::parse(id).ok()?),
+            },
+            username: credential.username.clone(),
+            password: credential.password.clone()?,
+        })
+    });
+    Ok(RegistrySettings {
+        host: registry.host.clone(),
+        insecure: registry.insecure_http,
+        allow_private: registry.allow_private,
+        also_hosts: registry.also_hosts.clone(),
+        ca_pem,
+        credentials: credentials.collect(),
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "memory and CPU times a bounded, positive factor; a fraction of one MiB does not matter"
+)]
+pub(crate) fn engine(settings: &Settings) -> EngineSettings {
+    let (engine, sandbox, queue) = (&settings.engine, &settings.sandbox, &settings.queue);
+    let memory = engine.memory_mb.unwrap_or_else(|| machine_memory_mb().saturating_sub(RESERVED_MB).max(64));
+    let memory_mb = (memory as f64 * engine.memory_overcommit) as u64;
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    EngineSettings {
+        memory_mb,
+        project_memory_mb: (memory_mb * u64::from(engine.project_share_percent) / 100).max(1),
+        cpu_millis: (cpus as f64 * 1000.0 * engine.cpu_overcommit) as u64,
+        call_cpu_millis: sandbox.cpu_millis,
+        max_waiting_calls: engine.max_waiting_calls as usize,
+        pids: sandbox.pids,
+        tmp_mb: sandbox.tmp_mb.into(),
+        tmp_inodes: sandbox.tmp_inodes,
+        nofile: sandbox.nofile,
+        max_output_bytes: engine.max_output_bytes,
+        max_async_body_bytes: engine.max_buffered_body_bytes,
+        max_log_bytes: engine.max_log_bytes,
+        async_workers: queue.workers as usize,
+        lease: seconds(queue.lease_s),
+        async_retry_delay: seconds(queue.retry_delay_s),
+        async_max_age: seconds(queue.max_age_s),
+    }
+}
+
+/// The machine's memory, MiB.
+fn machine_memory_mb() -> u64 {
+    let info = rustix::system::sysinfo();
+    u64::from(info.totalram).saturating_mul(info.mem_unit.into()) >> 20
+}
+
+pub(crate) fn api(settings: &Settings) -> ApiSettings {
+    let (api, functions, engine) = (&settings.listeners.api, &settings.listeners.functions, &settings.engine);
+    let base = |url: &Option<url::Url>| url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    ApiSettings {
+        bounds: Bounds::from(&settings.bounds),
+        hide_private_routes: api.hide_private_routes,
+        api_base: base(&api.public_url),
+        functions_base: base(&functions.public_url),
+        max_api_body_bytes: api.max_body_bytes,
+        max_run_body_bytes: engine.max_buffered_body_bytes,
+        max_function_body_bytes: engine.max_streamed_body_bytes,
+        max_result_bytes: engine.max_result_bytes,
+        max_image_bytes: settings.images.max_archive_bytes,
+        body_timeout: seconds(api.body_timeout_s),
+        ..ApiSettings::default()
+    }
+}

@@ -1,0 +1,55 @@
+//! What happens from time to time while a server runs.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::parts::Parts;
+
+/// How often images that nothing needs are looked for.
+const COLLECT_INTERVAL: Duration = Duration::from_mins(5);
+/// How often gauges that nobody else sets are set.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(super) fn start(parts: &Parts, stopping: &CancellationToken) {
+    let (images, store) = (parts.images.clone(), parts.store.clone());
+    every(COLLECT_INTERVAL, stopping, move || {
+        let (images, store) = (images.clone(), store.clone());
+        async move {
+            let collected = match store.list_referenced_digests().await {
+                Ok(referenced) => images.collect(&referenced).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = collected {
+                tracing::warn!(error, "images that nothing needs could not be removed");
+            }
+        }
+    });
+    let queue = parts.queue.clone();
+    every(GAUGE_INTERVAL, stopping, move || {
+        let queue = queue.clone();
+        async move {
+            match queue.depth().await {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge of how many calls wait")]
+                Ok(depth) => metrics::gauge!("picasso_queue_depth").set(depth as f64),
+                Err(error) => tracing::warn!(%error, "the length of the queue is not known"),
+            }
+        }
+    });
+}
+
+fn every<F, R>(interval: Duration, stopping: &CancellationToken, job: F)
+where
+    F: Fn() -> R + Send + 'static,
+    R: Future<Output = ()> + Send,
+{
+    let stopping = stopping.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(interval) => job().await,
+                () = stopping.cancelled() => return,
+            }
+        }
+    });
+}

@@ -1,0 +1,146 @@
+//! The engine process: everything that speaks HTTP, without privileges.
+
+mod listeners;
+mod maintenance;
+mod parts;
+mod signals;
+mod telemetry;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use picasso_api::{ServeLimits, admin_router, admin_socket_router, api_router, functions_router};
+use picasso_api::{serve_tcp, serve_unix};
+use picasso_config::Settings;
+use picasso_sandbox::supervisor::EngineSide;
+use tokio_util::sync::CancellationToken;
+
+use crate::database;
+use crate::failure::{ServerFailure, say};
+use crate::handover::Handover;
+use listeners::Listeners;
+use parts::Parts;
+
+/// After the time of grace: for answers on their way out.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(crate) fn main(args: &[OsString]) -> Result<ExitCode, ServerFailure> {
+    let side = EngineSide::take(args).map_err(|error| {
+        ServerFailure::new("this command is for picasso itself").because(error).hint("run `picasso serve`")
+    })?;
+    let Handover { loaded, key, root } = Handover::from_bytes(&side.settings)?;
+    telemetry::start_logs(&loaded.settings.log)?;
+    let metrics = telemetry::start_metrics()?;
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return Err(ServerFailure::new("another TLS provider is installed already"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServerFailure::new("cannot start threads").because(error))?;
+    let outcome = runtime.block_on(async {
+        // First of all, so that a signal during the start is not lost.
+        let signals = signals::Signals::listen()?;
+        run(side, root, &loaded.settings, database::secret_key(&key)?, metrics, signals).await
+    });
+    // Threads that hang in the kernel must not keep a stopped server alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn run(
+    side: EngineSide,
+    root: bool,
+    settings: &Settings,
+    key: picasso_store::SecretKey,
+    metrics: picasso_api::MetricsText,
+    mut signals: signals::Signals,
+) -> Result<ExitCode, ServerFailure> {
+    // Before anything is touched: a taken port is the commonest reason not to start.
+    let listeners = Listeners::bind(settings).await?;
+    let started = tokio::select! {
+        parts = Parts::build(side, root, settings, key) => parts?,
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let stopping = CancellationToken::new();
+    maintenance::start(&started, &stopping);
+    let ready = listeners.describe();
+    let serving = serve_all(listeners, settings, &started, metrics, &stopping);
+    tokio::pin!(serving);
+    tracing::info!(
+        sandbox = started.sandbox.name(),
+        egress = started.sandbox.features().egress,
+        "ready: {ready}"
+    );
+    say(&format_args!("picasso is ready: {ready}; logs are on this standard error"));
+
+    tokio::select! {
+        () = &mut serving => return Err(ServerFailure::new("the listeners ended by themselves")),
+        () = signals.next() => {}
+    }
+    let grace = grace(settings);
+    tracing::info!(grace_s = grace.as_secs(), "stopping: no new calls; running ones may finish");
+    stopping.cancel();
+    let connections = tokio::time::timeout(grace + LAST_WORDS, serving);
+    let finished = async { tokio::join!(started.engine.shut_down(grace), connections).1.is_ok() };
+    // A second signal ends all at once: the helpers notice that this process is gone and end
+    // every sandbox.
+    let code = tokio::select! {
+        in_time = finished => {
+            if !in_time {
+                tracing::warn!("connections did not end in time and are closed");
+            }
+            ExitCode::SUCCESS
+        }
+        () = signals.next() => {
+            tracing::warn!("a second signal: running calls are ended");
+            ExitCode::from(130)
+        }
+    };
+    let _ = std::fs::remove_file(settings.admin_socket());
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// Serves all faces until `stopping` and the end of their connections. Accepting happens on this
+/// task; each connection has its own.
+async fn serve_all(
+    listeners: Listeners,
+    settings: &Settings,
+    parts: &Parts,
+    metrics: picasso_api::MetricsText,
+    stopping: &CancellationToken,
+) {
+    let api = &settings.listeners.api;
+    let limits = |name| ServeLimits {
+        name,
+        max_connections: api.max_connections as usize,
+        header_timeout: Duration::from_secs(api.header_timeout_s.into()),
+        grace: grace(settings),
+        ..ServeLimits::default()
+    };
+    let state = &parts.api;
+    let users = vec![0, rustix::process::geteuid().as_raw()];
+    tokio::join!(
+        serve_tcp(listeners.api, api_router(state.clone()), limits("api"), stopping.clone()),
+        serve_tcp(
+            listeners.functions,
+            functions_router(state.clone()),
+            limits("functions"),
+            stopping.clone()
+        ),
+        serve_tcp(listeners.admin, admin_router(state.clone(), metrics), limits("admin"), stopping.clone()),
+        serve_unix(
+            listeners.admin_socket,
+            users,
+            admin_socket_router(state.clone()),
+            limits("admin_socket"),
+            stopping.clone(),
+        ),
+    );
+}
+
+fn grace(settings: &Settings) -> Duration {
+    Duration::from_secs(settings.server.shutdown_grace_s.into())
+}

@@ -1,0 +1,170 @@
+//! Building the parts of a server, in the order in which they need each other.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use picasso_api::ApiState;
+use picasso_config::Settings;
+use picasso_config::settings::SandboxDriver;
+use picasso_engine::{Catalog, Engine, EngineParts};
+use picasso_identity::KeystoneValidator;
+use picasso_image::unpack::InspectOnly;
+use picasso_image::{ImageStore, LayerUnpacker};
+use picasso_queue::Queue;
+use picasso_sandbox::docker::{DockerSandbox, DockerSettings, ImageExport};
+use picasso_sandbox::supervisor::{Control, EngineSide};
+use picasso_sandbox::{Sandbox, SandboxError};
+use picasso_store::{SecretKey, Store};
+use picasso_types::{Digest, InstanceId, SystemClock};
+use tokio::io::AsyncRead;
+
+use crate::failure::ServerFailure;
+use crate::{convert, database};
+
+/// The running parts.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) images: Arc<ImageStore>,
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) api: ApiState,
+}
+
+impl Parts {
+    pub(super) async fn build(
+        side: EngineSide,
+        root: bool,
+        settings: &Settings,
+        key: SecretKey,
+    ) -> Result<Self, ServerFailure> {
+        let clock = Arc::new(SystemClock);
+        let instance = side.instance.clone();
+        let database = database::open(settings, key).await?;
+        let (store, queue): (Arc<dyn Store>, Arc<dyn Queue>) = (database.store, database.queue);
+
+        let tokens =
+            Arc::new(KeystoneValidator::new(convert::keystone(settings)?, clock.clone()).map_err(
+                |error| ServerFailure::new("the settings of Keystone cannot be used").because(error),
+            )?);
+        check_keystone(tokens.clone());
+
+        let control = side.connect().await.map_err(helpers_failed)?;
+        let images = Arc::new(open_images(settings, &control)?);
+        let sandbox = open_sandbox(settings, root, &control, &instance, &images).await?;
+        let reaped = sandbox.reap().await.map_err(helpers_failed)?;
+        if reaped.sandboxes > 0 || reaped.networks > 0 {
+            tracing::info!(
+                sandboxes = reaped.sandboxes,
+                networks = reaped.networks,
+                "removed what an earlier process left"
+            );
+        }
+
+        let catalog = Arc::new(Catalog::new(store.clone()));
+        let engine = Arc::new(Engine::new(EngineParts {
+            settings: convert::engine(settings),
+            instance,
+            store: store.clone(),
+            queue: queue.clone(),
+            images: images.clone(),
+            sandbox: sandbox.clone(),
+            catalog: catalog.clone(),
+            clock,
+        }));
+        engine.start().await.map_err(|error| {
+            ServerFailure::new("what an earlier process left cannot be taken up").because(error)
+        })?;
+        let api = ApiState {
+            store: store.clone(),
+            catalog,
+            engine: engine.clone(),
+            images: images.clone(),
+            tokens,
+            settings: Arc::new(convert::api(settings)),
+        };
+        Ok(Self { store, queue, images, sandbox, engine, api })
+    }
+}
+
+/// A Keystone that is not there yet is no reason not to start: it may be started after us.
+fn check_keystone(tokens: Arc<KeystoneValidator>) {
+    tokio::spawn(async move {
+        match tokens.log_in().await {
+            Ok(()) => tracing::info!("Keystone knows our service user"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Keystone does not take our service user yet; requests with a token get 503 until it does"
+            ),
+        }
+    });
+}
+
+fn open_images(settings: &Settings, control: &Control) -> Result<ImageStore, ServerFailure> {
+    let unpacker: Arc<dyn LayerUnpacker> = match (settings.sandbox.driver, control.unpacker()) {
+        // Docker unpacks by itself; layers are only checked.
+        (SandboxDriver::Docker, _) => Arc::new(InspectOnly),
+        (SandboxDriver::Native, Some(unpacker)) => unpacker,
+        (SandboxDriver::Native, None) => {
+            return Err(ServerFailure::new("the layer unpacker did not start")
+                .hint("its reason is on the standard error above"));
+        }
+    };
+    let root = settings.server.data_dir.join("images");
+    ImageStore::open(root.clone(), convert::images(settings)?, unpacker).map_err(|error| {
+        ServerFailure::new(format!("cannot open the images in {}", root.display())).because(error)
+    })
+}
+
+async fn open_sandbox(
+    settings: &Settings,
+    root: bool,
+    control: &Control,
+    instance: &InstanceId,
+    images: &Arc<ImageStore>,
+) -> Result<Arc<dyn Sandbox>, ServerFailure> {
+    match settings.sandbox.driver {
+        SandboxDriver::Native => match control.native() {
+            Some(native) => Ok(native),
+            None => Err(ServerFailure::new("the native sandbox driver did not start")
+                .hint("its reason is on the standard error above; the docker driver may work: sandbox.driver = \"docker\"")),
+        },
+        SandboxDriver::Docker => {
+            let docker = DockerSettings {
+                socket: settings.sandbox.docker_socket.clone(),
+                instance: instance.as_str().to_owned(),
+                // Without root nobody has loaded the packet filter that must guard it.
+                egress: if root { convert::egress(settings, instance.as_str())? } else { None },
+            };
+            let export = Arc::new(StoreExport(images.clone()));
+            let driver = DockerSandbox::connect(docker, export).await.map_err(|error| {
+                ServerFailure::new("the docker sandbox driver did not start").because(error).hint(format!(
+                    "the user {} must be able to use {} (group docker)",
+                    settings.server.user,
+                    settings.sandbox.docker_socket.display()
+                ))
+            })?;
+            Ok(Arc::new(driver))
+        }
+    }
+}
+
+fn helpers_failed(error: SandboxError) -> ServerFailure {
+    ServerFailure::new("the sandboxes are not available").because(error)
+}
+
+/// The image store as the Docker driver sees it.
+#[derive(Debug)]
+struct StoreExport(Arc<ImageStore>);
+
+#[async_trait]
+impl ImageExport for StoreExport {
+    async fn docker_archive(&self, digest: &Digest) -> Result<Pin<Box<dyn AsyncRead + Send>>, SandboxError> {
+        let archive = self.0.docker_archive(digest).await.map_err(|error| SandboxError::Failed {
+            context: format!("reading image {digest}"),
+            reason: error.to_string(),
+        })?;
+        Ok(Box::pin(archive))
+    }
+}
