@@ -1,5 +1,217 @@
 //! The client side of the native driver: [`Sandbox`] over the spawner's socket.
 
-/// The native driver, as the engine holds it.
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use picasso_image::RootFs;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+
+use super::blob;
+use super::connection::{Connection, unavailable};
+use super::faults::start_error;
+use super::mounts::MAX_LAYERS;
+use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
+use super::streams::Stdin;
+use crate::{
+    Ended, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+};
+
+/// How long a call waits for a spawner that is being restarted.
+const RECONNECT: Duration = Duration::from_secs(3);
+/// How long the spawner may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The native driver, as the engine holds it. Dropping the last one closes the socket, at which
+/// the spawner ends everything.
 #[derive(Debug)]
-pub struct NativeSandbox {}
+pub struct NativeSandbox {
+    current: watch::Receiver<Option<Arc<Connection>>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl NativeSandbox {
+    /// A driver over the sockets that come through `sockets`, each replacing the one before.
+    /// Needs a tokio runtime.
+    pub fn new(mut sockets: mpsc::Receiver<OwnedFd>) -> Self {
+        let (connected, current) = watch::channel(None);
+        let reader = tokio::spawn(async move {
+            let mut generation = 0;
+            while let Some(socket) = sockets.recv().await {
+                generation = u16::wrapping_add(generation, 1);
+                match Connection::open(socket, generation) {
+                    Ok(connection) => connection.serve(&connected).await,
+                    Err(e) => tracing::error!(error = %e, "the spawner's socket cannot be used"),
+                }
+                connected.send_replace(None);
+            }
+        });
+        Self { current, reader }
+    }
+
+    /// Waits until a spawner is there.
+    pub async fn ready(&self, patience: Duration) -> Result<(), SandboxError> {
+        self.connection(patience).await.map(|_| ())
+    }
+
+    async fn connection(&self, patience: Duration) -> Result<Arc<Connection>, SandboxError> {
+        let mut current = self.current.clone();
+        let found = tokio::time::timeout(patience, current.wait_for(Option::is_some)).await;
+        match found {
+            Ok(Ok(connection)) => connection.clone().ok_or_else(|| unavailable("no spawner")),
+            Ok(Err(_)) => Err(unavailable("the supervisor is gone")),
+            Err(_) => Err(unavailable("the spawner is not running; the server's log tells why")),
+        }
+    }
+
+    /// The connection a slot belongs to, if that spawner still lives.
+    fn of_slot(&self, slot: SlotId) -> Result<Arc<Connection>, SandboxError> {
+        let current = self.current.borrow().clone();
+        current
+            .filter(|connection| connection.owns(slot))
+            .ok_or_else(|| unavailable("the spawner of this sandbox died, and the sandbox with it"))
+    }
+}
+
+impl Drop for NativeSandbox {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+#[async_trait]
+impl Sandbox for NativeSandbox {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn features(&self) -> Features {
+        let egress = self.current.borrow().as_ref().is_some_and(|c| c.has_egress());
+        Features { egress }
+    }
+
+    /// Nothing to do: the layers are unpacked when a version is made.
+    async fn prepare(&self, _rootfs: &RootFs) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    async fn make_slot(&self, spec: &SlotSpec) -> Result<SlotId, SandboxError> {
+        let connection = self.connection(RECONNECT).await?;
+        let SlotSpec { limits, network } = *spec;
+        let make = |id| Request::MakeSlot { id, limits, network };
+        match connection.ask(make, &[], ANSWER).await? {
+            Report::Made { slot, .. } => Ok(connection.slot_id(slot)),
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+
+    async fn start(
+        &self,
+        slot: SlotId,
+        rootfs: &RootFs,
+        process: &ProcessSpec,
+    ) -> Result<SandboxIo, SandboxError> {
+        let connection = self.of_slot(slot)?;
+        let start = start_message(connection.slot_number(slot), rootfs, process)?;
+        let strings =
+            blob::encode(process).map_err(|fault| SandboxError::CannotStart(fault.to_string()))?;
+        let strings = blob::sealed(&strings).map_err(failed("writing the process's strings"))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("making a pipe"));
+        let ((stdin, to), (from, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
+        let stream = failed("opening a stream");
+        let io = SandboxIo {
+            stdin: Box::pin(Stdin::new(pipe::Sender::from_owned_fd(to).map_err(&stream)?)),
+            stdout: Box::pin(pipe::Receiver::from_owned_fd(from).map_err(&stream)?),
+            stderr: Box::pin(pipe::Receiver::from_owned_fd(err).map_err(&stream)?),
+        };
+        let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), strings.as_fd()];
+        let request = |id| Request::Start { id, start: start.clone() };
+        match connection.ask(request, &fds, ANSWER).await? {
+            Report::Done { .. } => {
+                connection.started(slot);
+                Ok(io)
+            }
+            Report::StartFault { fault, .. } => Err(start_error(fault, process)),
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+
+    async fn wait(&self, slot: SlotId) -> Result<Ended, SandboxError> {
+        self.of_slot(slot)?.ended(slot).await
+    }
+
+    async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
+        // A dead spawner's sandboxes are dead.
+        let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
+        let number = connection.slot_number(slot);
+        let kill = |id| Request::Kill { id, slot: number };
+        match connection.ask(kill, &[], ANSWER).await? {
+            Report::Done { .. } => Ok(()),
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+
+    async fn remove(&self, slot: SlotId) -> Result<(), SandboxError> {
+        let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
+        let number = connection.slot_number(slot);
+        let remove = |id| Request::Remove { id, slot: number };
+        match connection.ask(remove, &[], ANSWER).await? {
+            Report::Done { .. } => {
+                connection.forget(slot);
+                Ok(())
+            }
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+
+    /// What the supervisor and the spawner removed when they started; told once.
+    async fn reap(&self) -> Result<Reaped, SandboxError> {
+        let connection = self.connection(RECONNECT).await?;
+        match connection.ask(|id| Request::Reap { id }, &[], ANSWER).await? {
+            Report::Reaped { reaped, .. } => Ok(reaped),
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+}
+
+fn start_message(
+    slot: u64,
+    rootfs: &RootFs,
+    process: &ProcessSpec,
+) -> Result<Start, SandboxError> {
+    let refuse = |text: String| Err(SandboxError::CannotStart(text));
+    if rootfs.layers.is_empty() {
+        return refuse("the image has no layers, so there is no program in it".to_owned());
+    }
+    if rootfs.layers.len() > MAX_LAYERS {
+        let count = rootfs.layers.len();
+        return refuse(format!("the image has {count} layers; {MAX_LAYERS} is the most possible"));
+    }
+    let mut ids = process.groups.iter().chain([&process.uid, &process.gid]);
+    if let Some(id) = ids.find(|id| **id >= IDS) {
+        return refuse(format!("user or group id {id} is not below {IDS}, as all in a sandbox are"));
+    }
+    if process.groups.len() > MAX_GROUPS {
+        return refuse(format!("the process has more than {MAX_GROUPS} supplementary groups"));
+    }
+    let layers = rootfs.layers.iter().map(|digest| unhex(digest.hex())).collect();
+    let groups = process.groups.clone();
+    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers })
+}
+
+/// The bytes of a digest's 64 hex digits, which its type guarantees.
+fn unhex(hex: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let digit = |b: u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
+        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+    }
+    bytes
+}
+
+fn failed<E: std::fmt::Display>(context: &str) -> impl Fn(E) -> SandboxError + use<'_, E> {
+    move |e| SandboxError::Failed { context: context.to_owned(), reason: e.to_string() }
+}

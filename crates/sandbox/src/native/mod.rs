@@ -1,7 +1,30 @@
 //! The native driver: Linux namespaces, cgroups and seccomp, by a small root process.
 //!
-//! [`NativeSandbox`] is the unprivileged client; the spawner does what needs root.
+//! [`NativeSandbox`] is the unprivileged client; the spawner does what needs root, driven by
+//! fixed messages over a socket. A sandbox's process is a copy of the spawner that gives its
+//! rights up step by step and becomes the function.
 
+mod blob;
+pub(crate) mod cgroup;
+mod child;
+mod connection;
 mod driver;
+mod faults;
+mod linux;
+mod mounts;
+mod netns;
+mod protocol;
+pub(crate) mod raw;
+pub(crate) mod reap;
+pub(crate) mod spawner;
+mod streams;
+pub(crate) mod sys;
+mod userns;
+
+
+
 
 pub use driver::NativeSandbox;
+
+pub(crate) use blob::{read_sealed, sealed};
+pub(crate) use protocol::{IDS, receive, send};

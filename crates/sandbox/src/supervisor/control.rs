@@ -2,14 +2,38 @@
 //! from, at start and again whenever one of them was restarted.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use picasso_image::LayerUnpacker;
 use picasso_types::InstanceId;
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use crate::SandboxError;
-use crate::native::NativeSandbox;
+use crate::native::{NativeSandbox, raw, read_sealed, receive};
+use crate::unpacker::UnpackerClient;
+
+/// A message with the socket of a spawner.
+pub(super) const SPAWNER: u8 = 1;
+/// A message with the socket of an unpacker.
+pub(super) const UNPACKER: u8 = 2;
+
+/// Longest settings handed over, bytes.
+const MAX_SETTINGS: usize = 4 << 20;
+/// How long the engine waits for a helper process to be ready at start.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// What the supervisor says beside the server's own settings.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Handover {
+    pub(super) instance: InstanceId,
+    pub(super) native: bool,
+    pub(super) unpacker: bool,
+}
 
 /// What the supervisor handed to the engine process.
 #[derive(Debug)]
@@ -27,16 +51,68 @@ impl EngineSide {
     /// Takes over the inherited descriptors named in the arguments after the hidden subcommand's
     /// name. To be called once, before any thread is started.
     pub fn take(args: &[OsString]) -> Result<Self, SandboxError> {
-        let _ = args;
-        Err(SandboxError::Slot("no control socket".to_owned()))
+        let refuse = |reason: &str| SandboxError::Failed {
+            context: "this subcommand is started by `picasso serve` only".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let fds: Option<Vec<OwnedFd>> =
+            args.iter().map(|arg| raw::inherited(arg.to_str()?.parse().ok()?)).collect();
+        let [control, handover, settings] = fds
+            .and_then(|fds| <[OwnedFd; 3]>::try_from(fds).ok())
+            .ok_or_else(|| refuse("it takes three inherited descriptors"))?;
+        let read = |fd: OwnedFd| {
+            read_sealed(fd.as_fd(), MAX_SETTINGS).map_err(|e| refuse(&format!("settings: {e}")))
+        };
+        let handover: Handover = serde_json::from_slice(&read(handover)?)
+            .map_err(|e| refuse(&format!("settings: {e}")))?;
+        let Handover { instance, native, unpacker } = handover;
+        Ok(Self { settings: read(settings)?, instance, native, unpacker, control })
     }
 
     /// Starts to listen to the supervisor; needs a tokio runtime. Waits (bounded) for the first
     /// sockets, so that a driver that is there works from the first call.
     pub async fn connect(self) -> Result<Control, SandboxError> {
-        let _ = (self.native, self.unpacker, self.control);
-        Err(SandboxError::Slot("no control socket".to_owned()))
+        let (spawners, spawner_sockets) = mpsc::channel(4);
+        let (unpackers, unpacker_sockets) = mpsc::channel(4);
+        let failed = |e: io::Error| SandboxError::Failed {
+            context: "listening to the supervisor".to_owned(),
+            reason: e.to_string(),
+        };
+        rustix::io::ioctl_fionbio(&self.control, true).map_err(|e| failed(e.into()))?;
+        let control = raw::watched(self.control).map_err(failed)?;
+        tokio::spawn(listen(control, spawners, unpackers));
+        let native = self.native.then(|| Arc::new(NativeSandbox::new(spawner_sockets)));
+        let unpacker = self.unpacker.then(|| -> Arc<dyn LayerUnpacker> {
+            Arc::new(UnpackerClient::new(unpacker_sockets))
+        });
+        if let Some(native) = &native {
+            native.ready(FIRST).await?;
+        }
+        Ok(Control { native, unpacker })
     }
+}
+
+/// Passes sockets on until the supervisor is gone.
+async fn listen(
+    control: AsyncFd<OwnedFd>,
+    spawners: mpsc::Sender<OwnedFd>,
+    unpackers: mpsc::Sender<OwnedFd>,
+) {
+    loop {
+        let packet = control
+            .async_io(tokio::io::Interest::READABLE, |socket| receive(socket.as_fd()))
+            .await;
+        let Ok(mut packet) = packet else { break };
+        let (kind, socket) = (packet.bytes.first().copied(), packet.fds.pop());
+        let sent = match (kind, socket) {
+            (Some(SPAWNER), Some(socket)) => spawners.send(socket).await,
+            (Some(UNPACKER), Some(socket)) => unpackers.send(socket).await,
+            _ => break,
+        };
+        // A driver that is not used is no reason to stop listening for the other.
+        drop(sent);
+    }
+    tracing::error!("the supervisor is gone");
 }
 
 /// The engine's link to its helper processes.

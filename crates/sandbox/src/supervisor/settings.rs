@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::EgressSettings;
+
 /// Everything the supervisor needs; made by the server out of the configuration.
 #[derive(Debug, Clone)]
 pub struct SupervisorSettings {
@@ -15,6 +17,11 @@ pub struct SupervisorSettings {
     /// The native driver; `None` where the operator switched it off. It also stays off where the
     /// supervisor is not root.
     pub native: Option<NativeSettings>,
+    /// What sandboxes with `network: egress` may reach; `None` where nothing is configured. The
+    /// instance id in it is set by the supervisor.
+    pub egress: Option<EgressSettings>,
+    /// Whether the Docker driver is used, so that its network's packet filter is loaded.
+    pub docker: bool,
     /// Bytes handed to the engine unread ([`super::EngineSide::settings`]), through a sealed
     /// memory file: they may hold secrets.
     pub engine: Vec<u8>,
@@ -28,7 +35,7 @@ pub struct NativeSettings {
     pub ready_slots: u16,
     /// Slots with egress kept ready, 0 to 64; used where `egress` is configured.
     pub ready_egress_slots: u16,
-    /// Slots that may exist at one time, 1 to 4096.
+    /// Slots that may exist at one time; with the ready ones at most 4096.
     pub max_slots: u16,
 }
 

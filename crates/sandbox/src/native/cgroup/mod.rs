@@ -1,0 +1,273 @@
+//! Control groups: memory, CPU and process limits of every sandbox, on v1, hybrid and v2 hosts.
+//!
+//! All groups of a server live below one folder named by its instance, `picasso-<instance>`, in
+//! the group the server itself is in; each sandbox has `s<index>` there. On v1 the child writes
+//! itself into the `tasks` files (a write to `cgroup.procs` waits about 9 ms for a grace period
+//! when starts are sparse); on v2 the clone puts it there.
+
+mod v1;
+mod v2;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::sys::Kernel;
+use crate::SlotLimits;
+
+/// Which controllers are needed.
+pub(crate) const NEEDED: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// How this host's groups are laid out, and where the server's own are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cgroups {
+    /// Controllers on v1 hierarchies (also on hybrid hosts).
+    V1(v1::Hierarchies),
+    /// The unified hierarchy.
+    V2(v2::Unified),
+}
+
+/// One sandbox's group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) index: u16,
+    pub(crate) join: Join,
+}
+
+/// How a new process gets into its group.
+#[derive(Debug)]
+pub(crate) enum Join {
+    /// It writes `0` into these files itself.
+    Tasks(Vec<OwnedFd>),
+    /// `clone3` puts it into this folder.
+    Clone(OwnedFd),
+}
+
+/// What a group's counters told at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Usage {
+    pub(crate) out_of_memory: bool,
+    pub(crate) memory_peak_bytes: Option<u64>,
+}
+
+/// Why limits cannot be enforced on this host; a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupFault {
+    #[error(
+        "this host offers no {0} control group controller; mount it (cgroup v1) or enable it in \
+         cgroup.subtree_control of the group the server runs in (systemd: Delegate=yes)"
+    )]
+    Missing(String),
+    #[error("{path}: {source}")]
+    Io { path: String, source: io::Error },
+    #[error("the processes of an earlier sandbox (cgroup s{0}) do not end after SIGKILL")]
+    Stuck(u16),
+}
+
+impl CgroupFault {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { path, source }
+    }
+}
+
+impl Cgroups {
+    /// Finds out how this host lays its groups out, and where this process is in them. Changes
+    /// nothing.
+    pub(crate) fn detect(k: &dyn Kernel, instance: &str) -> Result<Self, CgroupFault> {
+        let mounts = read_text(k, "/proc/self/mountinfo")?;
+        let own = read_text(k, "/proc/self/cgroup")?;
+        if let Some(found) = v1::Hierarchies::find(k, &mounts, &own, instance) {
+            return Ok(Self::V1(found));
+        }
+        v2::Unified::find(k, &mounts, &own, instance).map(Self::V2)
+    }
+
+    /// Makes the folder all groups of this server live in.
+    pub(crate) fn prepare(&self, k: &dyn Kernel) -> Result<(), CgroupFault> {
+        match self {
+            Self::V1(h) => h.prepare(k),
+            Self::V2(u) => u.prepare(k),
+        }
+    }
+
+    /// Makes the group of a slot, without limits yet.
+    pub(crate) fn make(&self, k: &dyn Kernel, index: u16) -> Result<Group, CgroupFault> {
+        let join = match self {
+            Self::V1(h) => Join::Tasks(h.make(k, index)?),
+            Self::V2(u) => Join::Clone(u.make(k, index)?),
+        };
+        Ok(Group { index, join })
+    }
+
+    /// Sets a group's limits; before any process is in it.
+    pub(crate) fn limit(
+        &self,
+        k: &dyn Kernel,
+        index: u16,
+        limits: &SlotLimits,
+    ) -> Result<(), CgroupFault> {
+        match self {
+            Self::V1(h) => h.limit(k, index, limits),
+            Self::V2(u) => u.limit(k, index, limits),
+        }
+    }
+
+    /// Reads a group's counters.
+    pub(crate) fn usage(&self, k: &dyn Kernel, index: u16) -> Usage {
+        match self {
+            Self::V1(h) => h.usage(k, index),
+            Self::V2(u) => u.usage(k, index),
+        }
+    }
+
+    /// Lets frozen processes run again and sends SIGKILL to every process of a group.
+    pub(crate) fn kill_all(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
+        match self {
+            Self::V1(h) => h.kill_all(k, index),
+            Self::V2(u) => u.kill_all(k, index),
+        }
+    }
+
+    /// Removes a group; `false` while the kernel still has processes of it to bury.
+    pub(crate) fn remove(&self, k: &dyn Kernel, index: u16) -> io::Result<bool> {
+        let mut gone = true;
+        for dir in self.dirs(index) {
+            gone &= remove_if_there(k, &dir)?;
+        }
+        Ok(gone)
+    }
+
+    /// Removes the folder of this server; `false` while something is left in it.
+    pub(crate) fn remove_base(&self, k: &dyn Kernel) -> io::Result<bool> {
+        let mut gone = match self {
+            Self::V1(h) => h.remove_keeper(k)?,
+            Self::V2(_) => true,
+        };
+        for base in self.bases() {
+            gone &= remove_if_there(k, base)?;
+        }
+        Ok(gone)
+    }
+
+    /// Takes this process back out of the group it was moved to, where it was.
+    pub(crate) fn leave(&self, k: &dyn Kernel) {
+        if let Self::V2(unified) = self {
+            unified.leave(k);
+        }
+    }
+
+    /// Slots whose groups exist, by this or an earlier process of the same instance.
+    pub(crate) fn existing(&self, k: &dyn Kernel) -> Vec<u16> {
+        let mut found: Vec<u16> = self
+            .bases()
+            .iter()
+            .flat_map(|base| k.dirs(base).unwrap_or_default())
+            .filter_map(|name| name.strip_prefix('s')?.parse().ok())
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn bases(&self) -> Vec<&Path> {
+        match self {
+            Self::V1(h) => h.bases(),
+            Self::V2(u) => vec![u.base()],
+        }
+    }
+
+    fn dirs(&self, index: u16) -> Vec<PathBuf> {
+        self.bases().iter().map(|base| base.join(slot_name(index))).collect()
+    }
+}
+
+fn slot_name(index: u16) -> String {
+    format!("s{index}")
+}
+
+fn base_name(instance: &str) -> String {
+    format!("picasso-{instance}")
+}
+
+fn read_text(k: &dyn Kernel, path: &str) -> Result<String, CgroupFault> {
+    let bytes = k.read(Path::new(path)).map_err(CgroupFault::io(Path::new(path)))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn read_number(k: &dyn Kernel, path: &Path) -> Option<u64> {
+    String::from_utf8(k.read(path).ok()?).ok()?.trim().parse().ok()
+}
+
+/// The number after `key` in a flat keyed file (`oom_kill 3`).
+fn read_keyed(k: &dyn Kernel, path: &Path, key: &str) -> Option<u64> {
+    let text = String::from_utf8(k.read(path).ok()?).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}
+
+fn write(k: &dyn Kernel, path: &Path, value: impl ToString) -> Result<(), CgroupFault> {
+    k.write(path, value.to_string().as_bytes()).map_err(CgroupFault::io(path))
+}
+
+fn make_if_missing(k: &dyn Kernel, path: &Path) -> Result<(), CgroupFault> {
+    match k.make_dir(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(CgroupFault::io(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_if_there(k: &dyn Kernel, path: &Path) -> io::Result<bool> {
+    match k.remove_dir(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn kill_listed(k: &dyn Kernel, procs: &Path) -> io::Result<()> {
+    let text = match k.read(procs) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for pid in String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()) {
+        match k.kill(pid) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A line of `/proc/self/mountinfo`: the mounted root, the mount point, the kind of file system
+/// and its own options (proc_pid_mountinfo(5)).
+struct MountLine<'a> {
+    root: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+fn mount_lines(text: &str) -> impl Iterator<Item = MountLine<'_>> {
+    text.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(3);
+        let mut after = after.split(' ');
+        Some(MountLine {
+            root: before.next()?,
+            point: before.next()?,
+            kind: after.next()?,
+            options: after.nth(1)?,
+        })
+    })
+}
+
+/// The folder of the group `own` in a hierarchy of which only `root` is mounted at `point`.
+fn own_dir(point: &str, root: &str, own: &str) -> PathBuf {
+    let below = if root == "/" { own } else { own.strip_prefix(root).unwrap_or("") };
+    Path::new(point).join(below.trim_start_matches('/'))
+}

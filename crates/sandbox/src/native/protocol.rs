@@ -1,0 +1,489 @@
+//! What engine and spawner say to each other over their SOCK_SEQPACKET socket.
+//!
+//! Fixed binary messages, one a packet, little endian: numbers and ids, never paths or tenants'
+//! strings. The spawner believes nothing: [`Request::decode`] checks every range. Descriptors
+//! travel with [`Request::Start`] by SCM_RIGHTS: stdin, stdout, stderr, process strings.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use picasso_types::NetworkMode;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+use super::child::StartFault;
+use super::mounts::MAX_LAYERS;
+use crate::{Ended, EndedBy, Reaped, SlotLimits};
+
+/// Longest message.
+pub(crate) const MAX_MESSAGE: usize = 8192;
+/// Descriptors a message may carry.
+pub(crate) const MAX_FDS: usize = 4;
+/// Ids a sandbox has: 0 to 65,535.
+pub(crate) const IDS: u32 = 65_536;
+/// Supplementary groups of a process.
+pub(crate) const MAX_GROUPS: usize = 64;
+/// Longest text of a refusal, bytes.
+const MAX_TEXT: usize = 1024;
+
+/// The bounds of a slot's numbers; beyond them a message is refused.
+pub(crate) const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (4 << 20)..=(1 << 42);
+pub(crate) const CPU_MILLIS: std::ops::RangeInclusive<u64> = 1..=1_024_000;
+pub(crate) const PIDS: std::ops::RangeInclusive<u64> = 1..=100_000;
+pub(crate) const TMP_BYTES: std::ops::RangeInclusive<u64> = 4096..=(1 << 42);
+pub(crate) const TMP_INODES: std::ops::RangeInclusive<u64> = 2..=10_000_000;
+pub(crate) const NOFILE: std::ops::RangeInclusive<u64> = 8..=1_048_576;
+
+/// A slot as the spawner numbers it: a serial number and, in the low 12 bits, its index.
+pub(crate) type SpawnerSlot = u64;
+
+/// The engine's requests. `id` comes back in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    MakeSlot { id: u32, limits: SlotLimits, network: NetworkMode },
+    Start { id: u32, start: Start },
+    Kill { id: u32, slot: SpawnerSlot },
+    Remove { id: u32, slot: SpawnerSlot },
+    Reap { id: u32 },
+}
+
+/// What to start in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) slot: SpawnerSlot,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    /// Digests of the layers, lowest first.
+    pub(crate) layers: Vec<[u8; 32]>,
+}
+
+/// The spawner's answers and reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// First message on a socket.
+    Hello { egress: bool },
+    Made { id: u32, slot: SpawnerSlot },
+    /// Done: started, killed or removed.
+    Done { id: u32 },
+    Reaped { id: u32, reaped: Reaped },
+    /// The process could not be started.
+    StartFault { id: u32, fault: StartFault },
+    Refused { id: u32, kind: RefusalKind, text: String },
+    /// A started process came to its end; not an answer to anything.
+    Ended { slot: SpawnerSlot, ended: Ended },
+}
+
+/// Which error the engine makes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum RefusalKind {
+    Unsupported = 1,
+    Slot = 2,
+    Failed = 3,
+}
+
+impl Request {
+    /// The message's bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut w = Vec::with_capacity(128);
+        match self {
+            Self::MakeSlot { id, limits, network } => {
+                w.push(1);
+                put32(&mut w, *id);
+                for number in [
+                    limits.memory_bytes,
+                    limits.cpu_millis.into(),
+                    limits.pids.into(),
+                    limits.tmp_bytes,
+                    limits.tmp_inodes,
+                    limits.nofile,
+                ] {
+                    put64(&mut w, number);
+                }
+                w.push(u8::from(*network == NetworkMode::Egress));
+            }
+            Self::Start { id, start } => {
+                w.push(2);
+                put32(&mut w, *id);
+                put64(&mut w, start.slot);
+                put32(&mut w, start.uid);
+                put32(&mut w, start.gid);
+                put_count(&mut w, start.groups.len());
+                start.groups.iter().for_each(|g| put32(&mut w, *g));
+                put_count(&mut w, start.layers.len());
+                start.layers.iter().for_each(|l| w.extend_from_slice(l));
+            }
+            Self::Kill { id, slot } => {
+                w.push(3);
+                put32(&mut w, *id);
+                put64(&mut w, *slot);
+            }
+            Self::Remove { id, slot } => {
+                w.push(4);
+                put32(&mut w, *id);
+                put64(&mut w, *slot);
+            }
+            Self::Reap { id } => {
+                w.push(5);
+                put32(&mut w, *id);
+            }
+        }
+        w
+    }
+
+    /// Reads a message; `None` where it is not exactly one, or a number is out of its range.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let r = &mut Reader(bytes);
+        let kind = r.byte()?;
+        let id = r.u32()?;
+        let request = match kind {
+            1 => {
+                let limits = SlotLimits {
+                    memory_bytes: r.within(&MEMORY_BYTES)?,
+                    cpu_millis: u32::try_from(r.within(&CPU_MILLIS)?).ok()?,
+                    pids: u32::try_from(r.within(&PIDS)?).ok()?,
+                    tmp_bytes: r.within(&TMP_BYTES)?,
+                    tmp_inodes: r.within(&TMP_INODES)?,
+                    nofile: r.within(&NOFILE)?,
+                };
+                let network = match r.byte()? {
+                    0 => NetworkMode::None,
+                    1 => NetworkMode::Egress,
+                    _ => return None,
+                };
+                Self::MakeSlot { id, limits, network }
+            }
+            2 => Self::Start { id, start: Start::decode(r)? },
+            3 => Self::Kill { id, slot: r.u64()? },
+            4 => Self::Remove { id, slot: r.u64()? },
+            5 => Self::Reap { id },
+            _ => return None,
+        };
+        r.0.is_empty().then_some(request)
+    }
+}
+
+impl Start {
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let slot = r.u64()?;
+        let below = |id: u32| (id < IDS).then_some(id);
+        let uid = below(r.u32()?)?;
+        let gid = below(r.u32()?)?;
+        let groups = (0..r.count(MAX_GROUPS)?)
+            .map(|_| below(r.u32()?))
+            .collect::<Option<Vec<u32>>>()?;
+        let layers = (0..r.count(MAX_LAYERS)?)
+            .map(|_| r.take(32)?.try_into().ok())
+            .collect::<Option<Vec<[u8; 32]>>>()?;
+        // An overlay of no image is no root.
+        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers })
+    }
+}
+
+impl Report {
+    /// The message's bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut w = Vec::with_capacity(32);
+        match self {
+            Self::Hello { egress } => w.extend_from_slice(&[1, u8::from(*egress)]),
+            Self::Made { id, slot } => {
+                w.push(2);
+                put32(&mut w, *id);
+                put64(&mut w, *slot);
+            }
+            Self::Done { id } => {
+                w.push(3);
+                put32(&mut w, *id);
+            }
+            Self::Reaped { id, reaped } => {
+                w.push(4);
+                put32(&mut w, *id);
+                put32(&mut w, reaped.sandboxes);
+                put32(&mut w, reaped.networks);
+            }
+            Self::StartFault { id, fault } => {
+                w.push(5);
+                put32(&mut w, *id);
+                w.extend_from_slice(&fault.to_bytes());
+            }
+            Self::Refused { id, kind, text } => {
+                w.push(6);
+                put32(&mut w, *id);
+                w.push(*kind as u8);
+                w.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)]);
+            }
+            Self::Ended { slot, ended } => {
+                w.push(7);
+                put64(&mut w, *slot);
+                let (how, number) = match ended.by {
+                    EndedBy::Exit(code) => (0, code),
+                    EndedBy::Signal(signal) => (1, signal),
+                };
+                w.push(how);
+                put32(&mut w, number.cast_unsigned());
+                w.push(u8::from(ended.out_of_memory));
+                put64(&mut w, ended.memory_peak_bytes.unwrap_or(u64::MAX));
+            }
+        }
+        w
+    }
+
+    /// Reads a message; `None` where it is not exactly one.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let r = &mut Reader(bytes);
+        let report = match r.byte()? {
+            1 => Self::Hello { egress: r.flag()? },
+            2 => Self::Made { id: r.u32()?, slot: r.u64()? },
+            3 => Self::Done { id: r.u32()? },
+            4 => {
+                let id = r.u32()?;
+                let reaped = Reaped { sandboxes: r.u32()?, networks: r.u32()? };
+                Self::Reaped { id, reaped }
+            }
+            5 => Self::StartFault { id: r.u32()?, fault: StartFault::from_bytes(r.take(5)?)? },
+            6 => {
+                let id = r.u32()?;
+                let kind = match r.byte()? {
+                    1 => RefusalKind::Unsupported,
+                    2 => RefusalKind::Slot,
+                    3 => RefusalKind::Failed,
+                    _ => return None,
+                };
+                let text = String::from_utf8_lossy(r.take(r.0.len())?).into_owned();
+                Self::Refused { id, kind, text }
+            }
+            7 => {
+                let slot = r.u64()?;
+                let (how, number) = (r.byte()?, r.u32()?.cast_signed());
+                let by = match how {
+                    0 => EndedBy::Exit(number),
+                    1 => EndedBy::Signal(number),
+                    _ => return None,
+                };
+                let out_of_memory = r.flag()?;
+                let memory_peak_bytes = Some(r.u64()?).filter(|n| *n != u64::MAX);
+                Self::Ended { slot, ended: Ended { by, out_of_memory, memory_peak_bytes } }
+            }
+            _ => return None,
+        };
+        r.0.is_empty().then_some(report)
+    }
+}
+
+fn put32(w: &mut Vec<u8>, number: u32) {
+    w.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put64(w: &mut Vec<u8>, number: u64) {
+    w.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Counts are bounded long before 65,536; one that is not becomes a number no reader accepts.
+fn put_count(w: &mut Vec<u8>, count: usize) {
+    w.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn within(&mut self, range: &std::ops::RangeInclusive<u64>) -> Option<u64> {
+        self.u64().filter(|n| range.contains(n))
+    }
+
+    fn count(&mut self, max: usize) -> Option<usize> {
+        let count = usize::from(u16::from_le_bytes(self.take(2)?.try_into().ok()?));
+        (count <= max).then_some(count)
+    }
+}
+
+/// Sends one packet without blocking.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::sendmsg(socket, &[io::IoSlice::new(bytes)], &mut control, flags)?;
+    Ok(())
+}
+
+/// One received packet.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    /// Empty when the other side is gone.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Receives one packet without blocking. One that was longer than [`MAX_MESSAGE`], or carried
+/// more than [`MAX_FDS`] descriptors, is an `InvalidData` error.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = rustix::net::recvmsg(
+        socket,
+        &mut [io::IoSliceMut::new(&mut bytes)],
+        &mut control,
+        flags,
+    )?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    bytes.truncate(message.bytes);
+    Ok(Packet { bytes, fds })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::native::child::Step;
+
+    fn limits() -> SlotLimits {
+        SlotLimits {
+            memory_bytes: 128 << 20,
+            cpu_millis: 500,
+            pids: 64,
+            tmp_bytes: 1 << 20,
+            tmp_inodes: 100,
+            nofile: 256,
+        }
+    }
+
+    fn start() -> Start {
+        Start { slot: 7, uid: 1000, gid: 100, groups: vec![4, 27], layers: vec![[9; 32], [1; 32]] }
+    }
+
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        for request in [
+            Request::MakeSlot { id: 1, limits: limits(), network: NetworkMode::Egress },
+            Request::Start { id: 2, start: start() },
+            Request::Kill { id: 3, slot: 4097 },
+            Request::Remove { id: 4, slot: 1 },
+            Request::Reap { id: u32::MAX },
+        ] {
+            let bytes = request.encode();
+            assert_eq!(Request::decode(&bytes), Some(request.clone()));
+            for end in 0..bytes.len() {
+                assert_eq!(Request::decode(&bytes[..end]), None, "{request:?} cut at {end}");
+            }
+            assert_eq!(Request::decode(&[bytes, vec![0]].concat()), None);
+        }
+    }
+
+    #[test]
+    fn every_report_is_read_as_it_was_written() {
+        let ended = Ended { by: EndedBy::Signal(9), out_of_memory: true, memory_peak_bytes: None };
+        for report in [
+            Report::Hello { egress: true },
+            Report::Made { id: 1, slot: 2 },
+            Report::Done { id: 3 },
+            Report::Reaped { id: 4, reaped: Reaped { sandboxes: 5, networks: 6 } },
+            Report::StartFault { id: 5, fault: StartFault { step: Step::Exec, errno: 13 } },
+            Report::Refused { id: 6, kind: RefusalKind::Slot, text: "no such slot".to_owned() },
+            Report::Ended { slot: 7, ended },
+        ] {
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let refused = |change: fn(&mut SlotLimits)| {
+            let mut limits = limits();
+            change(&mut limits);
+            let request = Request::MakeSlot { id: 1, limits, network: NetworkMode::None };
+            Request::decode(&request.encode()).is_none()
+        };
+        assert!(refused(|l| l.memory_bytes = 0));
+        assert!(refused(|l| l.memory_bytes = u64::MAX));
+        assert!(refused(|l| l.cpu_millis = 0));
+        assert!(refused(|l| l.pids = 0));
+        assert!(refused(|l| l.tmp_bytes = u64::MAX));
+        assert!(refused(|l| l.tmp_inodes = 0));
+        assert!(refused(|l| l.nofile = u64::MAX));
+        let start_refused = |change: fn(&mut Start)| {
+            let mut start = start();
+            change(&mut start);
+            Request::decode(&Request::Start { id: 1, start }.encode()).is_none()
+        };
+        assert!(start_refused(|s| s.uid = IDS));
+        assert!(start_refused(|s| s.gid = u32::MAX));
+        assert!(start_refused(|s| s.groups = vec![IDS]));
+        assert!(start_refused(|s| s.groups = vec![1; MAX_GROUPS + 1]));
+        assert!(start_refused(|s| s.layers.clear()));
+        assert!(start_refused(|s| s.layers = vec![[0; 32]; MAX_LAYERS + 1]));
+        assert!(start_refused(|s| s.layers = vec![[0; 32]; 70_000]));
+    }
+
+    #[test]
+    fn the_longest_request_fits_a_packet() {
+        let start = Start {
+            groups: vec![1; MAX_GROUPS],
+            layers: vec![[0; 32]; MAX_LAYERS],
+            ..start()
+        };
+        assert!(Request::Start { id: 1, start }.encode().len() <= MAX_MESSAGE);
+    }
+
+    #[test]
+    fn more_descriptors_than_allowed_are_an_error_and_closed() {
+        let (a, b) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 4))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [a.as_fd(); MAX_FDS + 4];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        let bytes = [io::IoSlice::new(b"x")];
+        rustix::net::sendmsg(&a, &bytes, &mut control, SendFlags::empty()).unwrap();
+        assert_eq!(receive(b.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,551 @@
+//! The spawner's loop: requests, starts that came through or failed, ends, removals, refills.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use picasso_types::NetworkMode;
+use rustix::event::epoll;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::launch::{self, StartFds, Tools};
+use super::network::{Attachment, Link};
+use super::pool::Pool;
+use super::slot::{self, Parts, Slot, State};
+use super::{Level, SpawnerSettings, log};
+use crate::native::child::StartFault;
+use crate::native::protocol::{self, RefusalKind, Report, Request, Start};
+use crate::native::sys::Linux;
+use crate::{Ended, EndedBy, Reaped, SlotLimits};
+
+/// Quiet time before parts are made ahead, so that this does not slow a start that is under way.
+const QUIET: Duration = Duration::from_millis(3);
+/// Time between two looks at a cgroup that still has processes to bury.
+const BURY_AGAIN: Duration = Duration::from_millis(2);
+/// Time between two looks whether making ahead may be tried again.
+const PAUSED: Duration = Duration::from_millis(250);
+/// How long the end may take when the engine is gone.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Reports that may wait for an engine that does not read.
+const MAX_UNSENT: usize = 65_536;
+
+const SOCKET: u64 = 1 << 32;
+const STATUS: u64 = 2 << 32;
+const PROCESS: u64 = 3 << 32;
+const NETWORK: u64 = 4 << 32;
+
+/// The spawner's whole state.
+pub(super) struct Spawner {
+    settings: SpawnerSettings,
+    socket: OwnedFd,
+    /// Locks and pipes whose being open tells others that this process lives.
+    _kept: Vec<OwnedFd>,
+    network: Option<Link>,
+    tools: Tools,
+    pool: Pool,
+    slots: BTreeMap<u16, Slot>,
+    serial: u64,
+    /// Slots with egress that wait for their network.
+    waiting: VecDeque<(u32, SlotLimits)>,
+    /// Cgroups to remove, and whom to tell then.
+    burying: Vec<(u16, Vec<u32>)>,
+    epoll: OwnedFd,
+    unsent: VecDeque<Vec<u8>>,
+    reaped: Reaped,
+}
+
+impl Spawner {
+    pub(super) fn new(
+        settings: SpawnerSettings,
+        socket: OwnedFd,
+        kept: Vec<OwnedFd>,
+        network: Option<Link>,
+        tools: Tools,
+        left: u32,
+    ) -> Result<Self, String> {
+        let fault = |e: rustix::io::Errno| format!("epoll: {e}");
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
+        let data = epoll::EventData::new_u64;
+        epoll::add(&epoll, &socket, data(SOCKET), epoll::EventFlags::IN).map_err(fault)?;
+        if let Some(link) = &network {
+            epoll::add(&epoll, link.socket(), data(NETWORK), epoll::EventFlags::IN)
+                .map_err(fault)?;
+        }
+        let mut reaped = settings.reaped;
+        reaped.sandboxes = reaped.sandboxes.saturating_add(left);
+        Ok(Self {
+            pool: Pool::new(&settings, network.is_some())?,
+            settings,
+            socket,
+            _kept: kept,
+            network,
+            tools,
+            slots: BTreeMap::new(),
+            serial: 0,
+            waiting: VecDeque::new(),
+            burying: Vec::new(),
+            epoll,
+            unsent: VecDeque::new(),
+            reaped,
+        })
+    }
+
+    /// Serves until the engine is gone, then ends everything.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        self.report(&Report::Hello { egress: self.network.is_some() });
+        log(Level::Info, "spawner", "ready");
+        let served = self.serve();
+        if let Err(reason) = &served {
+            log(Level::Error, "spawner", reason);
+        }
+        self.end_everything().and(served)
+    }
+
+    fn serve(&mut self) -> Result<(), String> {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let timeout = self.timeout().and_then(|t| t.try_into().ok());
+            let buffer = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.epoll, buffer, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(format!("epoll: {e}")),
+            }
+            self.bury();
+            if events.is_empty() {
+                self.refill();
+            }
+            for event in &events {
+                let token = event.data.u64();
+                let index = u16::try_from(token & 0xffff).unwrap_or(u16::MAX);
+                match token & !0xffff_ffff {
+                    SOCKET => {
+                        self.send_unsent()?;
+                        if !self.receive()? {
+                            return Ok(());
+                        }
+                    }
+                    STATUS => self.hear_status(index),
+                    PROCESS => self.collect(index),
+                    _ => self.hear_network(),
+                }
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.burying.is_empty() {
+            return Some(BURY_AGAIN);
+        }
+        if self.pool.is_paused() {
+            return Some(PAUSED);
+        }
+        self.pool.shortage().map(|_| QUIET)
+    }
+
+    // What the engine asks.
+
+    /// Handles the packets that wait; `false` when the engine is gone.
+    fn receive(&mut self) -> Result<bool, String> {
+        for _ in 0..64 {
+            let packet = match protocol::receive(self.socket.as_fd()) {
+                Ok(packet) if packet.bytes.is_empty() => return Ok(false),
+                Ok(packet) => packet,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(e) => return Err(format!("the engine's socket: {e}")),
+            };
+            let Some(request) = Request::decode(&packet.bytes) else {
+                return Err("the engine sent a message that is none".to_owned());
+            };
+            match request {
+                Request::MakeSlot { id, limits, network } => self.make_slot(id, limits, network),
+                Request::Start { id, start } => self.start(id, &start, packet.fds),
+                Request::Kill { id, slot } => self.kill(id, slot),
+                Request::Remove { id, slot } => self.remove(id, slot),
+                Request::Reap { id } => {
+                    let reaped = std::mem::take(&mut self.reaped);
+                    self.report(&Report::Reaped { id, reaped });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn make_slot(&mut self, id: u32, limits: SlotLimits, network: NetworkMode) {
+        if self.slots.len() + self.waiting.len() >= self.settings.native.max_slots.into() {
+            return self.refuse(id, RefusalKind::Slot, "every slot is in use");
+        }
+        match network {
+            NetworkMode::None => match self.pool.take(&Linux, &self.tools.cgroups, &self.settings) {
+                Ok(parts) => self.hand_out(id, limits, parts),
+                Err(reason) => self.refuse(id, RefusalKind::Failed, &reason),
+            },
+            NetworkMode::Egress if self.network.is_none() => {
+                self.refuse(id, RefusalKind::Unsupported, "no egress network is configured");
+            }
+            NetworkMode::Egress => match self.pool.take_egress() {
+                Some(parts) => self.hand_out(id, limits, parts),
+                None => {
+                    self.waiting.push_back((id, limits));
+                    self.attach_one();
+                }
+            },
+        }
+    }
+
+    fn hand_out(&mut self, id: u32, limits: SlotLimits, parts: Parts) {
+        let index = parts.index;
+        if let Err(e) = self.tools.cgroups.limit(&Linux, index, &limits) {
+            self.refuse(id, RefusalKind::Failed, &e.to_string());
+            return self.begin_burial(index, parts.network, Vec::new());
+        }
+        self.serial += 1;
+        let slot = Slot {
+            serial: self.serial,
+            network: parts.network,
+            state: State::Made { parts, limits },
+        };
+        self.slots.insert(index, slot);
+        self.report(&Report::Made { id, slot: slot::number(self.serial, index) });
+    }
+
+    fn start(&mut self, id: u32, start: &Start, fds: Vec<OwnedFd>) {
+        let fds = match StartFds::check(fds) {
+            Ok(fds) => fds,
+            Err(reason) => return self.refuse(id, RefusalKind::Slot, reason),
+        };
+        let Some((index, slot)) = find(&mut self.slots, start.slot) else {
+            return self.refuse(id, RefusalKind::Slot, "no such slot");
+        };
+        let (parts, limits) = match std::mem::replace(&mut slot.state, State::Ended) {
+            State::Made { parts, limits } => (parts, limits),
+            other => {
+                slot.state = other;
+                return self.refuse(id, RefusalKind::Slot, "the slot was started already");
+            }
+        };
+        let launched = launch::launch(&self.tools, &self.settings, &parts, &limits, start, &fds);
+        let watched = launched.and_then(|launched| {
+            let data = epoll::EventData::new_u64;
+            let read = epoll::EventFlags::IN;
+            let index = u64::from(index);
+            epoll::add(&self.epoll, &launched.status, data(STATUS | index), read)?;
+            epoll::add(&self.epoll, &launched.process.pidfd, data(PROCESS | index), read)?;
+            Ok(launched)
+        });
+        match watched {
+            Ok(launched) => {
+                let launch::Launched { process, status } = launched;
+                slot.state = State::Starting { process, status, id };
+            }
+            Err(e) => {
+                // Where the clone worked but the watching did not, the group tells what to kill.
+                let _ = self.tools.cgroups.kill_all(&Linux, index);
+                self.refuse(id, RefusalKind::Failed, &format!("starting a process: {e}"));
+            }
+        }
+    }
+
+    fn kill(&mut self, id: u32, number: u64) {
+        if let Some((index, slot)) = find(&mut self.slots, number)
+            && let Some(process) = slot.process()
+        {
+            // The group first: it thaws what is frozen. The process may not be in it yet.
+            let thawed = self.tools.cgroups.kill_all(&Linux, index);
+            let killed = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
+            if let (Err(e), _) | (_, Err(e)) = (thawed, killed.map_err(io::Error::from))
+                && e.raw_os_error() != Some(libc::ESRCH)
+            {
+                return self.refuse(id, RefusalKind::Failed, &format!("killing: {e}"));
+            }
+        }
+        self.report(&Report::Done { id });
+    }
+
+    fn remove(&mut self, id: u32, number: u64) {
+        let Some((index, slot)) = find(&mut self.slots, number) else {
+            return self.report(&Report::Done { id });
+        };
+        let network = slot.network;
+        match std::mem::replace(&mut slot.state, State::Ended) {
+            State::Removing { process, mut ids } => {
+                ids.push(id);
+                slot.state = State::Removing { process, ids };
+            }
+            State::Made { .. } | State::Ended => {
+                self.slots.remove(&index);
+                self.begin_burial(index, network, vec![id]);
+            }
+            State::Starting { process, status, id: starting } => {
+                let _ = epoll::delete(&self.epoll, &status);
+                slot.state = State::Removing { process: Some(process), ids: vec![id] };
+                self.refuse(starting, RefusalKind::Slot, "the slot was removed meanwhile");
+                self.kill_for_removal(index);
+            }
+            State::Failing { process, id: starting, fault } => {
+                slot.state = State::Removing { process: Some(process), ids: vec![id] };
+                self.report(&Report::StartFault { id: starting, fault });
+                self.kill_for_removal(index);
+            }
+            State::Running { process } => {
+                slot.state = State::Removing { process: Some(process), ids: vec![id] };
+                self.kill_for_removal(index);
+            }
+        }
+    }
+
+    fn kill_for_removal(&mut self, index: u16) {
+        let _ = self.tools.cgroups.kill_all(&Linux, index);
+        if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
+            let _ = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
+        }
+    }
+
+    // What happens to processes.
+
+    fn hear_status(&mut self, index: u16) {
+        let Some(slot) = self.slots.get_mut(&index) else { return };
+        let State::Starting { status, id, .. } = &slot.state else { return };
+        let id = *id;
+        let mut bytes = [0; 8];
+        let told = match rustix::io::read(status, &mut bytes) {
+            Ok(n) => n,
+            Err(_) => return,
+        };
+        let _ = epoll::delete(&self.epoll, status);
+        let State::Starting { process, .. } = std::mem::replace(&mut slot.state, State::Ended)
+        else {
+            return;
+        };
+        match StartFault::from_bytes(&bytes[..told]) {
+            Some(fault) => slot.state = State::Failing { process, id, fault },
+            // Closed without a word: exec closed it, or the process was killed on its way, which
+            // its end will tell.
+            None => {
+                slot.state = State::Running { process };
+                self.report(&Report::Done { id });
+            }
+        }
+    }
+
+    fn collect(&mut self, index: u16) {
+        self.hear_status(index);
+        let Some(slot) = self.slots.get_mut(&index) else { return };
+        let Some(process) = slot.process() else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let status = match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), options) {
+            Ok(None) => return,
+            Ok(Some(status)) => Some(status),
+            Err(_) => None,
+        };
+        let _ = epoll::delete(&self.epoll, &process.pidfd);
+        let serial = slot.serial;
+        let network = slot.network;
+        match std::mem::replace(&mut slot.state, State::Ended) {
+            State::Failing { id, fault, .. } => self.report(&Report::StartFault { id, fault }),
+            State::Removing { ids, .. } => {
+                self.slots.remove(&index);
+                self.begin_burial(index, network, ids);
+            }
+            _ => {
+                let usage = self.tools.cgroups.usage(&Linux, index);
+                let by = match status.as_ref() {
+                    Some(s) if s.exited() => EndedBy::Exit(s.exit_status().unwrap_or(0)),
+                    Some(s) => EndedBy::Signal(s.terminating_signal().unwrap_or(libc::SIGKILL)),
+                    None => EndedBy::Signal(libc::SIGKILL),
+                };
+                let ended = Ended {
+                    by,
+                    out_of_memory: usage.out_of_memory,
+                    memory_peak_bytes: usage.memory_peak_bytes,
+                };
+                self.report(&Report::Ended { slot: slot::number(serial, index), ended });
+            }
+        }
+    }
+
+    // Removal.
+
+    fn begin_burial(&mut self, index: u16, network: NetworkMode, ids: Vec<u32>) {
+        if let (NetworkMode::Egress, Some(link)) = (network, &mut self.network) {
+            link.detach(index);
+        }
+        self.burying.push((index, ids));
+        self.bury();
+    }
+
+    fn bury(&mut self) {
+        for (index, ids) in std::mem::take(&mut self.burying) {
+            match self.tools.cgroups.remove(&Linux, index) {
+                Ok(true) => {
+                    self.pool.release(index);
+                    for id in ids {
+                        self.report(&Report::Done { id });
+                    }
+                }
+                Ok(false) => {
+                    let _ = self.tools.cgroups.kill_all(&Linux, index);
+                    self.burying.push((index, ids));
+                }
+                Err(e) => {
+                    // The index stays out of use until the next start reaps it.
+                    log(Level::Error, "spawner", &format!("removing cgroup s{index}: {e}"));
+                    for id in ids {
+                        self.refuse(id, RefusalKind::Failed, &format!("removing the cgroup: {e}"));
+                    }
+                }
+            }
+        }
+    }
+
+    // Parts made ahead, and the network.
+
+    fn refill(&mut self) {
+        match self.pool.shortage() {
+            None => {}
+            Some(NetworkMode::Egress) => self.attach_one(),
+            Some(NetworkMode::None) => {
+                match self.pool.make(&Linux, &self.tools.cgroups, &self.settings) {
+                    Ok(parts) => self.pool.put_back(parts),
+                    Err(reason) => {
+                        self.pool.pause();
+                        log(Level::Error, "spawner", &format!("making a slot: {reason}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn attach_one(&mut self) {
+        let Some(link) = &mut self.network else { return };
+        match self.pool.take(&Linux, &self.tools.cgroups, &self.settings) {
+            Ok(parts) => {
+                self.pool.attaching(1);
+                link.attach(parts);
+            }
+            Err(reason) => {
+                self.pool.pause();
+                if let Some((id, _)) = self.waiting.pop_front() {
+                    self.refuse(id, RefusalKind::Failed, &reason);
+                }
+            }
+        }
+    }
+
+    fn hear_network(&mut self) {
+        let Some(link) = &mut self.network else { return };
+        let attachments = match link.receive() {
+            Ok(attachments) => attachments,
+            Err(reason) => {
+                log(Level::Error, "spawner", &reason);
+                let _ = epoll::delete(&self.epoll, link.socket());
+                let lost = link.take_waiting();
+                self.network = None;
+                for parts in lost {
+                    self.pool.attaching(-1);
+                    self.begin_burial(parts.index, NetworkMode::None, Vec::new());
+                }
+                for (id, _) in std::mem::take(&mut self.waiting) {
+                    self.refuse(id, RefusalKind::Failed, "the egress network is not available");
+                }
+                return;
+            }
+        };
+        for Attachment { parts, result } in attachments {
+            self.pool.attaching(-1);
+            match (result, self.waiting.pop_front()) {
+                (Ok(()), Some((id, limits))) => self.hand_out(id, limits, parts),
+                (Ok(()), None) => self.pool.put_back(parts),
+                (Err(reason), waiting) => {
+                    self.pool.pause();
+                    log(Level::Error, "spawner", &reason);
+                    self.begin_burial(parts.index, NetworkMode::Egress, Vec::new());
+                    if let Some((id, _)) = waiting {
+                        self.refuse(id, RefusalKind::Failed, &reason);
+                    }
+                }
+            }
+        }
+    }
+
+    // Answers.
+
+    fn refuse(&mut self, id: u32, kind: RefusalKind, text: &str) {
+        self.report(&Report::Refused { id, kind, text: text.to_owned() });
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.unsent.push_back(report.encode());
+        // A socket that is broken shows itself to the loop.
+        let _ = self.send_unsent();
+    }
+
+    fn send_unsent(&mut self) -> Result<(), String> {
+        while let Some(bytes) = self.unsent.front() {
+            match protocol::send(self.socket.as_fd(), bytes, &[]) {
+                Ok(()) => {
+                    self.unsent.pop_front();
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // The engine is gone; reading the socket tells.
+                Err(_) => self.unsent.clear(),
+            }
+        }
+        if self.unsent.len() > MAX_UNSENT {
+            return Err("the engine does not read".to_owned());
+        }
+        let mut events = epoll::EventFlags::IN;
+        events.set(epoll::EventFlags::OUT, !self.unsent.is_empty());
+        let data = epoll::EventData::new_u64(SOCKET);
+        epoll::modify(&self.epoll, &self.socket, data, events).map_err(|e| format!("epoll: {e}"))
+    }
+
+    // The end.
+
+    fn end_everything(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + FAREWELL;
+        for parts in self.pool.drain() {
+            self.burying.push((parts.index, Vec::new()));
+        }
+        let indexes: Vec<u16> = self.slots.keys().copied().collect();
+        for index in &indexes {
+            self.kill_for_removal(*index);
+        }
+        for index in indexes {
+            if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
+                let fd = WaitId::PidFd(process.pidfd.as_fd());
+                let _ = rustix::process::waitid(fd, WaitIdOptions::EXITED);
+            }
+            self.slots.remove(&index);
+            self.burying.push((index, Vec::new()));
+        }
+        let lost = self.network.as_mut().map(Link::take_waiting).unwrap_or_default();
+        self.burying.extend(lost.iter().map(|parts| (parts.index, Vec::new())));
+        drop(lost);
+        loop {
+            self.bury();
+            if self.burying.is_empty() {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err("processes of a sandbox do not end after SIGKILL".to_owned());
+            }
+            std::thread::sleep(BURY_AGAIN);
+        }
+        if let Some(link) = self.network.take() {
+            link.end(deadline);
+        }
+        self.tools.cgroups.remove_base(&Linux).map_err(|e| format!("removing the cgroups: {e}"))?;
+        log(Level::Info, "spawner", "ended, nothing left");
+        Ok(())
+    }
+}
+
+fn find(slots: &mut BTreeMap<u16, Slot>, number: u64) -> Option<(u16, &mut Slot)> {
+    let (serial, index) = slot::split(number);
+    let slot = slots.get_mut(&index).filter(|slot| slot.serial == serial)?;
+    Some((index, slot))
+}

@@ -1,0 +1,73 @@
+//! One slot and the states it goes through.
+
+use std::os::fd::OwnedFd;
+
+use picasso_types::NetworkMode;
+
+use crate::SlotLimits;
+use crate::native::cgroup::Group;
+use crate::native::child::StartFault;
+use crate::native::protocol::SpawnerSlot;
+use crate::native::raw::Process;
+
+/// Low bits of a slot's number that hold its index.
+const INDEX_BITS: u32 = 12;
+
+/// What a slot is made of before it is given to a function: all of it unused.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) index: u16,
+    pub(super) group: Group,
+    pub(super) netns: OwnedFd,
+    pub(super) userns: OwnedFd,
+    pub(super) network: NetworkMode,
+}
+
+/// A slot that the engine knows of.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) serial: u64,
+    pub(super) network: NetworkMode,
+    pub(super) state: State,
+}
+
+/// Where a slot is in its life.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Ready to be started, once.
+    Made { parts: Parts, limits: SlotLimits },
+    /// The child is on its way; `id` is the request to answer.
+    Starting { process: Process, status: OwnedFd, id: u32 },
+    /// The child told that it could not become the function; it is exiting.
+    Failing { process: Process, id: u32, fault: StartFault },
+    /// The function runs.
+    Running { process: Process },
+    /// Its processes are gone.
+    Ended,
+    /// Asked to be removed; `process` is what must end first, `ids` whom to tell.
+    Removing { process: Option<Process>, ids: Vec<u32> },
+}
+
+impl Slot {
+    /// The process of the slot, where it has one that has not ended.
+    pub(super) fn process(&self) -> Option<&Process> {
+        match &self.state {
+            State::Starting { process, .. }
+            | State::Failing { process, .. }
+            | State::Running { process } => Some(process),
+            State::Removing { process, .. } => process.as_ref(),
+            State::Made { .. } | State::Ended => None,
+        }
+    }
+}
+
+/// The number the engine knows a slot by.
+pub(super) fn number(serial: u64, index: u16) -> SpawnerSlot {
+    serial << INDEX_BITS | u64::from(index)
+}
+
+/// The serial number and the index in a slot's number.
+pub(super) fn split(number: SpawnerSlot) -> (u64, u16) {
+    let index = number & ((1 << INDEX_BITS) - 1);
+    (number >> INDEX_BITS, u16::try_from(index).unwrap_or(u16::MAX))
+}

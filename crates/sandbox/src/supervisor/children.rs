@@ -1,0 +1,152 @@
+//! Starting the helper processes: the own binary under a hidden subcommand, with descriptors
+//! inherited under numbers it is told.
+#![expect(unsafe_code, reason = "Command::pre_exec, which runs between fork and exec")]
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::SPAWNER_COMMAND;
+use super::id_block::IdBlock;
+use super::user::{self, User};
+use crate::SandboxError;
+use crate::egress::EgressSettings;
+use crate::native::sealed;
+use crate::native::spawner::{SpawnerSettings, prepare_folders};
+use crate::supervisor::NativeSettings;
+
+/// Variables whose values may be secrets of the server's or its operator's.
+const SECRET_PREFIXES: [&str; 3] = ["PICASSO_", "KEYSTONE_", "OS_"];
+
+/// How a child relates to its parent.
+pub(super) enum Role<'a> {
+    /// Ends by itself when its socket closes; keeps root.
+    Helper,
+    /// Dies with the supervisor, and becomes this user first where there is one.
+    Engine(Option<&'a User>),
+}
+
+/// A socket pair as all processes of the server use them.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = SocketType::SEQPACKET;
+    Ok(socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Starts a hidden subcommand with the descriptors' numbers and a path as its arguments. The calling process is single-threaded, so no other child can
+/// inherit the descriptors meanwhile.
+pub(super) fn start(
+    program: &Path,
+    subcommand: &str,
+    fds: &[&OwnedFd],
+    path: Option<&Path>,
+    role: &Role<'_>,
+) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.arg0("picasso").arg(subcommand).stdin(Stdio::null()).process_group(0);
+    command.args(fds.iter().map(|fd| fd.as_raw_fd().to_string())).args(path);
+    match role {
+        Role::Helper => {
+            command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        }
+        Role::Engine(user) => {
+            for (name, _) in std::env::vars_os() {
+                let text = name.to_string_lossy();
+                if SECRET_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+                    command.env_remove(&name);
+                }
+            }
+            let user = user.cloned();
+            let parent = std::process::id();
+            let confine = move || {
+                if let Some(user) = &user {
+                    user.become_it()?;
+                }
+                // After the change of ids, which clears it.
+                user::die_with(parent)
+            };
+            // SAFETY: the caller is single-threaded, so no lock is held across the fork; the
+            // closure makes system calls only.
+            unsafe { command.pre_exec(confine) };
+        }
+    }
+    for fd in fds {
+        fcntl_setfd(fd, FdFlags::empty())?;
+    }
+    let child = command.spawn();
+    for fd in fds {
+        fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+    }
+    child
+}
+
+/// A started spawner.
+#[derive(Debug)]
+pub(super) struct StartedSpawner {
+    pub(super) child: Child,
+    /// The engine's end of its socket.
+    pub(super) socket: OwnedFd,
+    /// Hangs up when the spawner and all its own helpers are gone.
+    pub(super) life: OwnedFd,
+}
+
+/// Starts a spawner.
+pub(super) fn start_spawner(
+    program: &Path,
+    settings: &SpawnerSettings,
+    ids: &IdBlock,
+) -> io::Result<StartedSpawner> {
+    let (ours, theirs) = pair()?;
+    let (life, alive) = pipe_with(PipeFlags::CLOEXEC)?;
+    let settings = sealed(&serde_json::to_vec(settings)?)?;
+    let fds = [&theirs, &settings, &alive, &ids.lock];
+    let child = start(program, SPAWNER_COMMAND, &fds, None, &Role::Helper)?;
+    Ok(StartedSpawner { child, socket: ours, life })
+}
+
+/// A spawner without a supervisor: what a tool or a test runs the native driver with.
+#[derive(Debug)]
+pub struct SpawnedNative {
+    /// The spawner process.
+    pub child: Child,
+    /// The socket to drive it by, for `NativeSandbox::new`. It ends everything when this closes.
+    pub socket: OwnedFd,
+    _ids: IdBlock,
+}
+
+/// Starts a spawner for the data directory `data_dir` (layers in `data_dir/layers`), under an
+/// instance id of the caller's choice (8 hex digits). `program` is the binary whose hidden
+/// subcommand [`SPAWNER_COMMAND`] is the spawner. To be called by root, with no other thread
+/// starting processes at the same moment.
+pub fn spawn_native(
+    program: &Path,
+    data_dir: PathBuf,
+    instance: &str,
+    native: NativeSettings,
+    egress: Option<EgressSettings>,
+) -> Result<SpawnedNative, SandboxError> {
+    let failed = |reason: String| SandboxError::Failed {
+        context: "starting a spawner".to_owned(),
+        reason,
+    };
+    let resolv_conf = egress.as_ref().map(EgressSettings::resolv_conf).unwrap_or_default();
+    prepare_folders(&data_dir, &resolv_conf).map_err(|e| failed(e.to_string()))?;
+    let ids = IdBlock::take().map_err(failed)?;
+    let settings = SpawnerSettings {
+        instance: instance.to_owned(),
+        data_dir,
+        first_id: ids.first,
+        native,
+        egress,
+        reaped: crate::Reaped::default(),
+    };
+    let started =
+        start_spawner(program, &settings, &ids).map_err(|e| failed(e.to_string()))?;
+    let StartedSpawner { child, socket, .. } = started;
+    Ok(SpawnedNative { child, socket, _ids: ids })
+}
