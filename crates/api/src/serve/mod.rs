@@ -7,13 +7,14 @@
 mod connection;
 mod framing;
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -57,13 +58,7 @@ pub async fn serve_tcp(
     limits: ServeLimits,
     shutdown: CancellationToken,
 ) {
-    let accept = async || {
-        let (stream, _) = listener.accept().await?;
-        // Small answers must not wait for the peer's acknowledgement.
-        stream.set_nodelay(true)?;
-        Ok(Some(stream))
-    };
-    serve(accept, router, limits, shutdown).await;
+    serve(Tcp(listener), router, limits, shutdown).await;
 }
 
 /// Serves `router` on a Unix socket until `shutdown`. Only peers whose user id is in `users` are
@@ -75,30 +70,57 @@ pub async fn serve_unix(
     limits: ServeLimits,
     shutdown: CancellationToken,
 ) {
-    let accept = async || {
-        let (stream, _) = listener.accept().await?;
-        let user = stream.peer_cred()?.uid();
-        if users.contains(&user) {
-            return Ok(Some(stream));
-        }
-        tracing::warn!(listener = limits.name, user, "a user without the right to it was refused");
-        Ok(None)
-    };
-    serve(accept, router, limits.clone(), shutdown).await;
+    serve(Unix { listener, users, name: limits.name }, router, limits, shutdown).await;
 }
 
-async fn serve<L: Link>(
-    accept: impl AsyncFn() -> io::Result<Option<L>>,
-    router: Router,
-    limits: ServeLimits,
-    shutdown: CancellationToken,
-) {
+/// Where connections come from.
+trait Source: Send + Sync {
+    type Link: Link;
+
+    /// The next connection; `None` for one that was refused.
+    fn accept(&self) -> impl Future<Output = io::Result<Option<Self::Link>>> + Send;
+}
+
+struct Tcp(TcpListener);
+
+impl Source for Tcp {
+    type Link = TcpStream;
+
+    async fn accept(&self) -> io::Result<Option<TcpStream>> {
+        let (stream, _) = self.0.accept().await?;
+        // Small answers must not wait for the peer's acknowledgement.
+        stream.set_nodelay(true)?;
+        Ok(Some(stream))
+    }
+}
+
+struct Unix {
+    listener: UnixListener,
+    users: Vec<u32>,
+    name: &'static str,
+}
+
+impl Source for Unix {
+    type Link = UnixStream;
+
+    async fn accept(&self) -> io::Result<Option<UnixStream>> {
+        let (stream, _) = self.listener.accept().await?;
+        let user = stream.peer_cred()?.uid();
+        if self.users.contains(&user) {
+            return Ok(Some(stream));
+        }
+        tracing::warn!(listener = self.name, user, "a user without the right to it was refused");
+        Ok(None)
+    }
+}
+
+async fn serve(source: impl Source, router: Router, limits: ServeLimits, shutdown: CancellationToken) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(router, &limits);
     loop {
         let accepted = tokio::select! {
-            accepted = accept() => accepted,
+            accepted = source.accept() => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {

@@ -1,0 +1,10 @@
+//! The faces over real listeners: what old clients and strangers send, and what they get.
+
+mod function_urls;
+mod images;
+mod requests;
+mod resources;
+mod runs;
+mod support;
+mod tenants;
+mod wire;

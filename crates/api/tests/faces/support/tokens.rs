@@ -1,0 +1,42 @@
+//! Tokens that are their own meaning. The matrix with real tokens is in `tenant_matrix.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use picasso_identity::{AuthError, Caller, TokenValidator};
+use picasso_types::{ProjectId, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{OTHER, PROJECT};
+
+#[derive(Debug)]
+pub struct FixedTokens;
+
+#[async_trait]
+impl TokenValidator for FixedTokens {
+    async fn validate(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
+        let (project, role) = match token.expose_secret() {
+            "reader" => (PROJECT, "reader"),
+            "member" => (PROJECT, "member"),
+            "admin" => (PROJECT, "admin"),
+            "stranger" => (PROJECT, "operator"),
+            "other" => (OTHER, "member"),
+            "keystone-down" => {
+                return Err(AuthError::Unavailable { retry_after: Duration::from_secs(5) });
+            }
+            _ => return Err(AuthError::Unauthorized { reason: "the token is not valid" }),
+        };
+        Ok(Arc::new(Caller {
+            user_id: format!("user-{role}"),
+            user_name: role.to_owned(),
+            project_id: ProjectId::parse(project).unwrap(),
+            roles: vec![role.to_owned()],
+            expires_at: Timestamp(i64::MAX),
+        }))
+    }
+
+    fn auth_uri(&self) -> &str {
+        "http://keystone.example.org/v3"
+    }
+}
