@@ -1,7 +1,7 @@
 //! What a function can read, write and fill up.
 
 use std::fs::File;
-use std::io::{Error, ErrorKind, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::path::Path;
 
 pub fn list(path: &str) -> std::io::Result<()> {
@@ -16,9 +16,9 @@ pub fn read(paths: &[&str]) {
     for path in paths {
         match File::open(path).and_then(|file| {
             let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut bytes)
+            file.take(4096).read_to_end(&mut bytes).map(|_| bytes)
         }) {
-            Ok(bytes) => println!("{path}: read {bytes}"),
+            Ok(bytes) => println!("{path}: read {:?}", String::from_utf8_lossy(&bytes)),
             Err(error) => println!("{path}: {}", failure(&error)),
         }
     }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes and touches memory, a mebibyte at a time, up to 64 GiB; says how far it is.
 pub fn memory() -> std::io::Result<()> {
@@ -49,6 +49,23 @@ pub fn orphan() -> std::io::Result<()> {
     let child = sleeper()?;
     println!("left {}", child.id());
     Ok(())
+}
+
+/// Uses that much processor time; says how long that took.
+pub fn burn(milliseconds: u64) -> std::io::Result<()> {
+    let started = Instant::now();
+    while processor_time()? < milliseconds {
+        black_box((0..100_000_u64).fold(0, |sum, number| black_box(sum ^ number)));
+    }
+    println!("burnt in {}", started.elapsed().as_millis());
+    Ok(())
+}
+
+/// This process's processor time in milliseconds, in steps of 10 (proc(5): utime and stime).
+fn processor_time() -> std::io::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
 }
 
 /// Sleeps with SIGTERM (and SIGINT, SIGHUP) ignored.

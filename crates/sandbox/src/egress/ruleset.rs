@@ -40,8 +40,9 @@ pub(crate) fn ruleset(settings: &EgressSettings, table: &str, bridge: &str) -> S
     let mut text = String::new();
     let subnet = settings.subnet.trunc();
     let rate = settings.bytes_per_second;
-    // A second's worth lets a burst through that the average allows.
-    let limit = format!("limit rate over {rate} bytes/second burst {rate} bytes");
+    // The kernel's bucket holds one second's worth and the burst.
+    let burst = (rate / 10).max(1);
+    let limit = format!("limit rate over {rate} bytes/second burst {burst} bytes");
     let connections = settings.max_connections;
     let reserved = RESERVED.join(", ");
     let everywhere = rules(settings, |_| true);
