@@ -116,7 +116,8 @@ pub struct SpawnedNative {
     pub child: Child,
     /// The socket to drive it by, for `NativeSandbox::new`. It ends everything when this closes.
     pub socket: OwnedFd,
-    _ids: IdBlock,
+    /// Keeps the block of host ids for as long as its sandboxes may live.
+    pub ids: OwnedFd,
 }
 
 /// Starts a spawner for the data directory `data_dir` (layers in `data_dir/layers`), under an
@@ -148,5 +149,5 @@ pub fn spawn_native(
     let started =
         start_spawner(program, &settings, &ids).map_err(|e| failed(e.to_string()))?;
     let StartedSpawner { child, socket, .. } = started;
-    Ok(SpawnedNative { child, socket, _ids: ids })
+    Ok(SpawnedNative { child, socket, ids: ids.lock })
 }

@@ -33,7 +33,6 @@ pub(crate) enum Cgroups {
 /// One sandbox's group.
 #[derive(Debug)]
 pub(crate) struct Group {
-    pub(crate) index: u16,
     pub(crate) join: Join,
 }
 
@@ -100,7 +99,7 @@ impl Cgroups {
             Self::V1(h) => Join::Tasks(h.make(k, index)?),
             Self::V2(u) => Join::Clone(u.make(k, index)?),
         };
-        Ok(Group { index, join })
+        Ok(Group { join })
     }
 
     /// Sets a group's limits; before any process is in it.
