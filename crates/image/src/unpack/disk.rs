@@ -67,7 +67,8 @@ impl DiskSink {
     }
 
     fn open_raw(&self, path: &LayerPath) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Without O_NOFOLLOW, so that a link is told apart (ELOOP) from a file (ENOTDIR).
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat2(&self.root, OsStr::from_bytes(path.as_bytes()), flags, Mode::empty(), BENEATH)
     }
 
@@ -89,7 +90,7 @@ impl DiskSink {
     fn make_folders(&mut self, path: &LayerPath) -> Result<OwnedFd, UnpackError> {
         let mut at = LayerPath::default();
         for component in path.components() {
-            let parent = self.open_folder(&at)?;
+            let parent = self.open_raw(&at).map_err(|e| place_error(path, e))?;
             at = at.join(component);
             let name = OsStr::from_bytes(component);
             let found = look(&parent, name, &at)?;
@@ -213,7 +214,10 @@ impl Sink for DiskSink {
             ))
         };
         let (folder, target_name) = target.split().ok_or_else(no_target)?;
-        let folder = self.open_folder(&folder)?;
+        let folder = self.open_raw(&folder).map_err(|e| match e {
+            Errno::NOENT | Errno::NOTDIR => no_target(),
+            other => place_error(&folder, other),
+        })?;
         let target_name = OsStr::from_bytes(target_name);
         if look(&folder, target_name, target)? != Found::Other {
             return Err(no_target());

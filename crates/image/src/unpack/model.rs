@@ -41,11 +41,7 @@ impl ModelSink {
             at = at.join(component);
             match self.nodes.get(&at) {
                 Some(Node::Folder { .. }) => {}
-                Some(Node::Link) => {
-                    return Err(refused(format!(
-                        "\"{folder}\" would be written through a symbolic link of the same layer"
-                    )));
-                }
+                Some(Node::Link) => return Err(through_link(folder)),
                 Some(Node::Other) => {
                     return Err(refused(format!("\"{folder}\" lies below something that is not a folder")));
                 }
@@ -101,6 +97,16 @@ impl Sink for ModelSink {
     }
 
     fn hard_link(&mut self, path: &LayerPath, target: &LayerPath) -> Result<(), UnpackError> {
+        let mut at = LayerPath::default();
+        let (folder, _) = target.split().unwrap_or_default();
+        for component in folder.components() {
+            at = at.join(component);
+            match self.nodes.get(&at) {
+                Some(Node::Folder { .. }) => {}
+                Some(Node::Link) => return Err(through_link(&folder)),
+                _ => break,
+            }
+        }
         let node = match self.nodes.get(target) {
             Some(node @ (Node::Link | Node::Other)) => *node,
             _ => {
@@ -128,6 +134,10 @@ impl Sink for ModelSink {
     fn implied_folders(&self) -> u64 {
         self.implied
     }
+}
+
+fn through_link(folder: &LayerPath) -> UnpackError {
+    refused(format!("\"{folder}\" would be written through a symbolic link of the same layer"))
 }
 
 fn refused(reason: String) -> UnpackError {
