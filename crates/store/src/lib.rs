@@ -74,7 +74,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError>;
 
     /// Changes an app. When its configuration changes, every route of it gets a new version by
-    /// `changed_by` that differs in `merged_config` only, in the same transaction.
+    /// `changed_by` that differs in `merged_config` only, in the same transaction. Where calls run
+    /// an older version than the latest, both get one, so that the change reaches calls at once.
+    /// The copy of a `preparing` version shares the outcome of its original's preparation.
     async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError>;
 
     /// Deletes an app; `AppHasRoutes` while it has any.
@@ -93,7 +95,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         max_routes: u32,
     ) -> Result<Route, StoreError>;
 
-    /// The app's route with this pattern text (`/users/:id`).
+    /// The app's route with this pattern text (`/users/:id`); the oldest where several routes of
+    /// the pattern share no method.
     async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError>;
 
     /// One route by its id.
@@ -118,20 +121,24 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError>;
 
     /// Marks a `preparing` version `ready` with its digest; it becomes active unless a newer
-    /// version is active already.
+    /// version is active already. Saying the same twice is no error; `NotFound` when the version
+    /// was decided otherwise.
     async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError>;
 
-    /// Marks a `preparing` version `failed`; the active version stays what it was.
+    /// Marks a `preparing` version `failed`; the active version stays what it was. The first 2 KiB
+    /// of `error` are kept. Decided versions as in [`Store::set_version_ready`].
     async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError>;
 
-    /// All versions in state `preparing`, oldest first: work to take up after a restart.
+    /// The versions in state `preparing`, oldest first: work to take up after a restart. Copies
+    /// that share another version's preparation are left out.
     async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError>;
 
     /// The digests that active or latest versions and unfinished calls name: not to be removed.
     async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError>;
 
     /// Accepts an asynchronous call: row, payload and outbox entry in one transaction that is on
-    /// disk when this returns.
+    /// disk when this returns. `NotFound` when the route or its version is gone. A caller that
+    /// drops the future before its turn accepted nothing.
     async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError>;
 
     /// One call.
@@ -173,7 +180,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Puts a new outbox entry for every `running` call whose lease ended, and for every `queued`
     /// call that is due since before `lost_before` and has none: the sweeper of what a broker or
-    /// a killed process lost. Returns how many.
+    /// a killed process lost. A call that was dispatched since `lost_before` (or since its lease
+    /// ended) is left alone, so that sweeps do not multiply a long queue. Returns how many; at
+    /// most a driver's batch at a time.
     async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError>;
 
     /// Ends at once the leases that an earlier process of this state folder held.

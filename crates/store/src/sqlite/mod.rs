@@ -70,6 +70,8 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(settings.busy_timeout)
+            // A log that grew under load does not keep its size for ever.
+            .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         let writer = Writer::start(options.clone()).await?;
         let readers = SqlitePoolOptions::new()
