@@ -21,8 +21,10 @@ mod streams;
 pub(crate) mod sys;
 mod userns;
 
-
-
+#[cfg(test)]
+mod child_tests;
+#[cfg(test)]
+mod recorder;
 
 pub use driver::NativeSandbox;
 

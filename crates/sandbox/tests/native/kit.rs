@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use picasso_image::{ImageProcess, RootFs};
 use picasso_sandbox::native::NativeSandbox;
 use picasso_sandbox::supervisor::{self, NativeSettings, SpawnedNative};
-use picasso_sandbox::{ProcessSpec, Sandbox, SandboxIo, SlotId, SlotLimits, SlotSpec};
+use picasso_sandbox::{ProcessSpec, Sandbox, SandboxError, SandboxIo, SlotId, SlotLimits, SlotSpec};
 use picasso_types::{Digest, NetworkMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -28,10 +28,19 @@ extern "C" fn be_a_helper() {
     let mut args = line.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned());
     let command = args.nth(1).unwrap_or_default();
     let rest: Vec<_> = args.filter(|a| !a.is_empty()).map(Into::into).collect();
-    if command == supervisor::SPAWNER_COMMAND {
-        let code = supervisor::spawner_main(&rest);
-        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
-    }
+    let code = match (command.as_str(), rest.as_slice()) {
+        (supervisor::SPAWNER_COMMAND, args) => supervisor::spawner_main(args),
+        (supervisor::UNPACKER_COMMAND, args) => supervisor::unpacker_main(args),
+        (supervisor::ENGINE_COMMAND, args) => crate::supervised::engine(args),
+        (crate::supervised::SUPERVISE, [dir]) => {
+            crate::supervised::supervise(&dir.to_string_lossy())
+        }
+        _ => return,
+    };
+    // ExitCode hides its number; `main` is what usually returns it.
+    let number = format!("{code:?}");
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    std::process::exit(digits.parse().unwrap_or(1));
 }
 
 /// Whether the test can run: native sandboxes need root. Skips with a line, fails where
@@ -97,6 +106,11 @@ pub fn lay(dir: &Path, files: &[(&str, &[u8], u32)]) -> Digest {
     digest
 }
 
+/// Lays the guest's image.
+pub fn guest_layer(dir: &Path) -> Digest {
+    lay(dir, &[("guest", &fs::read(guest()).unwrap(), 0o755)])
+}
+
 pub fn rootfs(layers: Vec<Digest>) -> RootFs {
     RootFs {
         digest: Digest::of(b"manifest"),
@@ -135,7 +149,7 @@ pub fn guest_process(args: &[&str]) -> ProcessSpec {
     }
 }
 
-fn private_dir() -> PathBuf {
+pub fn private_dir() -> PathBuf {
     let dir = std::env::temp_dir().join(format!("picasso-native-{}", picasso_types::random::short_id()));
     fs::create_dir(&dir).unwrap();
     fs::create_dir(dir.join("layers")).unwrap();
@@ -149,15 +163,17 @@ impl Native {
     }
 
     pub async fn with(settings: NativeSettings) -> Self {
-        let dir = private_dir();
-        let instance = picasso_types::random::short_id();
-        let layer = lay(&dir, &[("guest", &fs::read(guest()).unwrap(), 0o755)]);
+        Self::over(private_dir(), &picasso_types::random::short_id(), settings).await
+    }
+
+    pub async fn over(dir: PathBuf, instance: &str, settings: NativeSettings) -> Self {
+        let layer = guest_layer(&dir);
         let spawned = {
             // One at a time: a process started at the same moment would inherit descriptors.
             static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
             let _one = ONE.lock().unwrap();
             let program = Path::new("/proc/self/exe");
-            supervisor::spawn_native(program, dir.clone(), &instance, settings, None).unwrap()
+            supervisor::spawn_native(program, dir.clone(), instance, settings, None).unwrap()
         };
         let SpawnedNative { child, socket, ids } = spawned;
         let (sockets, received) = tokio::sync::mpsc::channel(1);
@@ -166,7 +182,7 @@ impl Native {
         sandbox.ready(Duration::from_secs(20)).await.unwrap();
         Self {
             dir,
-            instance,
+            instance: instance.to_owned(),
             sandbox: Some(sandbox),
             spawner: child,
             rootfs: rootfs(vec![layer]),
@@ -201,13 +217,32 @@ impl Native {
         self.run(&guest_process(args), limits()).await
     }
 
-    /// Ends the spawner as the engine's end does, and waits for it.
-    pub async fn end(mut self) -> (PathBuf, String) {
-        drop(self.sandbox.take());
-        let instance = self.instance.clone();
-        let dir = self.dir.clone();
+    /// Starts a guest that says `ready` and stays.
+    pub async fn started(&self, args: &[&str]) -> (SlotId, SandboxIo) {
+        let slot = self.slot().await;
+        let mut io =
+            self.sandbox().start(slot, &self.rootfs, &guest_process(args)).await.unwrap();
+        let mut ready = [0; 6];
+        io.stdout.read_exact(&mut ready).await.unwrap();
+        assert_eq!(&ready, b"ready\n");
+        (slot, io)
+    }
+
+    /// The error of a start that is refused.
+    pub async fn refused(&self, rootfs: &RootFs, process: &ProcessSpec) -> SandboxError {
+        let slot = self.slot().await;
+        let error = self.sandbox().start(slot, rootfs, process).await.unwrap_err();
+        self.sandbox().remove(slot).await.unwrap();
+        error
+    }
+
+    /// Goes away as an engine does that was killed: the socket closes.
+    pub fn hang_up(&mut self) {
+        self.sandbox = None;
+    }
+
+    pub async fn spawner_ended(&mut self) {
         until("the spawner ends", || matches!(self.spawner.try_wait(), Ok(Some(_)))).await;
-        (dir, instance)
     }
 }
 
