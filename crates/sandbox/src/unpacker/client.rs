@@ -18,8 +18,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex, mpsc};
 
-use super::raw;
 use super::protocol::{AccountFile, Answer, MAX_ANSWER, Operation, Request};
+use super::raw;
 
 /// How long a new unpacker process may take to appear after the old one died.
 const RESTART: Duration = Duration::from_secs(10);
@@ -46,11 +46,7 @@ impl UnpackerClient {
 
     /// Runs in a task of its own: a caller that goes away must not leave an answer behind for
     /// the next one.
-    async fn ask(
-        &self,
-        request: Request,
-        blob: Option<File>,
-    ) -> Result<(Answer, Option<File>), UnpackError> {
+    async fn ask(&self, request: Request, blob: Option<File>) -> Result<(Answer, Option<File>), UnpackError> {
         let link = Arc::clone(&self.0);
         tokio::spawn(async move { link.lock().await.ask(&request, blob.as_ref()).await })
             .await

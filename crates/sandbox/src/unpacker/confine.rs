@@ -44,7 +44,8 @@ fn kept() -> CapabilitySet {
 
 /// Confines the calling process and gives its new root, the layer folder.
 pub(super) fn confine(layers_dir: &Path) -> io::Result<OwnedFd> {
-    let step = |what: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+    let step =
+        |what: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
     limit().map_err(step("setting limits"))?;
     enter(layers_dir).map_err(step("making the layer folder its root"))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -55,12 +56,8 @@ pub(super) fn confine(layers_dir: &Path) -> io::Result<OwnedFd> {
 }
 
 fn limit() -> io::Result<()> {
-    let limits = [
-        (Resource::As, MEMORY),
-        (Resource::Nofile, OPEN_FILES),
-        (Resource::Core, 0),
-        (Resource::Nproc, 0),
-    ];
+    let limits =
+        [(Resource::As, MEMORY), (Resource::Nofile, OPEN_FILES), (Resource::Core, 0), (Resource::Nproc, 0)];
     for (resource, wanted) in limits {
         // A hard limit that is lower already cannot be raised without CAP_SYS_RESOURCE.
         let hard = rustix::process::getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted));
@@ -100,8 +97,7 @@ fn drop_capabilities() -> io::Result<()> {
         }
     }
     clear_ambient_capability_set()?;
-    let sets =
-        CapabilitySets { effective: kept(), permitted: kept(), inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: kept(), permitted: kept(), inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets)?;
     set_no_new_privs(true)?;
     Ok(())

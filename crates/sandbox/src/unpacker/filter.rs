@@ -119,8 +119,7 @@ mod tests {
     fn exactly_the_listed_calls_are_allowed() {
         for number in 0..1024_u32 {
             let listed = ALLOWED.contains(&libc::c_long::from(number));
-            let expected =
-                if listed { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_KILL_PROCESS };
+            let expected = if listed { libc::SECCOMP_RET_ALLOW } else { libc::SECCOMP_RET_KILL_PROCESS };
             assert_eq!(verdict(AUDIT_ARCH_X86_64, number), expected, "call {number}");
         }
         let read = u32::try_from(libc::SYS_read).unwrap();

@@ -83,7 +83,13 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A layer; its account files' contents are in the memory file, passwd first.
-    Unpacked { bytes: u64, inodes: u64, tar_bytes: u64, passwd: AccountFile, group: AccountFile },
+    Unpacked {
+        bytes: u64,
+        inodes: u64,
+        tar_bytes: u64,
+        passwd: AccountFile,
+        group: AccountFile,
+    },
     /// `Has`: whether the layer is there. `Remove`: true.
     Done(bool),
     Refused(String),
