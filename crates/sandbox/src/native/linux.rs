@@ -140,7 +140,9 @@ impl Kernel for Linux {
     fn make_device(&self, dir: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> io::Result<()> {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
-        Ok(rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, device)?)
+        rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, device)?;
+        // The umask has taken bits away, and no sandbox owns its devices.
+        Ok(rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?)
     }
 
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()> {
