@@ -25,7 +25,7 @@ pub(crate) const METHODS: [(&str, &str); 7] = [
 pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = as_value(api_routes().into_openapi());
     let functions = as_value(function_routes().into_openapi());
-    merge(&mut document, functions);
+    merge(&mut document, &functions);
     complete(&mut document);
     document
 });
@@ -49,7 +49,7 @@ pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (&str, &'stat
     })
 }
 
-fn merge(document: &mut Value, other: Value) {
+fn merge(document: &mut Value, other: &Value) {
     for section in ["/paths", "/components/schemas"] {
         let from = other.pointer(section).and_then(Value::as_object).cloned().unwrap_or_default();
         if let Some(into) = document.pointer_mut(section).and_then(Value::as_object_mut) {
@@ -106,10 +106,11 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
     {
         operation["operationId"] = Value::String(format!("{id}_{}", method.to_ascii_lowercase()));
     }
-    if is_function_url && matches!(method, "GET" | "HEAD" | "OPTIONS") {
-        if let Some(operation) = operation.as_object_mut() {
-            operation.remove("requestBody");
-        }
+    if is_function_url
+        && matches!(method, "GET" | "HEAD" | "OPTIONS")
+        && let Some(operation) = operation.as_object_mut()
+    {
+        operation.remove("requestBody");
     }
     if is_function_url {
         operation["servers"] =

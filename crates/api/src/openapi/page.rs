@@ -86,12 +86,10 @@ fn operation_section(html: &mut String, path: &str, method: &str, operation: &Va
     }
     html.push_str("<table><tr><th>Answer<th>When<th>Body");
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
-        let body: String = response["content"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(kind, body)| format!("<code>{}</code> {}", escaped(kind), schema(&body["schema"])))
-            .collect();
+        let mut body = String::new();
+        for (kind, content) in response["content"].as_object().into_iter().flatten() {
+            let _ = write!(body, "<code>{}</code> {}", escaped(kind), schema(&content["schema"]));
+        }
         let _ = write!(html, "<tr><td>{}<td>{}<td>{}", escaped(status), text(&response["description"]), body);
     }
     html.push_str("</table></details>");

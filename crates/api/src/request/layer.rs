@@ -81,6 +81,7 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
 }
 
 /// Turns a panic of a handler into the answer of any other fault of ours.
+#[expect(clippy::needless_pass_by_value, reason = "tower-http's signature")]
 pub(crate) fn panic_answer(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
         .downcast_ref::<&str>()

@@ -6,5 +6,6 @@ mod requests;
 mod resources;
 mod runs;
 mod support;
+mod tenant_matrix;
 mod tenants;
 mod wire;

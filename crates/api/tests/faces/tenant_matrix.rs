@@ -1,0 +1,309 @@
+//! Who may call what: every endpoint of the routers with every kind of token, from a real
+//! Keystone. The endpoints come from the routers; one without a [`sample`] here fails.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use picasso_api::{Endpoint, EndpointAccess, EndpointFace, endpoints};
+use picasso_identity::{KeystoneSettings, KeystoneValidator, ServiceCredentials};
+use picasso_testkit::keystone::Keystone;
+use picasso_testkit::process::{require, wait_until};
+use picasso_types::SystemClock;
+use serde_json::json;
+
+use crate::support::client::Reply;
+use crate::support::{Options, Server};
+
+/// What a request of an endpoint looks like: the names it is about, and its body.
+struct Sample {
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+fn json_body(value: &serde_json::Value) -> Sample {
+    Sample { content_type: "application/json", body: value.to_string().into_bytes() }
+}
+
+/// The request of an endpoint that succeeds for who may make it. Every endpoint has its line:
+/// whoever adds an endpoint says here how it is called.
+fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
+    let nothing = || Sample { content_type: "", body: Vec::new() };
+    match (endpoint.method, endpoint.path.as_str()) {
+        ("GET", "/" | "/v1" | "/healthcheck" | "/api" | "/api/swagger.json")
+        | ("GET", "/v1/{project_id}/apps" | "/v1/{project_id}/images")
+        | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
+        | ("GET", "/v1/{project_id}/apps/{app}/routes")
+        | ("DELETE", "/v1/{project_id}/images/{*name}") => nothing(),
+        ("POST", "/v1/{project_id}/apps") => {
+            json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))
+        }
+        ("PUT", "/v1/{project_id}/apps/{app}") => json_body(&json!({"config": {"A": "1"}})),
+        ("POST", "/v1/{project_id}/apps/{app}/routes") => {
+            json_body(&json!({"route": {"path": "/new", "image": "shared:1"}}))
+        }
+        ("PUT", "/v1/{project_id}/apps/{app}/routes/{*route}") => json_body(&json!({"timeout": 7})),
+        ("POST", "/v1/r/{project_id}/{app}/{*route}" | "/r/{app}/{*route}") => json_body(&json!({})),
+        ("PUT", "/v1/{project_id}/images/{*name}") => {
+            Sample { content_type: "application/x-tar", body: image.to_vec() }
+        }
+        (
+            "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS",
+            "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}",
+        ) => nothing(),
+        (method, path) => panic!("{method} {path} has no sample: say how it is called"),
+    }
+}
+
+/// An app with a route and an image of its own: what one request may change or delete.
+struct Fresh {
+    app: String,
+    full_name: String,
+    image: String,
+}
+
+impl Fresh {
+    async fn in_project(server: &Server, project: &str, member: &str, image: &[u8]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let app = format!("a{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let made =
+            server.api.post(&format!("/v1/{project}/apps"), member, &json!({"app": {"name": app}})).await;
+        let full_name = made.json()["app"]["name"].as_str().unwrap_or_default().to_owned();
+        let route = json!({"path": "/run", "image": "shared:1", "is_public": true});
+        let other = json!({"path": "/idle", "image": "shared:1"});
+        for route in [route, other] {
+            let url = format!("/v1/{project}/apps/{app}/routes");
+            let made = server.api.post(&url, member, &json!({"route": route})).await;
+            assert_eq!(made.status, 200, "{}", made.text());
+        }
+        let name = format!("own-{app}:1");
+        let headers = [("x-auth-token", member)];
+        let url = format!("/v1/{project}/images/{name}");
+        let loaded = server.api.send("PUT", &url, &headers, image.to_vec()).await;
+        assert_eq!(loaded.status, 200, "{}", loaded.text());
+        Self { app, full_name, image: name }
+    }
+
+    /// The endpoint's URL about these names in `project`.
+    fn url(&self, endpoint: &Endpoint, project: &str) -> String {
+        let public = !endpoint.path.contains("{project_id}");
+        endpoint
+            .path
+            .replace("{project_id}", project)
+            .replace("{app}", if public { &self.full_name } else { &self.app })
+            .replace("{*route}", "run")
+            .replace("{*name}", &self.image)
+    }
+}
+
+async fn send(
+    server: &Server,
+    endpoint: &Endpoint,
+    url: &str,
+    token: Option<&str>,
+    sample: &Sample,
+) -> Reply {
+    let client = match endpoint.face {
+        EndpointFace::Api => &server.api,
+        EndpointFace::Functions => &server.functions,
+    };
+    let mut headers = Vec::new();
+    if let Some(token) = token {
+        headers.push(("x-auth-token", token));
+    }
+    if !sample.content_type.is_empty() {
+        headers.push(("content-type", sample.content_type));
+    }
+    client.send(endpoint.method, url, &headers, sample.body.clone()).await
+}
+
+/// Keystone, a server that asks it, and what all tests here need of both.
+struct World {
+    keystone: Arc<Keystone>,
+    server: Server,
+    project: String,
+    other_project: String,
+    member: String,
+    image: Vec<u8>,
+}
+
+impl World {
+    async fn new(cache_time: Option<Duration>) -> Self {
+        let keystone = Keystone::shared().await.unwrap();
+        let credentials = ServiceCredentials::Password {
+            username: "picasso".to_owned(),
+            user_domain: "Default".to_owned(),
+            password: keystone.password("picasso").into(),
+            project: "service".to_owned(),
+            project_domain: "Default".to_owned(),
+        };
+        let patience = Duration::from_mins(1);
+        let settings = KeystoneSettings {
+            cache_time,
+            refused_cache_time: Duration::ZERO,
+            connect_timeout: patience,
+            request_timeout: patience,
+            total_timeout: patience,
+            ..KeystoneSettings::new(keystone.auth_url(), credentials)
+        };
+        let tokens = KeystoneValidator::new(settings, Arc::new(SystemClock)).unwrap();
+        let server = Server::start_with(Options { tokens: Arc::new(tokens), ..Options::default() }).await;
+        server.image("shared:1", "cat").await;
+        let image = server.image_tar("true");
+        Self {
+            project: keystone.project_id("demo1").await.unwrap(),
+            other_project: keystone.project_id("demo2").await.unwrap(),
+            member: keystone.token("demo1-member", "demo1").await.unwrap(),
+            keystone,
+            server,
+            image,
+        }
+    }
+
+    async fn fresh(&self) -> Fresh {
+        Fresh::in_project(&self.server, &self.project, &self.member, &self.image).await
+    }
+}
+
+fn keystone_is_here() -> bool {
+    require("Keystone", Keystone::missing().as_deref())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
+    if !keystone_is_here() {
+        return;
+    }
+    let world = World::new(None).await;
+    let keystone = &world.keystone;
+    let revoked = keystone.token("demo1-member", "demo1").await.unwrap();
+    let before = world.server.api.get(&format!("/v1/{}/apps", world.project), &revoked).await;
+    assert_eq!(before.status, 200, "the token was good before it was revoked");
+    keystone.revoke(&revoked).await.unwrap();
+    let service = keystone.create_user("demo1", &["service"]).await.unwrap();
+    let unscoped = keystone.scoped_token("demo1-member", picasso_testkit::keystone::Scope::Unscoped);
+
+    // Token, and what it gets: public, read, write.
+    let callers = [
+        ("no token", None, [200, 401, 401]),
+        ("garbage", Some("garbage".to_owned()), [200, 401, 401]),
+        ("expired", Some(keystone.expired_token("demo1-member", "demo1").await.unwrap()), [200, 401, 401]),
+        ("revoked", Some(revoked), [200, 401, 401]),
+        ("unscoped", Some(unscoped.await.unwrap()), [200, 401, 401]),
+        (
+            "other project's member",
+            Some(keystone.token("demo2-member", "demo2").await.unwrap()),
+            [200, 404, 404],
+        ),
+        ("reader", Some(keystone.token("demo1-reader", "demo1").await.unwrap()), [200, 200, 403]),
+        ("member", Some(world.member.clone()), [200, 200, 200]),
+        ("admin", Some(keystone.token("demo1-admin", "demo1").await.unwrap()), [200, 200, 200]),
+        ("unknown role", Some(keystone.token(&service.name, "demo1").await.unwrap()), [200, 403, 403]),
+    ];
+    let mut wrong = Vec::new();
+    for endpoint in endpoints() {
+        for (who, token, expected) in &callers {
+            let fresh = world.fresh().await;
+            if endpoint.method == "DELETE" && endpoint.path.ends_with("/apps/{app}") {
+                for route in ["run", "idle"] {
+                    let url = format!("/v1/{}/apps/{}/routes/{route}", world.project, fresh.app);
+                    assert_eq!(world.server.api.delete(&url, &world.member).await.status, 200);
+                }
+            }
+            let sample = sample(&endpoint, &fresh, &world.image);
+            let url = fresh.url(&endpoint, &world.project);
+            let reply = send(&world.server, &endpoint, &url, token.as_deref(), &sample).await;
+            let expected = match endpoint.access {
+                EndpointAccess::Public => expected[0],
+                EndpointAccess::Read => expected[1],
+                EndpointAccess::Write => expected[2],
+            };
+            if reply.status != expected {
+                let (method, path) = (endpoint.method, &endpoint.path);
+                wrong.push(format!(
+                    "{method} {path}, {who}: {} instead of {expected}: {}",
+                    reply.status,
+                    reply.text()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_works_nowhere_once_the_cache_time_is_over() {
+    if !keystone_is_here() {
+        return;
+    }
+    let cache_time = Duration::from_secs(2);
+    let world = World::new(Some(cache_time)).await;
+    let token = world.keystone.token("demo1-member", "demo1").await.unwrap();
+    let apps = format!("/v1/{}/apps", world.project);
+    assert_eq!(world.server.api.get(&apps, &token).await.status, 200);
+    let fresh = world.fresh().await;
+    world.keystone.revoke(&token).await.unwrap();
+    let refused = async || world.server.api.get(&apps, &token).await.status == 401;
+    wait_until(cache_time + Duration::from_secs(20), "the end of the cache time", refused).await.unwrap();
+    for endpoint in endpoints().iter().filter(|endpoint| endpoint.access != EndpointAccess::Public) {
+        let sample = sample(endpoint, &fresh, &world.image);
+        let url = fresh.url(endpoint, &world.project);
+        let reply = send(&world.server, endpoint, &url, Some(&token), &sample).await;
+        assert_eq!(reply.status, 401, "{} {}", endpoint.method, endpoint.path);
+    }
+}
+
+/// An answer without what may differ between two requests: ids, names of projects, the date.
+fn comparable(reply: &Reply, replace: &[&str]) -> (u16, BTreeSet<String>, String) {
+    let request = reply.header("x-openstack-request-id").to_owned();
+    let plain = |text: String| {
+        replace.iter().chain([&request.as_str()]).fold(text, |text, id| text.replace(id, "ID"))
+    };
+    let headers = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "date")
+        .map(|(name, value)| plain(format!("{name}: {}", value.to_str().unwrap())))
+        .collect();
+    (reply.status, headers, plain(reply.text()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_resource_and_a_missing_one_answer_byte_for_byte_alike() {
+    if !keystone_is_here() {
+        return;
+    }
+    let world = World::new(Some(Duration::from_mins(1))).await;
+    let fresh = world.fresh().await;
+    let reader = world.keystone.create_user("demo2", &["reader"]).await.unwrap();
+    let tokens = [
+        world.keystone.token("demo2-member", "demo2").await.unwrap(),
+        world.keystone.token(&reader.name, "demo2").await.unwrap(),
+    ];
+    // As long as a real id, so that lengths can be compared too.
+    let nobodys_project = "f".repeat(world.project.len());
+    let ids = [world.project.as_str(), &world.other_project, &nobodys_project];
+    for endpoint in endpoints() {
+        let names_a_resource = endpoint.path.contains("{app}") || endpoint.path.contains("{*name}");
+        for token in &tokens {
+            let sample = sample(&endpoint, &fresh, &world.image);
+            let ask = async |project: &str| {
+                let url = fresh.url(&endpoint, project);
+                let reply = send(&world.server, &endpoint, &url, Some(token), &sample).await;
+                comparable(&reply, &ids)
+            };
+            if endpoint.access == EndpointAccess::Public {
+                continue;
+            }
+            let about = format!("{} {}", endpoint.method, endpoint.path);
+            let foreign = ask(&world.project).await;
+            assert!(matches!(foreign.0, 403 | 404), "{about}: {}", foreign.0);
+            assert_eq!(foreign, ask(&nobodys_project).await, "{about}: a project that does not exist");
+            // An upload makes what it names; there is no missing one of it.
+            if names_a_resource && (endpoint.method, endpoint.path.contains("{*name}")) != ("PUT", true) {
+                assert_eq!(foreign, ask(&world.other_project).await, "{about}: missing in the own project");
+            }
+        }
+    }
+}
