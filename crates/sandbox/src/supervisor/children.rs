@@ -17,7 +17,7 @@ use super::id_block::IdBlock;
 use super::user::{self, User};
 use crate::SandboxError;
 use crate::egress::EgressSettings;
-use crate::native::sealed;
+use crate::native::{raw, sealed};
 use crate::native::spawner::{SpawnerSettings, prepare_folders};
 use crate::supervisor::NativeSettings;
 
@@ -64,6 +64,9 @@ pub(super) fn start(
             let user = user.cloned();
             let parent = std::process::id();
             let confine = move || {
+                // The supervisor blocks the signals it reads from a descriptor, and a child
+                // inherits that: without this the engine would never see SIGTERM.
+                raw::default_signals();
                 if let Some(user) = &user {
                     user.become_it()?;
                 }

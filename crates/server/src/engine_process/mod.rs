@@ -7,6 +7,7 @@ mod signals;
 mod telemetry;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,12 +69,11 @@ async fn run(
     let ready = listeners.describe();
     let serving = serve_all(listeners, settings, &started, metrics, &stopping);
     tokio::pin!(serving);
-    tracing::info!(
-        sandbox = started.sandbox.name(),
-        egress = started.sandbox.features().egress,
-        "ready: {ready}"
-    );
-    say(&format_args!("picasso is ready: {ready}; logs are on this standard error"));
+    let (sandbox, egress) = (started.sandbox.name(), started.sandbox.features().egress);
+    tracing::info!(sandbox, egress, "ready: {ready}");
+    if std::io::stderr().is_terminal() {
+        say(&format_args!("\npicasso is ready: {ready}\nCtrl-C ends it; its logs follow.\n"));
+    }
 
     tokio::select! {
         () = &mut serving => return Err(ServerFailure::new("the listeners ended by themselves")),
