@@ -142,7 +142,7 @@ impl Kernel for Linux {
         let mode = Mode::from_raw_mode(0o666);
         rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, device)?;
         // The umask has taken bits away, and no sandbox owns its devices.
-        Ok(rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?)
+        Ok(rustix::fs::chmodat(dir, name, mode, rustix::fs::AtFlags::empty())?)
     }
 
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()> {
