@@ -68,6 +68,7 @@ impl Connection {
             }
         };
         tracing::error!(reason, "the spawner is gone");
+        // In this order: who learns that an end will not come finds the spawner gone.
         lock(&self.asked).take();
         lock(&self.ends).clear();
     }
@@ -166,7 +167,7 @@ impl Connection {
         let ended = end.wait_for(Option::is_some).await.map(|ended| *ended);
         match ended {
             Ok(Some(ended)) => Ok(ended),
-            _ if lock(&self.asked).is_none() => Err(unavailable("the spawner died")),
+            _ if !self.is_alive() => Err(unavailable("the spawner died")),
             _ => Err(SandboxError::Slot("the slot was removed meanwhile".to_owned())),
         }
     }
@@ -189,7 +190,11 @@ impl Connection {
     }
 
     pub(super) fn owns(&self, slot: SlotId) -> bool {
-        slot.0 >> SLOT_BITS == u64::from(self.generation) && lock(&self.asked).is_some()
+        slot.0 >> SLOT_BITS == u64::from(self.generation) && self.is_alive()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        lock(&self.asked).is_some()
     }
 
     /// The spawner answered something that fits no question.

@@ -59,7 +59,8 @@ impl NativeSandbox {
 
     async fn connection(&self, patience: Duration) -> Result<Arc<Connection>, SandboxError> {
         let mut current = self.current.clone();
-        let found = tokio::time::timeout(patience, current.wait_for(Option::is_some)).await;
+        let alive = |c: &Option<Arc<Connection>>| c.as_ref().is_some_and(|c| c.is_alive());
+        let found = tokio::time::timeout(patience, current.wait_for(alive)).await;
         match found {
             Ok(Ok(connection)) => connection.clone().ok_or_else(|| unavailable("no spawner")),
             Ok(Err(_)) => Err(unavailable("the supervisor is gone")),

@@ -154,6 +154,11 @@ pub(crate) fn default_signals() {
         // are refused by the kernel or the C library.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    unblock_signals();
+}
+
+/// Lets every signal through again: the mask is inherited by children and over exec.
+pub(crate) fn unblock_signals() {
     // SAFETY: an empty set is valid, and null is allowed for the old mask.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();

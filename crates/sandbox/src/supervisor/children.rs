@@ -50,9 +50,10 @@ pub(super) fn start(
     let mut command = Command::new(program);
     command.arg0("picasso").arg(subcommand).stdin(Stdio::null()).process_group(0);
     command.args(fds.iter().map(|fd| fd.as_raw_fd().to_string())).args(path);
-    match role {
+    let engine = match role {
         Role::Helper => {
             command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+            None
         }
         Role::Engine(user) => {
             for (name, _) in std::env::vars_os() {
@@ -61,23 +62,25 @@ pub(super) fn start(
                     command.env_remove(&name);
                 }
             }
-            let user = user.cloned();
-            let parent = std::process::id();
-            let confine = move || {
-                // The supervisor blocks the signals it reads from a descriptor, and a child
-                // inherits that: without this the engine would never see SIGTERM.
-                raw::default_signals();
-                if let Some(user) = &user {
-                    user.become_it()?;
-                }
+            Some(user.cloned())
+        }
+    };
+    let parent = std::process::id();
+    let prepare = move || {
+        // The supervisor blocks what it reads from a descriptor, and children inherit that.
+        raw::unblock_signals();
+        match &engine {
+            None => Ok(()),
+            Some(user) => {
+                user.as_ref().map_or(Ok(()), User::become_it)?;
                 // After the change of ids, which clears it.
                 user::die_with(parent)
-            };
-            // SAFETY: the caller is single-threaded, so no lock is held across the fork; the
-            // closure makes system calls only.
-            unsafe { command.pre_exec(confine) };
+            }
         }
-    }
+    };
+    // SAFETY: the caller is single-threaded, so no lock is held across the fork; the closure makes
+    // system calls only.
+    unsafe { command.pre_exec(prepare) };
     for fd in fds {
         fcntl_setfd(fd, FdFlags::empty())?;
     }

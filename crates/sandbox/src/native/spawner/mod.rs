@@ -54,6 +54,8 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
     }
     // A terminal's Ctrl-C reaches the whole group; only the socket's end ends the spawner.
     raw::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
+    // Device nodes get the mode they are made with; the child sets the function's own mask.
+    rustix::process::umask(rustix::fs::Mode::empty());
     // Forked before anything that its copy should not have.
     let network = match &settings.egress {
         Some(egress) => Some(network::Link::start(egress, &socket)?),
