@@ -98,9 +98,7 @@ async fn start_all(
         whole.push(answered - began);
     }
     println!("{count} starts, {} ms apart", pause.as_millis());
-    for (name, times) in
-        [("make_slot", slots), ("start to first byte", starts), ("both", whole)]
-    {
+    for (name, times) in [("make_slot", slots), ("start to first byte", starts), ("both", whole)] {
         report(name, times);
     }
     Ok(spawned.child)

@@ -14,10 +14,8 @@ pub(crate) const MAX_BLOB: usize = 1 << 20;
 /// Strings one list may have.
 const MAX_STRINGS: usize = 16_384;
 
-const SEALS: SealFlags = SealFlags::WRITE
-    .union(SealFlags::SHRINK)
-    .union(SealFlags::GROW)
-    .union(SealFlags::SEAL);
+const SEALS: SealFlags =
+    SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// The parsed strings, ready for execve.
 #[derive(Debug, PartialEq, Eq)]

@@ -198,10 +198,7 @@ fn take_streams(k: &dyn Kernel, launch: &Launch<'_>) -> io::Result<()> {
     k.close_on_exec_from(3)
 }
 
-fn run_program(
-    k: &dyn Kernel,
-    launch: &Launch<'_>,
-) -> Result<std::convert::Infallible, StartFault> {
+fn run_program(k: &dyn Kernel, launch: &Launch<'_>) -> Result<std::convert::Infallible, StartFault> {
     let blob = ProcessBlob::read(launch.process).at(Step::Blob)?;
     k.change_dir(&blob.cwd).at(Step::WorkDir)?;
     k.load_filter(launch.filter).at(Step::Filter)?;
@@ -228,10 +225,8 @@ fn run_program(
 
 /// The places where `PATH` may have the program, in order.
 fn candidates(program: &CStr, env: &[&CStr]) -> Vec<CString> {
-    let path = env
-        .iter()
-        .find_map(|pair| pair.to_bytes().strip_prefix(b"PATH="))
-        .unwrap_or(DEFAULT_PATH.as_bytes());
+    let path =
+        env.iter().find_map(|pair| pair.to_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH.as_bytes());
     path.split(|b| *b == b':')
         .filter_map(|dir| {
             let dir = if dir.is_empty() { b"." } else { dir };

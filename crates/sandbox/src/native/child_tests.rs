@@ -160,8 +160,7 @@ fn a_step_that_fails_is_named_and_nothing_after_it_happens() {
 
 #[test]
 fn a_child_whose_spawner_died_does_not_become_a_function() {
-    let fixture =
-        Fixture::new(Recorder::default().failing("orphaned?", libc::EIO), &["/bin/f"], "/bin");
+    let fixture = Fixture::new(Recorder::default().failing("orphaned?", libc::EIO), &["/bin/f"], "/bin");
     assert_eq!(fixture.run().step, Step::Orphan);
     assert!(!fixture.k.take().iter().any(|c| c.starts_with("exec")));
 }
@@ -176,10 +175,7 @@ fn a_program_without_a_slash_is_looked_for_in_path() {
     let fixture = Fixture::new(k, &["f"], "/a::/b:/c");
     assert_eq!(fixture.run(), StartFault { step: Step::Exec, errno: libc::EACCES });
     let done = fixture.k.take();
-    let tried: Vec<&str> = done
-        .iter()
-        .filter_map(|c| c.strip_prefix("exec ")?.split(' ').next())
-        .collect();
+    let tried: Vec<&str> = done.iter().filter_map(|c| c.strip_prefix("exec ")?.split(' ').next()).collect();
     assert_eq!(tried, ["/a/f", "./f", "/b/f", "/c/f"]);
     let k = Recorder::default().failing("exec", libc::ENOENT);
     let missing = Fixture::new(k, &["f"], "/a").run();

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 
-use super::raw;
 use super::protocol::{self, RefusalKind, Report, Request, SpawnerSlot};
+use super::raw;
 use crate::{Ended, SandboxError, SlotId};
 
 /// Bits of a slot id below the connection's generation.
@@ -131,9 +131,7 @@ impl Connection {
         let bytes = request(id).encode();
         let sent = self
             .socket
-            .async_io(tokio::io::Interest::WRITABLE, |socket| {
-                protocol::send(socket.as_fd(), &bytes, fds)
-            });
+            .async_io(tokio::io::Interest::WRITABLE, |socket| protocol::send(socket.as_fd(), &bytes, fds));
         let answered = async {
             sent.await.map_err(|e| unavailable(&format!("the spawner's socket: {e}")))?;
             answered.await.map_err(|_| unavailable("the spawner died"))
@@ -212,8 +210,6 @@ fn refusal(kind: RefusalKind, text: String) -> SandboxError {
     match kind {
         RefusalKind::Unsupported => SandboxError::Unsupported { driver: "native", reason: text },
         RefusalKind::Slot => SandboxError::Slot(text),
-        RefusalKind::Failed => {
-            SandboxError::Failed { context: "native sandbox".to_owned(), reason: text }
-        }
+        RefusalKind::Failed => SandboxError::Failed { context: "native sandbox".to_owned(), reason: text },
     }
 }

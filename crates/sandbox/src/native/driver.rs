@@ -16,9 +16,7 @@ use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
 use super::streams::Stdin;
-use crate::{
-    Ended, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
-};
+use crate::{Ended, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec};
 
 /// How long a call waits for a spawner that is being restarted.
 const RECONNECT: Duration = Duration::from_secs(3);
@@ -117,8 +115,7 @@ impl Sandbox for NativeSandbox {
     ) -> Result<SandboxIo, SandboxError> {
         let connection = self.of_slot(slot)?;
         let start = start_message(connection.slot_number(slot), rootfs, process)?;
-        let strings =
-            blob::encode(process).map_err(|fault| SandboxError::CannotStart(fault.to_string()))?;
+        let strings = blob::encode(process).map_err(|fault| SandboxError::CannotStart(fault.to_string()))?;
         let strings = blob::sealed(&strings).map_err(failed("writing the process's strings"))?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("making a pipe"));
         let ((stdin, to), (from, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
@@ -178,11 +175,7 @@ impl Sandbox for NativeSandbox {
     }
 }
 
-fn start_message(
-    slot: u64,
-    rootfs: &RootFs,
-    process: &ProcessSpec,
-) -> Result<Start, SandboxError> {
+fn start_message(slot: u64, rootfs: &RootFs, process: &ProcessSpec) -> Result<Start, SandboxError> {
     let refuse = |text: String| Err(SandboxError::CannotStart(text));
     if rootfs.layers.is_empty() {
         return refuse("the image has no layers, so there is no program in it".to_owned());

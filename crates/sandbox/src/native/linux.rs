@@ -115,8 +115,8 @@ impl Kernel for Linux {
     }
 
     fn attach(&self, tree: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-        let flags = mnt::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
-            | mnt::MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        let flags =
+            mnt::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | mnt::MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         Ok(mnt::move_mount(tree, "", to, "", flags)?)
     }
 
@@ -131,8 +131,7 @@ impl Kernel for Linux {
     }
 
     fn open_in(&self, root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-        let resolve =
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
     }

@@ -21,14 +21,8 @@ const SHM_BYTES: u64 = 16 << 20;
 const SHM_INODES: u64 = 1024;
 
 /// Device nodes every sandbox gets (Linux, admin-guide/devices.txt).
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
@@ -169,12 +163,7 @@ fn mount_root(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<OwnedFd> {
     k.open_in(stage.as_fd(), "root").of(TreePart::Root)
 }
 
-fn attach_at(
-    k: &dyn Kernel,
-    tree: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-    path: &str,
-) -> io::Result<()> {
+fn attach_at(k: &dyn Kernel, tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
     let target = k.open_in(root, path)?;
     k.attach(tree, target.as_fd())
 }

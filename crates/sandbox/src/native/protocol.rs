@@ -65,16 +65,36 @@ pub(crate) struct Start {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
     /// First message on a socket.
-    Hello { egress: bool },
-    Made { id: u32, slot: SpawnerSlot },
+    Hello {
+        egress: bool,
+    },
+    Made {
+        id: u32,
+        slot: SpawnerSlot,
+    },
     /// Done: started, killed or removed.
-    Done { id: u32 },
-    Reaped { id: u32, reaped: Reaped },
+    Done {
+        id: u32,
+    },
+    Reaped {
+        id: u32,
+        reaped: Reaped,
+    },
     /// The process could not be started.
-    StartFault { id: u32, fault: StartFault },
-    Refused { id: u32, kind: RefusalKind, text: String },
+    StartFault {
+        id: u32,
+        fault: StartFault,
+    },
+    Refused {
+        id: u32,
+        kind: RefusalKind,
+        text: String,
+    },
     /// A started process came to its end; not an answer to anything.
-    Ended { slot: SpawnerSlot, ended: Ended },
+    Ended {
+        slot: SpawnerSlot,
+        ended: Ended,
+    },
 }
 
 /// Which error the engine makes of a refusal.
@@ -173,9 +193,7 @@ impl Start {
         let below = |id: u32| (id < IDS).then_some(id);
         let uid = below(r.u32()?)?;
         let gid = below(r.u32()?)?;
-        let groups = (0..r.count(MAX_GROUPS)?)
-            .map(|_| below(r.u32()?))
-            .collect::<Option<Vec<u32>>>()?;
+        let groups = (0..r.count(MAX_GROUPS)?).map(|_| below(r.u32()?)).collect::<Option<Vec<u32>>>()?;
         let layers = (0..r.count(MAX_LAYERS)?)
             .map(|_| r.take(32)?.try_into().ok())
             .collect::<Option<Vec<[u8; 32]>>>()?;
@@ -327,11 +345,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Sends one packet without blocking.
-pub(crate) fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -357,12 +371,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MAX_MESSAGE];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = rustix::net::recvmsg(
-        socket,
-        &mut [io::IoSliceMut::new(&mut bytes)],
-        &mut control,
-        flags,
-    )?;
+    let message = rustix::net::recvmsg(socket, &mut [io::IoSliceMut::new(&mut bytes)], &mut control, flags)?;
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
@@ -465,19 +474,14 @@ mod tests {
 
     #[test]
     fn the_longest_request_fits_a_packet() {
-        let start = Start {
-            groups: vec![1; MAX_GROUPS],
-            layers: vec![[0; 32]; MAX_LAYERS],
-            ..start()
-        };
+        let start = Start { groups: vec![1; MAX_GROUPS], layers: vec![[0; 32]; MAX_LAYERS], ..start() };
         assert!(Request::Start { id: 1, start }.encode().len() <= MAX_MESSAGE);
     }
 
     #[test]
     fn more_descriptors_than_allowed_are_an_error_and_closed() {
         let (a, b) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .unwrap();
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 4))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fds = [a.as_fd(); MAX_FDS + 4];

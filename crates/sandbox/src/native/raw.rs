@@ -60,9 +60,8 @@ pub(crate) fn clone_process(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> io::R
     }
     // SAFETY: the arguments are a valid clone_args of the size given, and live through the call;
     // without CLONE_VM the child runs on its own copy of this stack. The caller is single-threaded.
-    let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<CloneArgs>())
-    })?;
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<CloneArgs>()) })?;
     if pid == 0 {
         return Ok(Cloned::Child);
     }
@@ -130,9 +129,7 @@ pub(crate) fn load_filter(program: &[u8]) -> io::Result<()> {
     };
     let prog = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
     // SAFETY: prog points at len instructions that live through the call; the kernel copies them.
-    check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const prog)
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const prog) })?;
     Ok(())
 }
 
@@ -184,11 +181,7 @@ pub(crate) fn signal_fd(signals: &[i32]) -> io::Result<OwnedFd> {
         for signal in signals {
             libc::sigaddset(&raw mut set, *signal);
         }
-        check(libc::c_long::from(libc::sigprocmask(
-            libc::SIG_BLOCK,
-            &raw const set,
-            std::ptr::null_mut(),
-        )))?;
+        check(libc::c_long::from(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())))?;
         let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         check(libc::c_long::from(fd))?;
         Ok(OwnedFd::from_raw_fd(fd))
@@ -199,9 +192,7 @@ pub(crate) fn signal_fd(signals: &[i32]) -> io::Result<OwnedFd> {
 pub(crate) fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = [0_u8; std::mem::size_of::<libc::signalfd_siginfo>()];
     match rustix::io::read(fd, &mut info) {
-        Ok(n) if n == info.len() => {
-            Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
-        }
+        Ok(n) if n == info.len() => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
         _ => None,
     }
 }
@@ -259,13 +250,7 @@ pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<(u32, u32)>> {
     let mut found: *mut libc::passwd = std::ptr::null_mut();
     // SAFETY: all pointers are valid, and the buffer is as long as said.
     let code = unsafe {
-        libc::getpwnam_r(
-            name.as_ptr(),
-            &raw mut entry,
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &raw mut found,
-        )
+        libc::getpwnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
     };
     match code {
         0 if found.is_null() => Ok(None),
@@ -278,9 +263,7 @@ pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<(u32, u32)>> {
 /// Marks every descriptor from `first` on to be closed by exec.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no descriptor is closed before exec, only marked.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
     Ok(())
 }
 

@@ -83,8 +83,7 @@ impl Recorder {
 
 fn flags(flags: MountFlags) -> String {
     let mut text = String::from("nosuid");
-    for (on, name) in [(flags.read_only, ",ro"), (flags.no_exec, ",noexec"), (flags.no_dev, ",nodev")]
-    {
+    for (on, name) in [(flags.read_only, ",ro"), (flags.no_exec, ",noexec"), (flags.no_dev, ",nodev")] {
         if on {
             text.push_str(name);
         }

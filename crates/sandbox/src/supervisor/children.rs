@@ -17,8 +17,8 @@ use super::id_block::IdBlock;
 use super::user::{self, User};
 use crate::SandboxError;
 use crate::egress::EgressSettings;
-use crate::native::{raw, sealed};
 use crate::native::spawner::{SpawnerSettings, prepare_folders};
+use crate::native::{raw, sealed};
 use crate::supervisor::NativeSettings;
 
 /// Variables whose values may be secrets of the server's or its operator's.
@@ -137,10 +137,7 @@ pub fn spawn_native(
     native: NativeSettings,
     egress: Option<EgressSettings>,
 ) -> Result<SpawnedNative, SandboxError> {
-    let failed = |reason: String| SandboxError::Failed {
-        context: "starting a spawner".to_owned(),
-        reason,
-    };
+    let failed = |reason: String| SandboxError::Failed { context: "starting a spawner".to_owned(), reason };
     let resolv_conf = egress.as_ref().map(EgressSettings::resolv_conf).unwrap_or_default();
     prepare_folders(&data_dir, &resolv_conf).map_err(|e| failed(e.to_string()))?;
     let ids = IdBlock::take().map_err(failed)?;
@@ -152,8 +149,7 @@ pub fn spawn_native(
         egress,
         reaped: crate::Reaped::default(),
     };
-    let started =
-        start_spawner(program, &settings, &ids).map_err(|e| failed(e.to_string()))?;
+    let started = start_spawner(program, &settings, &ids).map_err(|e| failed(e.to_string()))?;
     let StartedSpawner { child, socket, .. } = started;
     Ok(SpawnedNative { child, socket, ids: ids.lock })
 }

@@ -63,8 +63,8 @@ impl EngineSide {
         let read = |fd: OwnedFd| {
             read_sealed(fd.as_fd(), MAX_SETTINGS).map_err(|e| refuse(&format!("settings: {e}")))
         };
-        let handover: Handover = serde_json::from_slice(&read(handover)?)
-            .map_err(|e| refuse(&format!("settings: {e}")))?;
+        let handover: Handover =
+            serde_json::from_slice(&read(handover)?).map_err(|e| refuse(&format!("settings: {e}")))?;
         let Handover { instance, native, unpacker } = handover;
         Ok(Self { settings: read(settings)?, instance, native, unpacker, control })
     }
@@ -82,9 +82,9 @@ impl EngineSide {
         let control = raw::watched(self.control).map_err(failed)?;
         tokio::spawn(listen(control, spawners, unpackers));
         let native = self.native.then(|| Arc::new(NativeSandbox::new(spawner_sockets)));
-        let unpacker = self.unpacker.then(|| -> Arc<dyn LayerUnpacker> {
-            Arc::new(UnpackerClient::new(unpacker_sockets))
-        });
+        let unpacker = self
+            .unpacker
+            .then(|| -> Arc<dyn LayerUnpacker> { Arc::new(UnpackerClient::new(unpacker_sockets)) });
         if let Some(native) = &native {
             native.ready(FIRST).await?;
         }
@@ -99,9 +99,7 @@ async fn listen(
     unpackers: mpsc::Sender<OwnedFd>,
 ) {
     loop {
-        let packet = control
-            .async_io(tokio::io::Interest::READABLE, |socket| receive(socket.as_fd()))
-            .await;
+        let packet = control.async_io(tokio::io::Interest::READABLE, |socket| receive(socket.as_fd())).await;
         let Ok(mut packet) = packet else { break };
         let (kind, socket) = (packet.bytes.first().copied(), packet.fds.pop());
         let sent = match (kind, socket) {

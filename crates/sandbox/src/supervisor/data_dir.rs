@@ -139,9 +139,7 @@ fn instance(path: &Path) -> io::Result<InstanceId> {
 fn parse(text: &str) -> io::Result<InstanceId> {
     let hex = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let id = hex.then(|| InstanceId::parse(text).ok()).flatten();
-    id.ok_or_else(|| {
-        io::Error::other("the file `instance` does not hold 8 hex digits; restore or remove it")
-    })
+    id.ok_or_else(|| io::Error::other("the file `instance` does not hold 8 hex digits; restore or remove it"))
 }
 
 #[cfg(test)]

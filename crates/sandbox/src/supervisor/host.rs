@@ -30,10 +30,7 @@ pub(super) struct Host {
 impl Host {
     /// Checks the host, removes what an earlier server with this data directory left, and loads
     /// what lives as long as the server. All faults are told at once.
-    pub(super) fn prepare(
-        settings: &SupervisorSettings,
-        data_dir: &DataDir,
-    ) -> Result<Self, Vec<String>> {
+    pub(super) fn prepare(settings: &SupervisorSettings, data_dir: &DataDir) -> Result<Self, Vec<String>> {
         let instance = data_dir.instance.clone();
         let egress = settings.egress.clone().map(|mut egress| {
             egress.instance = instance.as_str().to_owned();
@@ -68,8 +65,7 @@ impl Host {
             let resolv_conf = self.egress.as_ref().map(EgressSettings::resolv_conf);
             prepare_folders(&data_dir.path, &resolv_conf.unwrap_or_default())
                 .map_err(|e| format!("folders of the native driver: {e}"))?;
-            let cgroups =
-                Cgroups::detect(&Linux, self.instance.as_str()).map_err(|e| e.to_string())?;
+            let cgroups = Cgroups::detect(&Linux, self.instance.as_str()).map_err(|e| e.to_string())?;
             self.reaped.sandboxes = reap::sandboxes(&Linux, &cgroups).map_err(|e| e.to_string())?;
             cgroups.prepare(&Linux).map_err(|e| e.to_string())?;
             self.cgroups = Some(cgroups);

@@ -165,8 +165,7 @@ impl Supervisor {
     }
 
     fn start_spawner(&mut self) -> std::io::Result<u32> {
-        let Some((settings, ids)) = self.host.as_mut().and_then(|h| h.spawner(&self.data_dir))
-        else {
+        let Some((settings, ids)) = self.host.as_mut().and_then(|h| h.spawner(&self.data_dir)) else {
             return Err(std::io::ErrorKind::Unsupported.into());
         };
         let StartedSpawner { child, socket, life } =
@@ -180,8 +179,7 @@ impl Supervisor {
         let (ours, theirs) = children::pair()?;
         let layers = self.data_dir.path.join("layers");
         let (program, fds) = (Path::new(OURSELVES), [&theirs]);
-        let child =
-            children::start(program, UNPACKER_COMMAND, &fds, Some(&layers), &Role::Helper)?;
+        let child = children::start(program, UNPACKER_COMMAND, &fds, Some(&layers), &Role::Helper)?;
         send(self.control.as_fd(), &[UNPACKER], &[ours.as_fd()])?;
         Ok(child.id())
     }

@@ -63,11 +63,7 @@ async fn a_killed_spawner_takes_its_sandboxes_along_and_the_next_one_cleans_up()
     let next = Native::over(
         native.dir.clone(),
         &native.instance,
-        picasso_sandbox::supervisor::NativeSettings {
-            ready_slots: 0,
-            ready_egress_slots: 0,
-            max_slots: 8,
-        },
+        picasso_sandbox::supervisor::NativeSettings { ready_slots: 0, ready_egress_slots: 0, max_slots: 8 },
     )
     .await;
     let reaped = next.sandbox().reap().await.unwrap();
@@ -75,7 +71,10 @@ async fn a_killed_spawner_takes_its_sandboxes_along_and_the_next_one_cleans_up()
     assert_eq!(next.guest(&["hello"]).await.stdout, "hello\n");
     // The slot of the dead spawner means nothing to the new one.
     next.sandbox().kill(slot).await.unwrap();
-    assert!(matches!(next.sandbox().wait(slot).await, Err(SandboxError::Unavailable { .. } | SandboxError::Slot(_))));
+    assert!(matches!(
+        next.sandbox().wait(slot).await,
+        Err(SandboxError::Unavailable { .. } | SandboxError::Slot(_))
+    ));
     let instance = next.instance.clone();
     drop(next);
     assert!(cgroups_of(&instance).is_empty());

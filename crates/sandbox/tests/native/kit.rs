@@ -32,9 +32,7 @@ extern "C" fn be_a_helper() {
         (supervisor::SPAWNER_COMMAND, args) => supervisor::spawner_main(args),
         (supervisor::UNPACKER_COMMAND, args) => supervisor::unpacker_main(args),
         (supervisor::ENGINE_COMMAND, args) => crate::supervised::engine(args),
-        (crate::supervised::SUPERVISE, [dir]) => {
-            crate::supervised::supervise(&dir.to_string_lossy())
-        }
+        (crate::supervised::SUPERVISE, [dir]) => crate::supervised::supervise(&dir.to_string_lossy()),
         _ => return,
     };
     // ExitCode hides its number; `main` is what usually returns it.
@@ -220,8 +218,7 @@ impl Native {
     /// Starts a guest that says `ready` and stays.
     pub async fn started(&self, args: &[&str]) -> (SlotId, SandboxIo) {
         let slot = self.slot().await;
-        let mut io =
-            self.sandbox().start(slot, &self.rootfs, &guest_process(args)).await.unwrap();
+        let mut io = self.sandbox().start(slot, &self.rootfs, &guest_process(args)).await.unwrap();
         let mut ready = [0; 6];
         io.stdout.read_exact(&mut ready).await.unwrap();
         assert_eq!(&ready, b"ready\n");
@@ -270,9 +267,7 @@ pub async fn read_all(mut io: SandboxIo, input: &[u8]) -> (String, String) {
         let _ = io.stdin.shutdown().await;
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let all = async {
-        tokio::join!(write, io.stdout.read_to_end(&mut out), io.stderr.read_to_end(&mut err))
-    };
+    let all = async { tokio::join!(write, io.stdout.read_to_end(&mut out), io.stderr.read_to_end(&mut err)) };
     let (_, out_read, err_read) =
         tokio::time::timeout(Duration::from_secs(60), all).await.expect("the streams end");
     out_read.and(err_read).expect("the streams are read");

@@ -86,15 +86,21 @@ async fn a_busy_function_gets_no_more_cpu_than_its_share() {
     }
     let native = Native::start().await;
     let slot = native.slot_with(SlotLimits { cpu_millis: 100, ..limits() }).await;
-    let _io =
-        native.sandbox().start(slot, &native.rootfs, &guest_process(&["spin"])).await.unwrap();
+    let _io = native.sandbox().start(slot, &native.rootfs, &guest_process(&["spin"])).await.unwrap();
     let pids = || crate::kit::pids_of(&native.instance);
     until("the function is in its cgroup", || !pids().is_empty()).await;
     let pid = pids()[0];
     let ticks = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2)
-            .map(|n| n.parse().unwrap()).collect();
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|n| n.parse().unwrap())
+            .collect();
         fields.iter().sum::<u64>()
     };
     let (began, before) = (Instant::now(), ticks());

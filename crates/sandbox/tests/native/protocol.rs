@@ -23,8 +23,7 @@ impl Raw {
         let (dir, instance) = (private_dir(), picasso_types::random::short_id());
         let settings = NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 4 };
         let program = std::path::Path::new("/proc/self/exe");
-        let spawned =
-            supervisor::spawn_native(program, dir.clone(), &instance, settings, None).unwrap();
+        let spawned = supervisor::spawn_native(program, dir.clone(), &instance, settings, None).unwrap();
         let hello = Self::receive_from(&spawned.socket);
         assert_eq!(hello, [1, 0]);
         Self { child: spawned.child, socket: spawned.socket, instance, dir }
@@ -32,8 +31,7 @@ impl Raw {
 
     fn receive_from(socket: &OwnedFd) -> Vec<u8> {
         let mut bytes = vec![0; 8192];
-        let (n, _) =
-            rustix::net::recv(socket, &mut bytes[..], rustix::net::RecvFlags::empty()).unwrap();
+        let (n, _) = rustix::net::recv(socket, &mut bytes[..], rustix::net::RecvFlags::empty()).unwrap();
         bytes.truncate(n);
         bytes
     }

@@ -47,10 +47,7 @@ async fn the_process_is_as_it_was_asked_for() {
     }
     let native = Native::start().await;
     let process = ProcessSpec {
-        env: vec![
-            ("PATH".to_owned(), "/nowhere:/".to_owned()),
-            ("GREETING".to_owned(), "a=b c".to_owned()),
-        ],
+        env: vec![("PATH".to_owned(), "/nowhere:/".to_owned()), ("GREETING".to_owned(), "a=b c".to_owned())],
         cwd: "/tmp".to_owned(),
         uid: 1234,
         gid: 56,
@@ -177,8 +174,7 @@ async fn a_slot_is_started_once_and_a_number_that_was_never_given_does_nothing()
     let again = native.sandbox().start(slot, &native.rootfs, &guest_process(&["hello"])).await;
     assert!(matches!(again, Err(SandboxError::Slot(_))), "{again:?}");
     let unknown = picasso_sandbox::SlotId(slot.0 + (1 << 12));
-    let start =
-        native.sandbox().start(unknown, &native.rootfs, &guest_process(&["hello"])).await;
+    let start = native.sandbox().start(unknown, &native.rootfs, &guest_process(&["hello"])).await;
     assert!(matches!(start, Err(SandboxError::Slot(_))), "{start:?}");
     native.sandbox().kill(unknown).await.unwrap();
     native.sandbox().remove(unknown).await.unwrap();
@@ -195,19 +191,13 @@ async fn a_caller_who_stops_waiting_for_a_slot_leaves_none() {
     if !root() {
         return;
     }
-    let settings = picasso_sandbox::supervisor::NativeSettings {
-        ready_slots: 0,
-        ready_egress_slots: 0,
-        max_slots: 1,
-    };
+    let settings =
+        picasso_sandbox::supervisor::NativeSettings { ready_slots: 0, ready_egress_slots: 0, max_slots: 1 };
     let native = Native::with(settings).await;
     let abandoned = tokio::time::timeout(Duration::ZERO, native.slot()).await;
     assert!(abandoned.is_err());
     // The only slot comes free again by itself.
-    let spec = picasso_sandbox::SlotSpec {
-        limits: limits(),
-        network: picasso_types::NetworkMode::None,
-    };
+    let spec = picasso_sandbox::SlotSpec { limits: limits(), network: picasso_types::NetworkMode::None };
     let slot = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             match native.sandbox().make_slot(&spec).await {
@@ -231,10 +221,7 @@ async fn egress_without_a_network_is_refused_clearly() {
     }
     let native = Native::start().await;
     assert!(!native.sandbox().features().egress);
-    let spec = picasso_sandbox::SlotSpec {
-        limits: limits(),
-        network: picasso_types::NetworkMode::Egress,
-    };
+    let spec = picasso_sandbox::SlotSpec { limits: limits(), network: picasso_types::NetworkMode::Egress };
     let refused = native.sandbox().make_slot(&spec).await.unwrap_err();
     assert!(matches!(refused, SandboxError::Unsupported { .. }), "{refused}");
 }

@@ -83,8 +83,7 @@ impl Server {
         // The layer is laid where the supervisor will look for it.
         fs::create_dir_all(dir.join("layers")).unwrap();
         fs::write(dir.join("lock"), "").unwrap();
-        fs::set_permissions(dir.join("layers"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
-            .unwrap();
+        fs::set_permissions(dir.join("layers"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let layer = guest_layer(&dir);
         let mut supervisor = Command::new("/proc/self/exe")
             .args([SUPERVISE, dir.to_str().unwrap()])
@@ -250,10 +249,8 @@ fn the_engine_has_no_privileges_and_sees_no_secret_variables() {
     let environment = fs::read_to_string(format!("/proc/{engine}/environ")).unwrap();
     assert!(!environment.contains("PICASSO_SECRET"), "{environment}");
     // Two servers never share a data directory.
-    let second = Command::new("/proc/self/exe")
-        .args([SUPERVISE, server.dir.to_str().unwrap()])
-        .output()
-        .unwrap();
+    let second =
+        Command::new("/proc/self/exe").args([SUPERVISE, server.dir.to_str().unwrap()]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8_lossy(&second.stderr);
     assert!(text.contains("in use by another server"), "{text}");

@@ -15,8 +15,7 @@ async fn there_are_no_other_processes_and_no_host_files() {
     names.sort_unstable();
     assert_eq!(names, ["dev", "etc", "guest", "proc", "sys", "tmp"]);
     let list = native.guest(&["ls", "/proc"]).await.stdout;
-    let pids: Vec<&str> =
-        list.lines().filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
+    let pids: Vec<&str> = list.lines().filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
     assert_eq!(pids, ["1"]);
     let mounts = native.guest(&["cat", "/proc/self/mountinfo"]).await.stdout;
     assert!(!mounts.contains("picasso-native") && !mounts.contains("ext4"), "{mounts}");
@@ -90,9 +89,7 @@ async fn from_the_host_sandboxes_have_disjoint_ids_and_nothing_to_abuse() {
         assert_eq!(uid.split_whitespace().next().unwrap(), (map("uid_map") + 1000).to_string());
         // Every namespace is another than ours, and all but the user's are owned by the host's.
         for namespace in ["pid", "mnt", "ipc", "uts", "net", "user", "cgroup"] {
-            let link = |pid: &str| {
-                std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap()
-            };
+            let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
             assert_ne!(link(&pid.to_string()), link("self"), "{namespace}");
         }
     }

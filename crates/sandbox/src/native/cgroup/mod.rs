@@ -103,12 +103,7 @@ impl Cgroups {
     }
 
     /// Sets a group's limits; before any process is in it.
-    pub(crate) fn limit(
-        &self,
-        k: &dyn Kernel,
-        index: u16,
-        limits: &SlotLimits,
-    ) -> Result<(), CgroupFault> {
+    pub(crate) fn limit(&self, k: &dyn Kernel, index: u16, limits: &SlotLimits) -> Result<(), CgroupFault> {
         match self {
             Self::V1(h) => h.limit(k, index, limits),
             Self::V2(u) => u.limit(k, index, limits),

@@ -73,9 +73,8 @@ fn a_hybrid_host_limits_on_its_v1_hierarchies_below_the_servers_own_groups() {
 
 #[test]
 fn without_swap_accounting_v1_forbids_swapping_instead() {
-    let k = Recorder::default()
-        .file("/proc/self/mountinfo", HYBRID_MOUNTS)
-        .file("/proc/self/cgroup", HYBRID_OWN);
+    let k =
+        Recorder::default().file("/proc/self/mountinfo", HYBRID_MOUNTS).file("/proc/self/cgroup", HYBRID_OWN);
     let cgroups = Cgroups::detect(&k, "0badcafe").unwrap();
     cgroups.limit(&k, 0, &LIMITS).unwrap();
     let done = k.take();
@@ -90,11 +89,7 @@ fn a_v1_group_is_thawed_before_it_is_killed() {
     cgroups.kill_all(&k, 1).unwrap();
     assert_eq!(
         k.take(),
-        [
-            "write /sys/fs/cgroup/freezer/picasso-0badcafe/s1/freezer.state THAWED",
-            "kill 41",
-            "kill 42"
-        ]
+        ["write /sys/fs/cgroup/freezer/picasso-0badcafe/s1/freezer.state THAWED", "kill 41", "kill 42"]
     );
 }
 
@@ -157,16 +152,11 @@ fn a_delegated_service_on_v2_moves_into_a_leaf_and_hands_the_controllers_down() 
 
 #[test]
 fn the_servers_leaf_is_not_taken_for_the_group_that_was_delegated() {
-    let k = v2("/system.slice/picasso.service/picasso-0badcafe-server").file(
-        "/sys/fs/cgroup/system.slice/picasso.service/cgroup.controllers",
-        "cpu memory pids\n",
-    );
+    let k = v2("/system.slice/picasso.service/picasso-0badcafe-server")
+        .file("/sys/fs/cgroup/system.slice/picasso.service/cgroup.controllers", "cpu memory pids\n");
     let cgroups = Cgroups::detect(&k, "0badcafe").unwrap();
     cgroups.make(&k, 1).unwrap();
-    assert_eq!(
-        k.take()[0],
-        "mkdir /sys/fs/cgroup/system.slice/picasso.service/picasso-0badcafe/s1"
-    );
+    assert_eq!(k.take()[0], "mkdir /sys/fs/cgroup/system.slice/picasso.service/picasso-0badcafe/s1");
 }
 
 #[test]

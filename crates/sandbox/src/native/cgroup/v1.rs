@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::{
-    CgroupFault, NEEDED, Usage, base_name, kill_listed, make_if_missing, mount_lines,
-    own_dir, read_keyed, read_number, slot_name, write,
+    CgroupFault, NEEDED, Usage, base_name, kill_listed, make_if_missing, mount_lines, own_dir, read_keyed,
+    read_number, slot_name, write,
 };
 use crate::SlotLimits;
 use crate::native::sys::Kernel;
@@ -35,16 +35,10 @@ pub(crate) struct Hierarchies {
 
 impl Hierarchies {
     /// The hierarchies, if this host has all the needed controllers on v1.
-    pub(super) fn find(
-        k: &dyn Kernel,
-        mounts: &str,
-        own: &str,
-        instance: &str,
-    ) -> Option<Self> {
+    pub(super) fn find(k: &dyn Kernel, mounts: &str, own: &str, instance: &str) -> Option<Self> {
         let base = |controller: &str| {
-            let line = mount_lines(mounts).find(|l| {
-                l.kind == "cgroup" && l.options.split(',').any(|o| o == controller)
-            })?;
+            let line = mount_lines(mounts)
+                .find(|l| l.kind == "cgroup" && l.options.split(',').any(|o| o == controller))?;
             let group = own.lines().find_map(|l| {
                 let mut parts = l.splitn(3, ':').skip(1);
                 let controllers = parts.next()?;
@@ -94,12 +88,7 @@ impl Hierarchies {
         Ok(tasks)
     }
 
-    pub(super) fn limit(
-        &self,
-        k: &dyn Kernel,
-        index: u16,
-        limits: &SlotLimits,
-    ) -> Result<(), CgroupFault> {
+    pub(super) fn limit(&self, k: &dyn Kernel, index: u16, limits: &SlotLimits) -> Result<(), CgroupFault> {
         let name = slot_name(index);
         let memory = self.memory.join(&name);
         write(k, &memory.join("memory.limit_in_bytes"), limits.memory_bytes)?;

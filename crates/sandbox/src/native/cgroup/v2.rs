@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::{
-    CgroupFault, NEEDED, Usage, base_name, kill_listed, make_if_missing, mount_lines, own_dir,
-    read_keyed, read_number, slot_name, write,
+    CgroupFault, NEEDED, Usage, base_name, kill_listed, make_if_missing, mount_lines, own_dir, read_keyed,
+    read_number, slot_name, write,
 };
 use crate::SlotLimits;
 use crate::native::sys::Kernel;
@@ -26,12 +26,7 @@ pub(crate) struct Unified {
 impl Unified {
     /// Finds where groups can be made: in the server's own group where it has the controllers,
     /// else at the top of the hierarchy.
-    pub(super) fn find(
-        k: &dyn Kernel,
-        mounts: &str,
-        own: &str,
-        instance: &str,
-    ) -> Result<Self, CgroupFault> {
+    pub(super) fn find(k: &dyn Kernel, mounts: &str, own: &str, instance: &str) -> Result<Self, CgroupFault> {
         let missing = || CgroupFault::Missing(NEEDED.join(", "));
         let line = mount_lines(mounts).find(|l| l.kind == "cgroup2").ok_or_else(missing)?;
         let group = own.lines().find_map(|l| l.strip_prefix("0::")).ok_or_else(missing)?;
@@ -78,12 +73,7 @@ impl Unified {
         k.open_dir(&dir).map_err(CgroupFault::io(&dir))
     }
 
-    pub(super) fn limit(
-        &self,
-        k: &dyn Kernel,
-        index: u16,
-        limits: &SlotLimits,
-    ) -> Result<(), CgroupFault> {
+    pub(super) fn limit(&self, k: &dyn Kernel, index: u16, limits: &SlotLimits) -> Result<(), CgroupFault> {
         let dir = self.base.join(slot_name(index));
         write(k, &dir.join("memory.max"), limits.memory_bytes)?;
         // Absent where the kernel has no swap accounting or no swap at all.
@@ -99,10 +89,7 @@ impl Unified {
     pub(super) fn usage(&self, k: &dyn Kernel, index: u16) -> Usage {
         let dir = self.base.join(slot_name(index));
         let kills = read_keyed(k, &dir.join("memory.events"), "oom_kill").unwrap_or(0);
-        Usage {
-            out_of_memory: kills > 0,
-            memory_peak_bytes: read_number(k, &dir.join("memory.peak")),
-        }
+        Usage { out_of_memory: kills > 0, memory_peak_bytes: read_number(k, &dir.join("memory.peak")) }
     }
 
     pub(super) fn kill_all(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
@@ -110,9 +97,7 @@ impl Unified {
         // Since Linux 5.14; it kills frozen processes as well.
         match k.write(&dir.join("cgroup.kill"), b"1") {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                kill_listed(k, &dir.join("cgroup.procs"))
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => kill_listed(k, &dir.join("cgroup.procs")),
             Err(e) => Err(e),
         }
     }

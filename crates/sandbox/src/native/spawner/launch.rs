@@ -22,8 +22,7 @@ pub(super) struct Tools {
     pub(super) filter: Vec<u8>,
 }
 
-const NAMESPACES: i32 =
-    libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// The descriptors that come with a start, checked: three pipes and a sealed memory file.
 #[derive(Debug)]

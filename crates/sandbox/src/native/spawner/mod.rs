@@ -84,8 +84,7 @@ fn enter_own_namespaces(data_dir: &Path) -> Result<(), String> {
         move |e: std::io::Error| format!("{what}: {e}")
     };
     raw::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET).map_err(fault("own namespaces"))?;
-    let private =
-        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|e| fault("private mounts")(e.into()))?;
     std::env::set_current_dir(data_dir).map_err(fault("data directory"))
 }

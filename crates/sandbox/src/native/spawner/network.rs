@@ -173,12 +173,7 @@ fn work(settings: &EgressSettings, socket: &OwnedFd) -> i32 {
     }
 }
 
-fn obey(
-    network: &mut EgressNetwork,
-    socket: &OwnedFd,
-    bytes: &[u8],
-    netns: Option<&OwnedFd>,
-) -> bool {
+fn obey(network: &mut EgressNetwork, socket: &OwnedFd, bytes: &[u8], netns: Option<&OwnedFd>) -> bool {
     let [what, low, high] = bytes else { return false };
     let index = u16::from_le_bytes([*low, *high]);
     match (*what, netns) {

@@ -90,8 +90,7 @@ impl Pool {
     ) -> Result<Parts, String> {
         let group = cgroups.make(k, index).map_err(|e| e.to_string())?;
         let netns = netns::make(&self.home).map_err(|e| format!("network namespace: {e}"))?;
-        let userns =
-            userns::make(settings.base_id(index)).map_err(|e| format!("user namespace: {e}"))?;
+        let userns = userns::make(settings.base_id(index)).map_err(|e| format!("user namespace: {e}"))?;
         Ok(Parts { index, group, netns, userns, network: NetworkMode::None })
     }
 

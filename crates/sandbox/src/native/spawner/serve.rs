@@ -69,8 +69,7 @@ impl Spawner {
         let data = epoll::EventData::new_u64;
         epoll::add(&epoll, &socket, data(SOCKET), epoll::EventFlags::IN).map_err(fault)?;
         if let Some(link) = &network {
-            epoll::add(&epoll, link.socket(), data(NETWORK), epoll::EventFlags::IN)
-                .map_err(fault)?;
+            epoll::add(&epoll, link.socket(), data(NETWORK), epoll::EventFlags::IN).map_err(fault)?;
         }
         let mut reaped = settings.reaped;
         reaped.sandboxes = reaped.sandboxes.saturating_add(left);
@@ -203,11 +202,7 @@ impl Spawner {
             return self.begin_burial(index, parts.network, Vec::new());
         }
         self.serial += 1;
-        let slot = Slot {
-            serial: self.serial,
-            network: parts.network,
-            state: State::Made { parts, limits },
-        };
+        let slot = Slot { serial: self.serial, network: parts.network, state: State::Made { parts, limits } };
         self.slots.insert(index, slot);
         self.report(&Report::Made { id, slot: slot::number(self.serial, index) });
     }
@@ -316,8 +311,7 @@ impl Spawner {
             Err(_) => return,
         };
         let _ = epoll::delete(&self.epoll, status);
-        let State::Starting { process, .. } = std::mem::replace(&mut slot.state, State::Ended)
-        else {
+        let State::Starting { process, .. } = std::mem::replace(&mut slot.state, State::Ended) else {
             return;
         };
         match StartFault::from_bytes(&bytes[..told]) {
@@ -407,15 +401,13 @@ impl Spawner {
         match self.pool.shortage() {
             None => {}
             Some(NetworkMode::Egress) => self.attach_one(),
-            Some(NetworkMode::None) => {
-                match self.pool.make(&Linux, &self.tools.cgroups, &self.settings) {
-                    Ok(parts) => self.pool.put_back(parts),
-                    Err(reason) => {
-                        self.pool.pause();
-                        log(Level::Error, "spawner", &format!("making a slot: {reason}"));
-                    }
+            Some(NetworkMode::None) => match self.pool.make(&Linux, &self.tools.cgroups, &self.settings) {
+                Ok(parts) => self.pool.put_back(parts),
+                Err(reason) => {
+                    self.pool.pause();
+                    log(Level::Error, "spawner", &format!("making a slot: {reason}"));
                 }
-            }
+            },
         }
     }
 

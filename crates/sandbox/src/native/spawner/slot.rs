@@ -52,9 +52,9 @@ impl Slot {
     /// The process of the slot, where it has one that has not ended.
     pub(super) fn process(&self) -> Option<&Process> {
         match &self.state {
-            State::Starting { process, .. }
-            | State::Failing { process, .. }
-            | State::Running { process } => Some(process),
+            State::Starting { process, .. } | State::Failing { process, .. } | State::Running { process } => {
+                Some(process)
+            }
             State::Removing { process, .. } => process.as_ref(),
             State::Made { .. } | State::Ended => None,
         }
