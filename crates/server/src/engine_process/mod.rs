@@ -40,14 +40,22 @@ pub(crate) fn main(args: &[OsString]) -> Result<ExitCode, ServerFailure> {
         .enable_all()
         .build()
         .map_err(|error| ServerFailure::new("cannot start threads").because(error))?;
-    let outcome = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // First of all, so that a signal during the start is not lost.
         let signals = signals::Signals::listen()?;
         run(side, root, &loaded.settings, database::secret_key(&key)?, metrics, signals).await
-    });
+    })?;
     // Threads that hang in the kernel must not keep a stopped server alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome
+    // The parts, and with them the sockets of the helpers, go last: the supervisor starts a helper
+    // again that ends while this process still lives.
+    Ok(ended.code)
+}
+
+/// The end of a run.
+struct Ended {
+    code: ExitCode,
+    _parts: Option<Parts>,
 }
 
 async fn run(
@@ -57,19 +65,32 @@ async fn run(
     key: picasso_store::SecretKey,
     metrics: picasso_api::MetricsText,
     mut signals: signals::Signals,
-) -> Result<ExitCode, ServerFailure> {
+) -> Result<Ended, ServerFailure> {
     // Before anything is touched: a taken port is the commonest reason not to start.
     let listeners = Listeners::bind(settings).await?;
     let started = tokio::select! {
         parts = Parts::build(side, root, settings, key) => parts?,
-        () = signals.next() => return Ok(ExitCode::SUCCESS),
+        () = signals.next() => return Ok(Ended { code: ExitCode::SUCCESS, _parts: None }),
     };
+    let code = serve_until_stopped(listeners, settings, &started, metrics, signals).await?;
+    let _ = std::fs::remove_file(settings.admin_socket());
+    tracing::info!("stopped");
+    Ok(Ended { code, _parts: Some(started) })
+}
+
+async fn serve_until_stopped(
+    listeners: Listeners,
+    settings: &Settings,
+    parts: &Parts,
+    metrics: picasso_api::MetricsText,
+    mut signals: signals::Signals,
+) -> Result<ExitCode, ServerFailure> {
     let stopping = CancellationToken::new();
-    maintenance::start(&started, &stopping);
+    maintenance::start(parts, &stopping);
     let ready = listeners.describe();
-    let serving = serve_all(listeners, settings, &started, metrics, &stopping);
+    let serving = serve_all(listeners, settings, parts, metrics, &stopping);
     tokio::pin!(serving);
-    let (sandbox, egress) = (started.sandbox.name(), started.sandbox.features().egress);
+    let (sandbox, egress) = (parts.sandbox.name(), parts.sandbox.features().egress);
     tracing::info!(sandbox, egress, "ready: {ready}");
     if std::io::stderr().is_terminal() {
         say(&format_args!("\npicasso is ready: {ready}\nCtrl-C ends it; its logs follow.\n"));
@@ -83,10 +104,10 @@ async fn run(
     tracing::info!(grace_s = grace.as_secs(), "stopping: no new calls; running ones may finish");
     stopping.cancel();
     let connections = tokio::time::timeout(grace + LAST_WORDS, serving);
-    let finished = async { tokio::join!(started.engine.shut_down(grace), connections).1.is_ok() };
+    let finished = async { tokio::join!(parts.engine.shut_down(grace), connections).1.is_ok() };
     // A second signal ends all at once: the helpers notice that this process is gone and end
     // every sandbox.
-    let code = tokio::select! {
+    Ok(tokio::select! {
         in_time = finished => {
             if !in_time {
                 tracing::warn!("connections did not end in time and are closed");
@@ -97,10 +118,7 @@ async fn run(
             tracing::warn!("a second signal: running calls are ended");
             ExitCode::from(130)
         }
-    };
-    let _ = std::fs::remove_file(settings.admin_socket());
-    tracing::info!("stopped");
-    Ok(code)
+    })
 }
 
 /// Serves all faces until `stopping` and the end of their connections. Accepting happens on this
