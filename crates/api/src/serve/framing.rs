@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::linger::Linger;
 
 /// Of a line no more is kept than a header name with a length or coding needs.
 const MAX_LINE: usize = 256;
@@ -40,11 +42,12 @@ pub(crate) struct Watched<L> {
     link: L,
     scanner: Scanner,
     heads: Heads,
+    linger: Option<Linger>,
 }
 
 impl<L> Watched<L> {
     pub(crate) fn new(link: L, heads: Heads) -> Self {
-        Self { link, scanner: Scanner::default(), heads }
+        Self { link, scanner: Scanner::default(), heads, linger: None }
     }
 }
 
@@ -64,7 +67,7 @@ impl<L: AsyncRead + Unpin> AsyncRead for Watched<L> {
     }
 }
 
-impl<L: AsyncWrite + Unpin> AsyncWrite for Watched<L> {
+impl<L: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<L> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -78,7 +81,14 @@ impl<L: AsyncWrite + Unpin> AsyncWrite for Watched<L> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.link).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.link).poll_shutdown(context))?;
+            if !this.scanner.in_the_middle() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.linger.get_or_insert_with(Linger::begin).poll(&mut this.link, context)
     }
 
     fn poll_write_vectored(
@@ -149,6 +159,11 @@ impl Scanner {
                 }
             }
         }
+    }
+
+    /// Whether the last request was not read to its end.
+    fn in_the_middle(&self) -> bool {
+        self.place != Place::RequestLine
     }
 
     fn skip<'a>(

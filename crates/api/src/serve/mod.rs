@@ -6,6 +6,7 @@
 
 mod connection;
 mod framing;
+mod linger;
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,6 @@
 //! The faces over real listeners: what old clients and strangers send, and what they get.
 
+mod admin;
 mod function_urls;
 mod images;
 mod requests;

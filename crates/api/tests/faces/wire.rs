@@ -119,3 +119,17 @@ async fn a_shutdown_lets_a_running_call_finish() {
     let refused = async || TcpStream::connect(server.functions_address).await.is_err();
     wait_until(Duration::from_secs(10), "the end of the listener", refused).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_sends_a_large_body_gets_the_refusal_and_no_broken_pipe() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.api_address).await.unwrap();
+    let head =
+        "PUT /v1/p/images/x:1 HTTP/1.1\r\nHost: x\r\nX-Auth-Token: bad\r\nContent-Length: 20000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A simple client writes everything before it reads.
+    stream.write_all(&vec![b'x'; 20_000_000]).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 401 "));
+}
