@@ -60,7 +60,8 @@ impl Registry {
             command.arg("serve").arg(config);
             let mut process = Process::spawn("registry", dir.path(), command)?;
             // The tests' own services are on loopback; no proxy of the environment is for them.
-            let http = Client::builder().no_proxy().build().map_err(|error| start(std::io::Error::other(error)))?;
+            let http =
+                Client::builder().no_proxy().build().map_err(|error| start(std::io::Error::other(error)))?;
             let url = format!("http://127.0.0.1:{port}/v2/");
             let ready = process
                 .ready(Duration::from_secs(20), "an answer on /v2/", || {
@@ -138,15 +139,16 @@ fn accepted(status: StatusCode) -> Result<(), PushError> {
 
 fn write_config(dir: &TestDir, port: u16, login: Option<&(String, String)>) -> std::io::Result<PathBuf> {
     let folder = dir.path().display();
-    let mut config = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {folder}/content\n\
-         http:\n  addr: 127.0.0.1:{port}\n"
-    );
+    let mut auth = String::new();
     if let Some((user, password)) = login {
         let hash = bcrypt::hash(password, 4).map_err(std::io::Error::other)?;
         std::fs::write(dir.path().join("htpasswd"), format!("{user}:{hash}\n"))?;
-        config.push_str(&format!("auth:\n  htpasswd:\n    realm: tests\n    path: {folder}/htpasswd\n"));
+        auth = format!("auth:\n  htpasswd:\n    realm: tests\n    path: {folder}/htpasswd\n");
     }
+    let config = format!(
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {folder}/content\n\
+         http:\n  addr: 127.0.0.1:{port}\n{auth}"
+    );
     let path = dir.path().join("registry.yml");
     std::fs::write(&path, config)?;
     Ok(path)

@@ -169,16 +169,23 @@ async fn download(
         });
         file.map(|file| (file, staging))
     });
-    let mut left = descriptor.size;
     let wrong = |what: &str| client.error(&format!("sent the blob {} {what}", descriptor.digest), false);
-    while let Some(chunk) = response.chunk().await.map_err(|e| client.unreachable(e))? {
-        left = left.checked_sub(chunk.len() as u64).ok_or_else(|| wrong("with more bytes than it says"))?;
-        if !writer.send(chunk).await {
-            break;
+    let received: Result<u64, ImageError> = async {
+        let mut left = descriptor.size;
+        while let Some(chunk) = response.chunk().await.map_err(|e| client.unreachable(e))? {
+            left =
+                left.checked_sub(chunk.len() as u64).ok_or_else(|| wrong("with more bytes than it says"))?;
+            if !writer.send(chunk).await {
+                return Ok(left);
+            }
         }
+        writer.end().await;
+        Ok(left)
     }
-    writer.end().await;
-    let (file, staging) = writing.await.map_err(|e| ImageError::failed("receiving a blob")(e.into()))??;
+    .await;
+    // Also after an error: the staging folder must be gone before anybody hears of it.
+    let written = writing.await.map_err(|e| ImageError::failed("receiving a blob")(e.into()))?;
+    let (left, (file, staging)) = (received?, written?);
     if left > 0 || file.digest != descriptor.digest {
         return Err(wrong("with a content that does not have this digest"));
     }

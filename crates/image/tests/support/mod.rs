@@ -1,6 +1,8 @@
 //! What the image tests share: archives made by hand, and an unpacker in the test's own process.
 #![expect(dead_code, reason = "each test binary uses its part")]
 
+pub mod front;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
