@@ -1,7 +1,7 @@
 """Issues one token with a lifetime of its own and prints it.
 
 The lifetime of tokens is one setting of a whole Keystone. A test that needs a token which ends
-soon, from a Keystone whose other tokens live on, gets it from a second process over the same data.
+soon, from a Keystone whose other tokens live on, gets it from a second process with the same keys.
 
 usage: OS_KEYSTONE_CONFIG_DIR=… issue_token.py SECONDS < auth.json
 """

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, Response};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -77,6 +77,7 @@ pub struct Keystone {
     dir: TestDir,
     url: String,
     passwords: Mutex<BTreeMap<String, String>>,
+    admin_token: Mutex<Option<(String, Instant)>>,
     http: Client,
     options: KeystoneOptions,
 }
@@ -123,8 +124,15 @@ impl Keystone {
         let http =
             Client::builder().pool_max_idle_per_host(0).tls_certs_only([]).timeout(READY_WITHIN).build()?;
         let (process, url) = launch(dir.path(), 0, &options, &http).await?;
-        let mut keystone =
-            Self { process: Mutex::new(process), dir, url, passwords: Mutex::default(), http, options };
+        let mut keystone = Self {
+            process: Mutex::new(process),
+            dir,
+            url,
+            passwords: Mutex::default(),
+            admin_token: Mutex::default(),
+            http,
+            options,
+        };
         let passwords = read_json(&keystone.data().join("credentials.json"))?;
         let passwords: BTreeMap<String, String> =
             serde_json::from_value(passwords).map_err(|error| keystone.answer("credentials.json", &error))?;

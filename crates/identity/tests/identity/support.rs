@@ -35,7 +35,13 @@ pub fn settings_at(auth_url: &str, password: &str) -> KeystoneSettings {
         project: "service".to_owned(),
         project_domain: "Default".to_owned(),
     };
-    KeystoneSettings::new(auth_url, credentials)
+    // Tests that are not about time must not fail because the machine is busy.
+    KeystoneSettings {
+        connect_timeout: LIMIT,
+        request_timeout: LIMIT,
+        total_timeout: LIMIT * 2,
+        ..KeystoneSettings::new(auth_url, credentials)
+    }
 }
 
 /// `settings` without any cache.
@@ -49,6 +55,8 @@ pub fn validator(settings: KeystoneSettings) -> KeystoneValidator {
 
 pub fn validator_with_clock(settings: KeystoneSettings, clock: Arc<dyn Clock>) -> KeystoneValidator {
     picasso_testkit::keystone::install_tls_provider();
+    // What the validator logs is shown where a test fails; an error means that one is set already.
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     KeystoneValidator::new(settings, clock).unwrap()
 }
 
@@ -82,6 +90,36 @@ pub fn refusal(answer: Result<Arc<Caller>, AuthError>) -> &'static str {
 
 pub fn is_unavailable(answer: &Result<Arc<Caller>, AuthError>) -> bool {
     matches!(answer, Err(AuthError::Unavailable { retry_after }) if *retry_after > Duration::ZERO)
+}
+
+/// Everything that was logged, down to the libraries' trace messages.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// A subscriber that writes here.
+    pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
+        let log = self.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || log.clone())
+            .finish()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A proxy before Keystone that counts the requests.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    MovedClock, check, keystone_is_here, refusal, settings, uncached, validator, validator_with_clock,
+    Log, MovedClock, check, keystone_is_here, refusal, settings, settings_at, uncached, validator,
+    validator_with_clock,
 };
 use picasso_identity::{Access, KeystoneSettings, ServiceCredentials, TokenValidator};
 use picasso_testkit::keystone::{Keystone, Scope};
 use picasso_types::{Clock, SystemClock};
 use serde_json::json;
+use tracing::instrument::WithSubscriber;
 
 #[tokio::test]
 async fn a_valid_token_tells_user_project_roles_and_end() {
@@ -237,15 +239,33 @@ async fn the_service_itself_may_be_an_application_credential() {
 }
 
 #[tokio::test]
-async fn no_token_or_password_shows_in_debug_output_or_errors() {
+async fn no_token_or_password_shows_in_logs_debug_output_or_errors() {
     if !keystone_is_here() {
         return;
     }
     let keystone = Keystone::shared().await.unwrap();
-    let validator = Arc::new(validator(settings(&keystone)));
     let token = keystone.token("demo1-member", "demo1").await.unwrap();
-    let accepted = check(&validator, &token).await;
-    let refused = check(&validator, &format!("{token}x")).await;
-    let shown = format!("{validator:?} {:?} {accepted:?} {refused:?}", settings(&keystone));
-    assert!(!shown.contains(&token) && !shown.contains(&keystone.password("picasso")), "{shown}");
+    let garbage = format!("{token}x");
+    let log = Log::default();
+    let shown = async {
+        let good = validator(uncached(settings(&keystone)));
+        let locked_out = validator(settings_at(&keystone.auth_url(), "a-wrong-password"));
+        let nowhere = validator(KeystoneSettings { retries: 1, ..settings_at("http://127.0.0.1:9/v3", "x") });
+        let answers = [
+            check(&good, &token).await,
+            check(&good, &garbage).await,
+            check(&locked_out, &token).await,
+            check(&nowhere, &token).await,
+        ];
+        format!("{good:?} {:?} {answers:?} {:?}", settings(&keystone), locked_out.log_in().await)
+    }
+    .with_subscriber(log.subscriber())
+    .await;
+    let log = log.text();
+    assert!(log.contains("a token could not be validated"), "{log}");
+    assert!(log.contains("TRACE"), "the libraries' messages are missing: {log}");
+    for secret in [&token, &keystone.password("picasso"), "a-wrong-password"] {
+        assert!(!shown.contains(secret), "a secret is in {shown}");
+        assert!(!log.contains(secret), "a secret was logged");
+    }
 }

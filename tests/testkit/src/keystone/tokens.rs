@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use super::{Keystone, KeystoneError, keystonectl};
+use super::{Keystone, KeystoneError, keystonectl, lock};
 use crate::evidence::note_secret;
 use crate::process::wait_until;
 
@@ -168,8 +168,18 @@ impl Keystone {
         self.request(Method::DELETE, &format!("/v3/OS-TRUST/trusts/{id}"), Some(&token), None).await.map(drop)
     }
 
+    /// A token of the administrator, the same one as long as it is sure to live.
     pub(super) async fn admin_token(&self) -> Result<String, KeystoneError> {
-        self.scoped_token("admin", Scope::System).await
+        let kept = lock(&self.admin_token).clone();
+        if let Some((token, made)) = kept
+            && made.elapsed().as_secs() < u64::from(self.options.token_expiration / 2)
+        {
+            return Ok(token);
+        }
+        let made = Instant::now();
+        let token = self.scoped_token("admin", Scope::System).await?;
+        *lock(&self.admin_token) = Some((token.clone(), made));
+        Ok(token)
     }
 
     fn authentication(&self, user: &str, scope: Scope<'_>) -> Value {
