@@ -45,17 +45,17 @@ pub(crate) fn main(args: &[OsString]) -> Result<ExitCode, ServerFailure> {
         let signals = signals::Signals::listen()?;
         run(side, root, &loaded.settings, database::secret_key(&key)?, metrics, signals).await
     })?;
-    // Threads that hang in the kernel must not keep a stopped server alive.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    // The parts, and with them the sockets of the helpers, go last: the supervisor starts a helper
-    // again that ends while this process still lives.
+    // The process ends with its runtime still there: what hangs in the kernel cannot keep it, and
+    // the sockets of its helpers close when it is gone. The supervisor would start a helper again
+    // that ends before.
+    std::mem::forget((runtime, ended.parts));
     Ok(ended.code)
 }
 
 /// The end of a run.
 struct Ended {
     code: ExitCode,
-    _parts: Option<Parts>,
+    parts: Option<Parts>,
 }
 
 async fn run(
@@ -70,12 +70,12 @@ async fn run(
     let listeners = Listeners::bind(settings).await?;
     let started = tokio::select! {
         parts = Parts::build(side, root, settings, key) => parts?,
-        () = signals.next() => return Ok(Ended { code: ExitCode::SUCCESS, _parts: None }),
+        () = signals.next() => return Ok(Ended { code: ExitCode::SUCCESS, parts: None }),
     };
     let code = serve_until_stopped(listeners, settings, &started, metrics, signals).await?;
     let _ = std::fs::remove_file(settings.admin_socket());
     tracing::info!("stopped");
-    Ok(Ended { code, _parts: Some(started) })
+    Ok(Ended { code, parts: Some(started) })
 }
 
 async fn serve_until_stopped(
