@@ -7,6 +7,8 @@
 //! `PROGRAM` is a static binary that prints at least one byte. 150 ms between starts, the default,
 //! is what a real cold start looks like; 0 hides costs.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool that prints what it measured")]
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;

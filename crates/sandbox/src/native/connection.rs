@@ -152,12 +152,12 @@ impl Connection {
 
     /// A slot's process runs: its end can be waited for.
     pub(super) fn started(&self, slot: SlotId) {
-        self.end_of(self.slot_number(slot));
+        self.end_of(slot_number(slot));
     }
 
     /// Waits for the end of a started process.
     pub(super) async fn ended(&self, slot: SlotId) -> Result<Ended, SandboxError> {
-        let number = self.slot_number(slot);
+        let number = slot_number(slot);
         let subscribed = lock(&self.ends).get(&number).map(watch::Sender::subscribe);
         let Some(mut end) = subscribed else {
             return Err(SandboxError::Slot("the slot was not started, or is removed".to_owned()));
@@ -172,7 +172,7 @@ impl Connection {
 
     /// A removed slot's end is of no interest any more.
     pub(super) fn forget(&self, slot: SlotId) {
-        lock(&self.ends).remove(&self.slot_number(slot));
+        lock(&self.ends).remove(&slot_number(slot));
     }
 
     pub(super) fn has_egress(&self) -> bool {
@@ -183,10 +183,6 @@ impl Connection {
         SlotId(u64::from(self.generation) << SLOT_BITS | slot)
     }
 
-    pub(super) fn slot_number(&self, slot: SlotId) -> SpawnerSlot {
-        slot.0 & ((1 << SLOT_BITS) - 1)
-    }
-
     pub(super) fn owns(&self, slot: SlotId) -> bool {
         slot.0 >> SLOT_BITS == u64::from(self.generation) && self.is_alive()
     }
@@ -194,15 +190,19 @@ impl Connection {
     pub(super) fn is_alive(&self) -> bool {
         lock(&self.asked).is_some()
     }
+}
 
-    /// The spawner answered something that fits no question.
-    #[expect(clippy::unused_self, reason = "reads as the connection's judgement")]
-    pub(super) fn unexpected(&self, report: &Report) -> SandboxError {
-        tracing::error!(?report, "the spawner gave an answer that does not fit the question");
-        SandboxError::Failed {
-            context: "asking the spawner".to_owned(),
-            reason: "it answered something else".to_owned(),
-        }
+/// The number by which its spawner knows a slot.
+pub(super) fn slot_number(slot: SlotId) -> SpawnerSlot {
+    slot.0 & ((1 << SLOT_BITS) - 1)
+}
+
+/// The spawner answered something that fits no question.
+pub(super) fn unexpected(report: &Report) -> SandboxError {
+    tracing::error!(?report, "the spawner gave an answer that does not fit the question");
+    SandboxError::Failed {
+        context: "asking the spawner".to_owned(),
+        reason: "it answered something else".to_owned(),
     }
 }
 

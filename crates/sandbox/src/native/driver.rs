@@ -11,7 +11,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
 use super::blob;
-use super::connection::{Connection, unavailable};
+use super::connection::{Connection, slot_number, unavailable, unexpected};
 use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
@@ -103,7 +103,7 @@ impl Sandbox for NativeSandbox {
         let make = |id| Request::MakeSlot { id, limits, network };
         match connection.ask(make, &[], ANSWER).await? {
             Report::Made { slot, .. } => Ok(connection.slot_id(slot)),
-            other => Err(connection.unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -114,7 +114,7 @@ impl Sandbox for NativeSandbox {
         process: &ProcessSpec,
     ) -> Result<SandboxIo, SandboxError> {
         let connection = self.of_slot(slot)?;
-        let start = start_message(connection.slot_number(slot), rootfs, process)?;
+        let start = start_message(slot_number(slot), rootfs, process)?;
         let strings = blob::encode(process).map_err(|fault| SandboxError::CannotStart(fault.to_string()))?;
         let strings = blob::sealed(&strings).map_err(failed("writing the process's strings"))?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("making a pipe"));
@@ -133,7 +133,7 @@ impl Sandbox for NativeSandbox {
                 Ok(io)
             }
             Report::StartFault { fault, .. } => Err(start_error(fault, process)),
-            other => Err(connection.unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -144,24 +144,24 @@ impl Sandbox for NativeSandbox {
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
         // A dead spawner's sandboxes are dead.
         let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
-        let number = connection.slot_number(slot);
+        let number = slot_number(slot);
         let kill = |id| Request::Kill { id, slot: number };
         match connection.ask(kill, &[], ANSWER).await? {
             Report::Done { .. } => Ok(()),
-            other => Err(connection.unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 
     async fn remove(&self, slot: SlotId) -> Result<(), SandboxError> {
         let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
-        let number = connection.slot_number(slot);
+        let number = slot_number(slot);
         let remove = |id| Request::Remove { id, slot: number };
         match connection.ask(remove, &[], ANSWER).await? {
             Report::Done { .. } => {
                 connection.forget(slot);
                 Ok(())
             }
-            other => Err(connection.unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -170,7 +170,7 @@ impl Sandbox for NativeSandbox {
         let connection = self.connection(RECONNECT).await?;
         match connection.ask(|id| Request::Reap { id }, &[], ANSWER).await? {
             Report::Reaped { reaped, .. } => Ok(reaped),
-            other => Err(connection.unexpected(&other)),
+            other => Err(unexpected(&other)),
         }
     }
 }
@@ -200,12 +200,28 @@ fn start_message(slot: u64, rootfs: &RootFs, process: &ProcessSpec) -> Result<St
 fn unhex(hex: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let digit = |b: u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
-        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+        *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
     }
     bytes
 }
 
+fn nibble(digit: u8) -> u8 {
+    if digit.is_ascii_digit() { digit - b'0' } else { digit.wrapping_sub(b'a' - 10) & 15 }
+}
+
 fn failed<E: std::fmt::Display>(context: &str) -> impl Fn(E) -> SandboxError + use<'_, E> {
     move |e| SandboxError::Failed { context: context.to_owned(), reason: e.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use picasso_types::Digest;
+
+    use super::unhex;
+
+    #[test]
+    fn a_digests_bytes_are_those_its_digits_name() {
+        let digest = Digest::from_hash(&(100..132).collect::<Vec<u8>>());
+        assert!(unhex(digest.hex()).into_iter().eq(100..132));
+    }
 }

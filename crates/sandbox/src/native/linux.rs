@@ -213,11 +213,12 @@ impl Kernel for Linux {
     }
 
     fn set_stream(&self, fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
-        Ok(match number {
+        match number {
             0 => rustix::stdio::dup2_stdin(fd)?,
             1 => rustix::stdio::dup2_stdout(fd)?,
             _ => rustix::stdio::dup2_stderr(fd)?,
-        })
+        }
+        Ok(())
     }
 
     fn close_on_exec_from(&self, first: u32) -> io::Result<()> {

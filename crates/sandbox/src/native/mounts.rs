@@ -148,17 +148,15 @@ fn mount_root(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<OwnedFd> {
     k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
     let skeleton = (skeletons.as_fd(), tree.skeleton.name());
     let image = tree.layers.iter().rev().map(|name| (layers.as_fd(), name.as_str()));
-    let mut options = String::from("lowerdir=");
+    let mut names = Vec::new();
     for (number, (dir, name)) in std::iter::once(skeleton).chain(image).enumerate() {
         let part = if number == 0 { TreePart::Root } else { TreePart::Layer };
         let layer = k.clone_tree(dir, name).of(part)?;
         k.restrict_mapped(layer.as_fd(), MountFlags::IMAGE, tree.userns).of(part)?;
         attach_at(k, layer.as_fd(), stage.as_fd(), &format!("l{number}")).of(part)?;
-        if number > 0 {
-            options.push(':');
-        }
-        options.push_str(&format!("l{number}"));
+        names.push(format!("l{number}"));
     }
+    let options = format!("lowerdir={}", names.join(":"));
     k.mount_overlay("root", &options).of(TreePart::Root)?;
     k.open_in(stage.as_fd(), "root").of(TreePart::Root)
 }

@@ -33,7 +33,7 @@ impl Host {
     pub(super) fn prepare(settings: &SupervisorSettings, data_dir: &DataDir) -> Result<Self, Vec<String>> {
         let instance = data_dir.instance.clone();
         let egress = settings.egress.clone().map(|mut egress| {
-            egress.instance = instance.as_str().to_owned();
+            instance.as_str().clone_into(&mut egress.instance);
             egress
         });
         let mut host = Self {

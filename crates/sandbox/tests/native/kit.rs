@@ -268,8 +268,8 @@ pub async fn read_all(mut io: SandboxIo, input: &[u8]) -> (String, String) {
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let all = async { tokio::join!(write, io.stdout.read_to_end(&mut out), io.stderr.read_to_end(&mut err)) };
-    let (_, out_read, err_read) =
-        tokio::time::timeout(Duration::from_secs(60), all).await.expect("the streams end");
+    let ((), out_read, err_read) =
+        tokio::time::timeout(Duration::from_mins(1), all).await.expect("the streams end");
     out_read.and(err_read).expect("the streams are read");
     (String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
 }

@@ -1,5 +1,12 @@
 //! The native driver against the real kernel: this binary is also its own spawner.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests: a surprise is to fail them, and a skip is to be seen"
+)]
+
 mod ends;
 mod kit;
 mod limits;

@@ -202,8 +202,8 @@ fn read_keyed(k: &dyn Kernel, path: &Path, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
-fn write(k: &dyn Kernel, path: &Path, value: impl ToString) -> Result<(), CgroupFault> {
-    k.write(path, value.to_string().as_bytes()).map_err(CgroupFault::io(path))
+fn write(k: &dyn Kernel, path: &Path, value: impl std::fmt::Display) -> Result<(), CgroupFault> {
+    k.write(path, format!("{value}").as_bytes()).map_err(CgroupFault::io(path))
 }
 
 fn make_if_missing(k: &dyn Kernel, path: &Path) -> Result<(), CgroupFault> {

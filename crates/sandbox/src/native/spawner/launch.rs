@@ -67,7 +67,7 @@ pub(super) fn launch(
 ) -> std::io::Result<Launched> {
     let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
     let (status, told) = rustix::pipe::pipe_with(flags)?;
-    let layers: Vec<String> = start.layers.iter().map(|digest| hex(digest)).collect();
+    let layers: Vec<String> = start.layers.iter().map(hex).collect();
     let (tasks, cgroup) = match &parts.group.join {
         Join::Tasks(files) => (files.as_slice(), None),
         Join::Clone(dir) => (&[][..], Some(dir.as_fd())),
@@ -111,5 +111,6 @@ pub(super) fn launch(
 }
 
 fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -32,7 +32,7 @@ const MAX_SETTINGS: usize = 1 << 20;
 /// Entry point of the hidden subcommand: `args` are the numbers of the inherited descriptors -
 /// the engine's socket, the settings - and of descriptors that are only kept open.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
-    match prepare(args).and_then(|spawner| spawner.run()) {
+    match prepare(args).and_then(serve::Spawner::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             log(Level::Error, "spawner", &reason);

@@ -107,6 +107,12 @@ impl Pool {
         }
     }
 
+    /// There is no egress network any more.
+    pub(super) fn without_egress(&mut self) -> Vec<Parts> {
+        self.want_egress = 0;
+        self.ready_egress.drain(..).collect()
+    }
+
     /// Makes nothing ahead for a while.
     pub(super) fn pause(&mut self) {
         self.paused_until = Some(Instant::now() + PAUSE);

@@ -306,10 +306,7 @@ impl Spawner {
         let State::Starting { status, id, .. } = &slot.state else { return };
         let id = *id;
         let mut bytes = [0; 8];
-        let told = match rustix::io::read(status, &mut bytes) {
-            Ok(n) => n,
-            Err(_) => return,
-        };
+        let Ok(told) = rustix::io::read(status, &mut bytes) else { return };
         let _ = epoll::delete(&self.epoll, status);
         let State::Starting { process, .. } = std::mem::replace(&mut slot.state, State::Ended) else {
             return;
@@ -434,10 +431,11 @@ impl Spawner {
             Err(reason) => {
                 log(Level::Error, "spawner", &reason);
                 let _ = epoll::delete(&self.epoll, link.socket());
-                let lost = link.take_waiting();
+                let mut lost = link.take_waiting();
                 self.network = None;
+                self.pool.attaching(-lost.len().cast_signed());
+                lost.extend(self.pool.without_egress());
                 for parts in lost {
-                    self.pool.attaching(-1);
                     self.begin_burial(parts.index, NetworkMode::None, Vec::new());
                 }
                 for (id, _) in std::mem::take(&mut self.waiting) {
