@@ -10,7 +10,7 @@ use crate::keystone::Keystone;
 use crate::process::{Process, ProcessError, TestDir, free_port, run, wait_until};
 
 /// How long a start may take, migrations and helper processes included.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// How a server is set up.
 #[derive(Debug, Clone, Default)]
