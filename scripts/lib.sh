@@ -6,7 +6,9 @@ host_triple=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p' || true)
 # Functions of the examples: static programs, so that an image holds nothing else.
 static_bin=$root/target/static/$host_triple/release
 
-step() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+# Bold where somebody looks.
+if [[ -t 2 ]]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
+step() { printf '%s==>%s %s\n' "$bold" "$plain" "$*" >&2; }
 note() { printf '    %s\n' "$*" >&2; }
 # What happened; further arguments are hints.
 fail() {
