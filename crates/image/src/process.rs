@@ -64,7 +64,7 @@ fn split_pair(pair: &str) -> Option<(String, String)> {
 }
 
 fn shorten(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(32).collect()
+    text.chars().filter(char::is_ascii_graphic).take(32).collect()
 }
 
 fn invalid<T>(reason: String) -> Result<T, ImageError> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct RootFs {
     /// The manifest's digest.
     pub digest: Digest,
-    /// The configuration's digest; Docker's name for an image it loaded.
+    /// The configuration's digest.
     pub config: Digest,
     /// Its layers' `diff_id`s, lowest first; each is a folder `layers/<hex>`.
     pub layers: Vec<Digest>,

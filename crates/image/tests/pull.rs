@@ -1,4 +1,5 @@
 //! Pulls: from Debian's docker-registry, and from registries that lie, wander or stall.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 mod support;
 
@@ -19,6 +20,8 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 fn ready() -> bool {
     is_root() && require("docker-registry", Registry::missing().as_deref())
 }
+
+type Change = fn(&str, Vec<u8>) -> Vec<u8>;
 
 /// A registry on this machine that the operator allows.
 fn allowed(host: &str) -> RegistrySettings {
@@ -61,11 +64,10 @@ fn content(image: &Image, tag: &str) -> HashMap<String, (String, Vec<u8>)> {
     content
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a handler's answer")]
 fn answer(content: &HashMap<String, (String, Vec<u8>)>, path: &str) -> Answer {
-    Some(match content.get(path) {
-        Some((kind, bytes)) => (200, vec![("content-type", kind.clone())], bytes.clone()),
-        None => (404, vec![], vec![]),
-    })
+    let Some((kind, bytes)) = content.get(path) else { return Some((404, vec![], vec![])) };
+    Some((200, vec![("content-type", kind.clone())], bytes.clone()))
 }
 
 async fn refused(images: &Images, host: &str) -> ImageError {
@@ -171,7 +173,6 @@ async fn content_that_was_tampered_with_is_refused() {
             (digest, response.bytes().await.unwrap().to_vec())
         })
     };
-    type Change = fn(&str, Vec<u8>) -> Vec<u8>;
     let flip: Change = |_, mut bytes| {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;

@@ -2,6 +2,7 @@
 //!
 //! The process is this test binary itself, started again: without libtest, whose own threads
 //! would not be those that are confined.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 
 const LAYERS: &str = "PICASSO_TEST_UNPACKER_LAYERS";
 const BOUNDS: UnpackBounds =
-    UnpackBounds { max_bytes: 256 << 20, max_inodes: 10_000, timeout: Duration::from_secs(60) };
+    UnpackBounds { max_bytes: 256 << 20, max_inodes: 10_000, timeout: Duration::from_mins(1) };
 
 /// An unpacker process; killed when dropped.
 struct Unpacker(Child);

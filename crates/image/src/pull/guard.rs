@@ -47,8 +47,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(mapped);
     }
     let segments = address.segments();
-    let special = (segments[0] == 0x2001 && segments[1] < 0x0200) // Teredo, ORCHID, benchmarks
-        || (segments[0] == 0x2001 && segments[1] == 0x0db8) // documentation
+    let special = (segments[0] == 0x2001
+        // Teredo, ORCHID, benchmarks; documentation.
+        && (segments[1] < 0x0200 || segments[1] == 0x0db8))
         || segments[0] == 0x2002 // 6to4
         || (segments[0] & 0xfff0) == 0x3ff0; // documentation (RFC 9637)
     (segments[0] & 0xe000) == 0x2000 && !special

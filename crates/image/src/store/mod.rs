@@ -85,8 +85,8 @@ impl ImageStore {
         settings: ImageSettings,
         unpacker: Arc<dyn LayerUnpacker>,
     ) -> Result<Self, ImageError> {
-        let failed = || ImageError::failed(format!("reading the image folder {}", root.display()));
-        let disk = Disk::open(root.clone())?;
+        let failed = || ImageError::failed("reading the image folder");
+        let disk = Disk::open(root)?;
         let mut state =
             State { scopes: disk.scopes().map_err(failed())?, records: disk.records().map_err(failed())? };
         let State { scopes, records } = &mut state;

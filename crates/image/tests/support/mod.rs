@@ -1,5 +1,5 @@
 //! What the image tests share: archives made by hand, and an unpacker in the test's own process.
-#![expect(dead_code, reason = "each test binary uses its part")]
+#![expect(dead_code, clippy::unwrap_used, reason = "each test binary uses its part, and may unwrap")]
 
 pub mod front;
 
@@ -28,13 +28,8 @@ pub const BOUNDS: UnpackBounds =
 
 /// Whether the tests may make device nodes and set owners; says so where they may not.
 pub fn is_root() -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    let required = std::env::var("PICASSO_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!required, "these tests need root");
-    println!("skipped: needs root");
-    false
+    let missing = (!rustix::process::geteuid().is_root()).then_some("the tests run as another user");
+    picasso_testkit::process::require("root", missing)
 }
 
 /// A tar, entry by entry; nothing is checked, so that it can be hostile.
@@ -53,7 +48,7 @@ impl Tar {
     }
 
     /// Owner, mode and time of the entries that follow.
-    pub fn as_owner(mut self, uid: u64, gid: u64, mode: u32, mtime: u64) -> Self {
+    pub fn owned_by(mut self, uid: u64, gid: u64, mode: u32, mtime: u64) -> Self {
         (self.uid, self.gid, self.mode, self.mtime) = (uid, gid, Some(mode), mtime);
         self
     }
@@ -273,7 +268,7 @@ pub struct Image {
 impl Image {
     /// One layer with `/bin/hello`, entry point `/bin/hello`.
     pub fn hello(content: &str) -> Self {
-        Self::of(vec![Tar::new().as_owner(0, 0, 0o755, 0).file("bin/hello", content).end()])
+        Self::of(vec![Tar::new().owned_by(0, 0, 0o755, 0).file("bin/hello", content).end()])
     }
 
     pub fn of(layers: Vec<Vec<u8>>) -> Self {

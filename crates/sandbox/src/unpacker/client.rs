@@ -24,7 +24,7 @@ use super::raw;
 /// How long a new unpacker process may take to appear after the old one died.
 const RESTART: Duration = Duration::from_secs(10);
 /// What answering takes beside the time that the request allows: syncing the disk, cleaning up.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// Sends requests to the unpacker process, one at a time. Clones share the link.
 #[derive(Debug, Clone)]

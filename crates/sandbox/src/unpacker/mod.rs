@@ -21,6 +21,7 @@ pub use client::UnpackerClient;
 /// Runs the unpacker over `socket` (`SOCK_SEQPACKET`) until its other end is closed; to be called
 /// as root, in a process of its own, before any thread is started. `layers_dir` is made with mode
 /// 0700 where it is missing and is all that the process can see from then on.
+#[expect(clippy::needless_pass_by_value, reason = "its end of the socket is the process's own")]
 pub fn unpacker_main(socket: OwnedFd, layers_dir: &Path) -> ExitCode {
     match confine::confine(layers_dir).and_then(|layers| serve::serve(&socket, layers)) {
         Ok(()) => ExitCode::SUCCESS,
