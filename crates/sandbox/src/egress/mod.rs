@@ -5,6 +5,7 @@
 //! is Docker's own; [`load_docker_filter`] puts the same ruleset before it. All but the settings
 //! needs root and runs in the spawner or supervisor.
 
+mod addresses;
 mod commands;
 mod docker_user;
 mod network;

@@ -1,11 +1,11 @@
 //! The bridge, the sandboxes' interfaces and the loaded packet filter. Needs root.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::Child;
 
+use super::addresses::{Addresses, mac};
 use super::commands::{find, run, start};
 use super::ruleset::ruleset;
 use super::settings::EgressSettings;
@@ -16,7 +16,7 @@ use crate::SandboxError;
 #[derive(Debug)]
 pub struct EgressNetwork {
     settings: EgressSettings,
-    attached: BTreeSet<u32>,
+    addresses: Addresses,
     /// Deleting a veth pair takes the kernel 25 ms; nobody waits for it.
     deleting: Vec<Child>,
 }
@@ -80,7 +80,7 @@ impl EgressNetwork {
             let _ = reap_native(instance);
             return Err(error);
         }
-        Ok(Self { settings: settings.clone(), attached: BTreeSet::new(), deleting: Vec::new() })
+        Ok(Self { settings: settings.clone(), addresses: Addresses::of(settings), deleting: Vec::new() })
     }
 
     /// The settings it was set up with.
@@ -91,13 +91,15 @@ impl EgressNetwork {
     /// Gives the network namespace `netns` an `eth0` with the slot's address and a default route.
     pub fn attach(&mut self, netns: BorrowedFd<'_>, slot: u32) -> Result<Attached, SandboxError> {
         self.collect();
-        let address = self.settings.address(slot).ok_or_else(|| {
-            SandboxError::Slot(format!("slot {slot} has no address in {}", self.settings.subnet))
-        })?;
         let name = self.interface(slot);
         if interfaces()?.contains(&name) {
             run("ip", &["link", "delete", "dev", &name], "")?;
         }
+        let address = self.addresses.take(slot).ok_or_else(|| SandboxError::Failed {
+            context: format!("attaching slot {slot}"),
+            reason: format!("every address of {} is taken (hint: a larger subnet)", self.settings.subnet),
+        })?;
+        let mac = mac(address);
         let bridge = native_bridge(&self.settings.instance);
         let gateway = self.settings.gateway();
         let length = self.settings.subnet.prefix_len();
@@ -107,7 +109,7 @@ impl EgressNetwork {
             "ip",
             &["-batch", "-"],
             &format!(
-                "link add name {name} type veth peer name eth0 netns {netns}\n\
+                "link add name {name} type veth peer name eth0 address {mac} netns {netns}\n\
                  link set dev {name} master {bridge} addrgenmode none\n\
                  link set dev {name} type bridge_slave isolated on\n\
                  link set dev {name} up\n"
@@ -128,16 +130,16 @@ impl EgressNetwork {
         });
         if let Err(error) = made {
             let _ = run("ip", &["link", "delete", "dev", &name], "");
+            self.addresses.give_back(slot);
             return Err(error);
         }
-        self.attached.insert(slot);
         Ok(Attached { address, gateway })
     }
 
     /// Takes a slot's interface away, in the background; fine to repeat.
     pub fn detach(&mut self, slot: u32) {
         self.collect();
-        if !self.attached.remove(&slot) {
+        if !self.addresses.give_back(slot) {
             return;
         }
         let name = self.interface(slot);

@@ -39,12 +39,6 @@ impl EgressSettings {
         Ipv4Addr::from_bits(self.subnet.network().to_bits() + 1)
     }
 
-    /// The address of the sandbox in a slot, if the subnet reaches that far.
-    pub fn address(&self, slot: u32) -> Option<Ipv4Addr> {
-        let address = self.subnet.network().to_bits().checked_add(slot)?.checked_add(2)?;
-        (address < self.subnet.broadcast().to_bits()).then(|| Ipv4Addr::from_bits(address))
-    }
-
     /// The text of a sandbox's `/etc/resolv.conf`.
     pub fn resolv_conf(&self) -> String {
         resolv_conf(&self.dns)

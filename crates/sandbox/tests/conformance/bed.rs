@@ -11,7 +11,7 @@ use picasso_types::NetworkMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long anything may take before a case fails.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 const MIB: u64 = 1 << 20;
 
 /// A driver, an image whose only program is the probe, and the world around.

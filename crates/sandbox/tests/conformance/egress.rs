@@ -64,11 +64,11 @@ pub async fn egress_reaches_what_it_may_and_nothing_else(bed: Arc<Bed>) {
 }
 
 pub async fn sandboxes_do_not_reach_each_other(bed: Arc<Bed>) {
-    let Started { slot, mut io } = bed.start(&egress(), &probe(&["listen", "80"])).await.unwrap();
+    let Started { slot, mut io } = bed.start(&egress(), &probe(&["listen", "8080"])).await.unwrap();
     let said = line(&mut io.stdout).await;
     let address = said.strip_prefix("listening ").unwrap();
     assert!(address.starts_with("10.20"), "{said}");
-    let targets = [format!("{address}:80"), format!("[::ffff:{address}]:80")];
+    let targets = [format!("{address}:8080"), format!("[::ffff:{address}]:8080")];
     let run = bed.run_with(&egress(), &probe(&["connect", &targets[0], &targets[1]]), b"").await;
     for line in run.lines() {
         assert!(!line.contains("connected"), "{line}");

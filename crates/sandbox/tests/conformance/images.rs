@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -70,6 +71,7 @@ pub async fn probe_image(dir: &Path, probe: &Path) -> (ImageStore, Arc<RootFs>) 
     builder.write(&layout).unwrap();
     let layers = dir.join("layers");
     std::fs::create_dir_all(&layers).unwrap();
+    std::fs::set_permissions(&layers, PermissionsExt::from_mode(0o700)).unwrap();
     let folder: OwnedFd = OpenOptions::new().read(true).open(&layers).unwrap().into();
     let unpacker = InProcess(Mutex::new(LayerFolder::open(folder).unwrap()));
     let store = ImageStore::open(dir.join("images"), ImageSettings::default(), Arc::new(unpacker)).unwrap();

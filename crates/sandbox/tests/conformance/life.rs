@@ -23,8 +23,8 @@ pub async fn a_fatal_signal_is_told(bed: Arc<Bed>) {
 
 pub async fn arguments_environment_and_folder_are_the_ones_given(bed: Arc<Bed>) {
     let mut process = probe(&["identity"]);
-    process.argv[0] = "probe".to_owned();
-    process.cwd = "/work".to_owned();
+    "probe".clone_into(&mut process.argv[0]);
+    "/work".clone_into(&mut process.cwd);
     process.env.push(("WITH SPACE".to_owned(), "a=b c\u{e9}".to_owned()));
     let run = bed.run_with(&spec(), &process, b"").await;
     assert_eq!(run.after("cwd"), "/work");
@@ -54,7 +54,7 @@ pub async fn ids_are_the_ones_given(bed: Arc<Bed>) {
 pub async fn a_program_that_is_missing_is_the_images_fault(bed: Arc<Bed>) {
     for program in ["/bin/missing", "missing", "/etc/passwd", "/work"] {
         let mut process = probe(&[]);
-        process.argv[0] = program.to_owned();
+        program.clone_into(&mut process.argv[0]);
         let error = bed.start(&spec(), &process).await.map(|_| ()).unwrap_err();
         assert!(matches!(&error, SandboxError::CannotStart(text) if text.contains(program)), "{error:?}");
     }

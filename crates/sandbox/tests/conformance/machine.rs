@@ -83,7 +83,7 @@ impl Machine {
         let outside = Outside::start(&program, dir.path()).await;
         let (store, rootfs) = probe_image(dir.path(), &program).await;
         let docker = Docker::start(&store, &rootfs).await;
-        let native = Native::start(dir.path(), &rootfs).await;
+        let native = Some(Native::start(dir.path(), &rootfs).await);
         let beds = docker.iter().map(|docker| Arc::clone(&docker.bed));
         let beds = beds.chain(native.iter().map(|native| Arc::clone(&native.bed))).collect();
         Self { beds, docker, native, _outside: outside, dir }

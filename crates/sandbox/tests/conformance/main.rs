@@ -4,6 +4,14 @@
 //! The whole suite lives in a network namespace of its own, so that bridges, packet filters and
 //! addresses that belong to strangers elsewhere are nobody's here.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test without libtest, which clippy does not take for one"
+)]
+
 mod bed;
 mod docker;
 mod egress;
@@ -98,6 +106,9 @@ fn all(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = native::spawner() {
+        return code;
+    }
     let arguments = Arguments::from_args();
     // Before any thread is there: a namespace belongs to a thread.
     if let Err(reason) = machine::enter() {
