@@ -1,8 +1,10 @@
 //! The faces over real listeners: what old clients and strangers send, and what they get.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 
 mod admin;
 mod function_urls;
 mod images;
+mod observed;
 mod requests;
 mod resources;
 mod runs;

@@ -92,3 +92,12 @@ async fn health_is_told_in_the_form_that_is_asked_for() {
     assert_eq!(json.json(), json!({"detailed": false, "reasons": ["OK"]}));
     assert_eq!(server.api.send("HEAD", "/healthcheck", &[], "").await.status, 204);
 }
+
+#[tokio::test]
+async fn a_fault_of_ours_says_a_fixed_sentence_and_nothing_of_the_inside() {
+    let server = Server::start().await;
+    let reply = server.api.get(&format!("/v1/{PROJECT}/apps"), "fault").await;
+    assert_eq!((reply.status, reply.kind().as_str()), (500, "internal"));
+    assert!(!reply.text().contains("internal-text"));
+    assert!(reply.header("x-openstack-request-id").starts_with("req-"));
+}

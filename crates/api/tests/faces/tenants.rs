@@ -1,5 +1,6 @@
 //! Roles and projects with fixed tokens; the matrix over every endpoint has real ones.
 
+use picasso_api::{EndpointAccess, EndpointFace, endpoints};
 use serde_json::json;
 
 use crate::support::{OTHER, PROJECT, Server};
@@ -42,4 +43,35 @@ async fn a_broken_body_does_not_tell_a_missing_app_from_a_foreign_one() {
             assert_eq!((reply.status, reply.message().as_str()), (404, "App hello not found"), "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_forms_of_urls_for_the_root_route_ask_the_same_of_their_callers() {
+    let server = Server::start().await;
+    let mut seen = 0;
+    for endpoint in endpoints().iter().filter(|endpoint| endpoint.path.ends_with("/{*route}")) {
+        let client = match endpoint.face {
+            EndpointFace::Api => &server.api,
+            EndpointFace::Functions => &server.functions,
+        };
+        let slash =
+            endpoint.path.replace("{*route}", "").replace("{project_id}", PROJECT).replace("{app}", "hello");
+        let bare = slash.trim_end_matches('/').to_owned();
+        // Without its slash the form of a route's resource is the collection.
+        let forms = if slash.ends_with("/routes/") { vec![slash] } else { vec![slash, bare] };
+        for url in forms {
+            let ask =
+                async |token| client.send(endpoint.method, &url, &[("x-auth-token", token)], "").await.status;
+            let of_write =
+                [ask("garbage").await, ask("stranger").await, ask("reader").await, ask("other").await];
+            let expected = match endpoint.access {
+                EndpointAccess::Public => [404, 404, 404, 404],
+                EndpointAccess::Read => [401, 403, 404, 404],
+                EndpointAccess::Write => [401, 403, 403, 404],
+            };
+            assert_eq!(of_write, expected, "{} {url}", endpoint.method);
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }

@@ -16,7 +16,7 @@ async fn answer(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.api_address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("the server closes").ok();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap().ok();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -81,8 +81,8 @@ async fn connections_over_the_maximum_are_closed_at_once() {
     assert_eq!(answer(&server, b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
     drop(first);
     let request = b"GET /healthcheck HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let served = async || answer(&server, request).await.starts_with("HTTP/1.1 200 ");
-    wait_until(Duration::from_secs(10), "a free place", served).await.unwrap();
+    let has_room = async || answer(&server, request).await.starts_with("HTTP/1.1 200 ");
+    wait_until(Duration::from_secs(10), "a free place", has_room).await.unwrap();
 }
 
 #[tokio::test]

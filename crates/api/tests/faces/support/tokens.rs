@@ -25,6 +25,7 @@ impl TokenValidator for FixedTokens {
             "keystone-down" => {
                 return Err(AuthError::Unavailable { retry_after: Duration::from_secs(5) });
             }
+            "fault" => panic!("internal-text"),
             _ => return Err(AuthError::Unauthorized { reason: "the token is not valid" }),
         };
         Ok(Arc::new(Caller {
@@ -36,7 +37,7 @@ impl TokenValidator for FixedTokens {
         }))
     }
 
-    fn auth_uri(&self) -> &str {
+    fn auth_uri(&self) -> &'static str {
         "http://keystone.example.org/v3"
     }
 }
