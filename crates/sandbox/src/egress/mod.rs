@@ -7,7 +7,7 @@
 
 mod addresses;
 mod commands;
-mod docker_user;
+mod forward;
 mod network;
 mod ruleset;
 mod settings;

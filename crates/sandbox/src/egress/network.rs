@@ -75,7 +75,7 @@ impl EgressNetwork {
             ),
         )
         .and_then(|_| forward_ipv4())
-        .and_then(|()| super::docker_user::admit(instance, &bridge));
+        .and_then(|()| super::forward::admit(instance, &bridge));
         if let Err(error) = made {
             let _ = reap_native(instance);
             return Err(error);
@@ -206,7 +206,7 @@ fn reap_native(instance: &str) -> Result<u32, SandboxError> {
             if left { Err(error) } else { Ok(String::new()) }
         })?;
     }
-    super::docker_user::withdraw(instance)?;
+    super::forward::withdraw(instance)?;
     delete_table(&native_table(instance))?;
     Ok(removed)
 }

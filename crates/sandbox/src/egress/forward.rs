@@ -1,8 +1,10 @@
-//! Living beside Docker's own firewall.
+//! Living beside another firewall.
 //!
-//! Docker sets the policy of iptables' `FORWARD` chain to `DROP`, which would also drop what our
-//! filter lets through. Where it is so, two rules in the chain Docker keeps for administrators
-//! (`DOCKER-USER`) let our bridge's packets pass; our own filter still judges them.
+//! Docker, and many an administrator, sets the policy of iptables' `FORWARD` chain to `DROP`,
+//! which would also drop what our filter lets through. Two rules at the chain's end let our
+//! bridge's packets pass there; rules before them, the administrator's, keep their say, and our
+//! own filter judges the packets all the same. They are there whatever the policy is now, because
+//! Docker may be started later.
 
 use super::commands::{find, run};
 use crate::SandboxError;
@@ -13,23 +15,16 @@ fn comment(instance: &str) -> String {
     format!("picasso-{instance}")
 }
 
-/// Lets the bridge's packets through, where another firewall's policy would drop them.
+/// Lets the bridge's packets through where another firewall's policy would drop them.
 pub(super) fn admit(instance: &str, bridge: &str) -> Result<(), SandboxError> {
     if find("iptables").is_none() {
         return Ok(());
     }
-    let rules = iptables(&["-S"])?;
-    if !rules.lines().any(|line| line == "-P FORWARD DROP") {
-        return Ok(());
-    }
-    let chain = if rules.lines().any(|line| line == "-N DOCKER-USER") { "DOCKER-USER" } else { "FORWARD" };
     let comment = comment(instance);
     let mark = ["-m", "comment", "--comment", &comment, "-j", "ACCEPT"];
-    let out = [&["-I", chain, "-i", bridge][..], &mark].concat();
-    let back = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"];
-    let back = [&["-I", chain, "-o", bridge][..], &back, &mark].concat();
-    iptables(&out)?;
-    iptables(&back).map(|_| ())
+    let answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"];
+    iptables(&[&["-A", "FORWARD", "-i", bridge][..], &mark].concat())?;
+    iptables(&[&["-A", "FORWARD", "-o", bridge][..], &answers, &mark].concat()).map(|_| ())
 }
 
 /// Takes the rules of [`admit`] away.
@@ -38,7 +33,7 @@ pub(super) fn withdraw(instance: &str) -> Result<(), SandboxError> {
         return Ok(());
     }
     let comment = comment(instance);
-    for line in iptables(&["-S"])?.lines() {
+    for line in iptables(&["-S", "FORWARD"])?.lines() {
         let mut words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
         if words.first() == Some(&"-A") && words.contains(&comment.as_str()) {
             words[0] = "-D";
