@@ -80,6 +80,38 @@ fn whiteouts_and_opaque_folders_become_overlayfs_marks() {
 }
 
 #[test]
+fn overlayfs_understands_the_marks() {
+    if !is_root() {
+        return;
+    }
+    let layers = Layers::new();
+    let lower = Tar::new()
+        .file("etc/passwd", "old")
+        .file("etc/keep", "kept")
+        .file("opt/hidden", "x")
+        .file("var/cache/old", "x")
+        .file("srv/data/old", "x");
+    let upper = Tar::new()
+        .file("etc/.wh.passwd", "")
+        .file("opt/.wh..wh..opq", "")
+        .file("opt/new", "x")
+        .file("var/.wh.cache", "")
+        .file("var/cache/new", "x")
+        .file("srv/data/new", "x")
+        .file("srv/.wh.data", "");
+    let path = |tar: Tar| layers.path(&layers.take(&tar.end()).unwrap().diff_id).display().to_string();
+    let (lower, upper) = (path(lower), path(upper));
+    let merged = tempfile::tempdir().unwrap();
+    let options = std::ffi::CString::new(format!("lowerdir={upper}:{lower}")).unwrap();
+    let flags = rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount("overlay", merged.path(), "overlay", flags, options.as_c_str()).unwrap();
+    let seen =
+        ["etc", "opt", "var/cache", "srv/data"].map(|folder| support::files(&merged.path().join(folder)));
+    rustix::mount::unmount(merged.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(seen, [vec!["keep"], vec!["new"], vec!["new"], vec!["new"]]);
+}
+
+#[test]
 fn account_files_are_told_with_what_hides_them() {
     if !is_root() {
         return;

@@ -80,7 +80,7 @@ impl ImageStore {
             manifest: parts.manifest.clone(),
             config: parts.config_blob.clone(),
             layers,
-            rootfs,
+            rootfs: Arc::new(rootfs),
         })
     }
 

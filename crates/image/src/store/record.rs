@@ -1,6 +1,7 @@
 //! What the store keeps of an image beside its blobs, and of a scope's names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use picasso_types::{Digest, ImageRef, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub(crate) struct ImageRecord {
     /// Lowest first.
     pub layers: Vec<LayerRecord>,
     /// What drivers need.
-    pub rootfs: RootFs,
+    pub rootfs: Arc<RootFs>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

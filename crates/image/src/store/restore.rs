@@ -24,7 +24,7 @@ impl ImageStore {
                 self.proven().insert(digest.clone());
             }
         }
-        Ok(Arc::new(record.rootfs.clone()))
+        Ok(Arc::clone(&record.rootfs))
     }
 
     /// Unpacks layers that are missing: the layer folder was lost, or an earlier server had no
