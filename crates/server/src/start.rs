@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use picasso_config::settings::SandboxDriver;
+use picasso_config::settings::{LogFormat, SandboxDriver};
 use picasso_config::{Inputs, Loaded};
 use picasso_sandbox::supervisor::{self, SupervisorSettings};
 
@@ -34,6 +34,7 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
         // The supervisor knows the instance and fills it in.
         egress: convert::egress(settings, "")?,
         docker,
+        json_logs: settings.log.format == LogFormat::Json,
         engine: Handover { loaded: loaded.clone(), key, root }.to_bytes()?,
     };
     Ok(supervisor::run(&supervisor))

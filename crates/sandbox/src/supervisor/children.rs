@@ -17,7 +17,7 @@ use super::id_block::IdBlock;
 use super::user::{self, User};
 use crate::SandboxError;
 use crate::egress::EgressSettings;
-use crate::native::spawner::{SpawnerSettings, prepare_folders};
+use crate::native::spawner::{JSON_VARIABLE, SpawnerSettings, is_json, prepare_folders};
 use crate::native::{raw, sealed};
 use crate::supervisor::NativeSettings;
 
@@ -53,6 +53,7 @@ pub(super) fn start(
     let engine = match role {
         Role::Helper => {
             command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+            command.envs(is_json().then_some((JSON_VARIABLE, "1")));
             None
         }
         Role::Engine(user) => {

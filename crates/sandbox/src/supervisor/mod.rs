@@ -23,7 +23,7 @@ pub use control::{Control, EngineSide};
 pub use settings::{NativeSettings, SupervisorSettings};
 
 use crate::native::raw;
-use crate::native::spawner::{Level, log};
+use crate::native::spawner::{Level, log, use_json};
 
 /// The hidden subcommand whose entry point is [`spawner_main`].
 pub const SPAWNER_COMMAND: &str = "internal-spawner";
@@ -38,6 +38,9 @@ pub const ENGINE_COMMAND: &str = "internal-engine";
 /// To be called before any thread is started. Faults found at start (missing user, locked data
 /// directory, missing capability) are said on stderr and give exit code 1.
 pub fn run(settings: &SupervisorSettings) -> ExitCode {
+    if settings.json_logs {
+        use_json();
+    }
     match watch::Supervisor::start(settings) {
         Ok(supervisor) => ExitCode::from(supervisor.watch()),
         Err(faults) => {

@@ -22,6 +22,8 @@ pub struct SupervisorSettings {
     pub egress: Option<EgressSettings>,
     /// Whether the Docker driver is used, so that its network's packet filter is loaded.
     pub docker: bool,
+    /// Whether log lines are JSON; text otherwise.
+    pub json_logs: bool,
     /// Bytes handed to the engine unread ([`super::EngineSide::settings`]), through a sealed
     /// memory file: they may hold secrets.
     pub engine: Vec<u8>,

@@ -23,6 +23,7 @@ pub fn supervise(data_dir: &str) -> ExitCode {
         native: Some(NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 16 }),
         egress: None,
         docker: false,
+        json_logs: true,
         engine: b"the engine's settings".to_vec(),
     })
 }
