@@ -23,7 +23,7 @@ use super::sys::{Kernel, Linux};
 use super::{mounts, raw, read_sealed, reap};
 
 pub(crate) use checks::{check_host, prepare_folders};
-pub(crate) use log::{Level, log};
+pub(crate) use log::{JSON_VARIABLE, Level, is_json, log, use_json};
 pub(crate) use settings::SpawnerSettings;
 
 /// Longest settings, bytes.
