@@ -20,7 +20,7 @@ pub struct ImageSettings {
     pub max_inodes: u64,
     /// How long one layer may take to unpack.
     pub unpack_timeout: Duration,
-    /// How long a pull may take.
+    /// How long a pull may take, and how long an archive may take to be sent.
     pub pull_timeout: Duration,
     /// How long a sender of an archive may stay silent.
     pub idle_timeout: Duration,

@@ -237,6 +237,12 @@ async fn a_sender_that_falls_silent_or_breaks_off_is_told_so() {
     let (_open, silent) = tokio::io::duplex(64);
     let error = images.store.import(&scope("p1"), &name("x:1"), silent).await.unwrap_err();
     assert!(error.to_string().contains("nothing was sent"), "{error}");
+    let settings = ImageSettings { pull_timeout: Duration::from_millis(50), ..ImageSettings::default() };
+    let slow = Images::with(settings);
+    let (_open, endless) = tokio::io::duplex(64);
+    let error = slow.store.import(&scope("p1"), &name("x:1"), endless).await.unwrap_err();
+    assert!(error.is_user_fault() && error.to_string().contains("not sent whole"), "{error}");
+    assert!(slow.leftovers().is_empty());
     let broken = tokio_util::io::StreamReader::new(futures_util::stream::iter([
         Ok(bytes::Bytes::from_static(b"start")),
         Err(std::io::Error::other("connection reset")),

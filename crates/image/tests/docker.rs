@@ -1,5 +1,4 @@
 //! Images to and from a real Docker Engine.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 mod support;
 

@@ -124,7 +124,13 @@ impl ImageStore {
         let (writer, input) = bridge();
         let wanted = name.clone();
         let reading = tokio::task::spawn_blocking(move || read_archive(input, &wanted, staging, max_bytes));
-        let (sent, read) = tokio::join!(writer.copy(reader, max_bytes, settings.idle_timeout), reading);
+        let sending = writer.copy(reader, max_bytes, settings.idle_timeout);
+        let (sent, read) = tokio::join!(tokio::time::timeout(settings.pull_timeout, sending), reading);
+        // A slow sender would keep its place from others.
+        let sent = sent.map_err(|_| {
+            let limit = settings.pull_timeout.as_secs();
+            ImageError::TooLarge(format!("the archive was not sent whole within {limit} seconds"))
+        })?;
         // A sender that failed explains why the archive could not be read.
         sent?;
         let candidate = read.map_err(|e| ImageError::failed("reading the archive")(e.into()))??;
