@@ -7,6 +7,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
@@ -21,7 +22,11 @@ use crate::key_file;
 
 pub(crate) const CHILD_COMMAND: &str = "internal-db-upgrade";
 
-/// Store and queue on one database whose schema is this binary's.
+/// Store and queue, each in a file of its own beside the other, with this binary's schema.
+///
+/// Two files, because each has one writer: in one file they wait for each other's lock, which
+/// halves and more the calls that can be accepted and finished. A lost queue file loses no call:
+/// the sweeper fills a new one from the store.
 pub(crate) struct Database {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: Arc<SqliteQueue>,
@@ -29,11 +34,16 @@ pub(crate) struct Database {
 
 /// Opens the database of a starting server; a new one is made.
 pub(crate) async fn open(settings: &Settings, key: SecretKey) -> Result<Database, ServerFailure> {
-    let is_new = std::fs::metadata(settings.database_path()).map_or(true, |file| file.len() == 0);
+    let is_new = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+    let new_store = is_new(&settings.database_path());
+    let new_queue = is_new(&queue_path(settings));
     let database = connect(settings, key).await?;
-    if is_new || settings.database.upgrade_on_start {
+    if settings.database.upgrade_on_start || (new_store && new_queue) {
         upgrade_both(&database, settings).await?;
         return Ok(database);
+    }
+    if new_queue {
+        database.queue.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
     }
     let outdated = |error: Box<dyn std::error::Error + Send + Sync>| {
         ServerFailure::new(format!(
@@ -59,20 +69,26 @@ async fn connect(settings: &Settings, key: SecretKey) -> Result<Database, Server
     let store = SqliteStore::connect(&SqliteSettings::at(&path), key, clock.clone())
         .await
         .map_err(|error| failed(error.into()))?;
-    let queue = SqliteQueue::connect(&SqliteQueueSettings::at(&path), clock)
+    let queue = SqliteQueue::connect(&SqliteQueueSettings::at(queue_path(settings)), clock)
         .await
         .map_err(|error| failed(error.into()))?;
     Ok(Database { store: Arc::new(store), queue: Arc::new(queue) })
 }
 
 async fn upgrade_both(database: &Database, settings: &Settings) -> Result<(), ServerFailure> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        ServerFailure::new(format!("cannot upgrade the database {}", settings.database_path().display()))
-            .because(error)
-            .hint("it is unchanged; a database of a newer picasso needs that picasso")
-    };
-    database.store.upgrade().await.map_err(|error| failed(error.into()))?;
-    database.queue.upgrade().await.map_err(|error| failed(error.into()))
+    database.store.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
+    database.queue.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))
+}
+
+fn upgrade_failed(settings: &Settings, error: Box<dyn std::error::Error + Send + Sync>) -> ServerFailure {
+    ServerFailure::new(format!("cannot upgrade the database {}", settings.database_path().display()))
+        .because(error)
+        .hint("it is unchanged; a database of a newer picasso needs that picasso")
+}
+
+/// `picasso.db` has its queue in `picasso.queue.db`.
+fn queue_path(settings: &Settings) -> PathBuf {
+    settings.database_path().with_extension("queue.db")
 }
 
 /// `picasso db upgrade`.
