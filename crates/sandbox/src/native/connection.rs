@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 
-use super::protocol::{self, RefusalKind, Report, Request, SpawnerSlot};
+use super::packet;
+use super::protocol::{RefusalKind, Report, Request, SpawnerSlot};
 use super::raw;
 use crate::{Ended, SandboxError, SlotId};
 
@@ -76,7 +77,7 @@ impl Connection {
     async fn receive(&self) -> io::Result<Option<Report>> {
         let packet = self
             .socket
-            .async_io(tokio::io::Interest::READABLE, |socket| protocol::receive(socket.as_fd()))
+            .async_io(tokio::io::Interest::READABLE, |socket| packet::receive(socket.as_fd()))
             .await?;
         if packet.bytes.is_empty() {
             return Ok(None);
@@ -131,7 +132,7 @@ impl Connection {
         let bytes = request(id).encode();
         let sent = self
             .socket
-            .async_io(tokio::io::Interest::WRITABLE, |socket| protocol::send(socket.as_fd(), &bytes, fds));
+            .async_io(tokio::io::Interest::WRITABLE, |socket| packet::send(socket.as_fd(), &bytes, fds));
         let answered = async {
             sent.await.map_err(|e| unavailable(&format!("the spawner's socket: {e}")))?;
             answered.await.map_err(|_| unavailable("the spawner died"))

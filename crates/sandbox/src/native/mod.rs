@@ -13,6 +13,7 @@ mod faults;
 mod linux;
 mod mounts;
 mod netns;
+mod packet;
 mod protocol;
 pub(crate) mod raw;
 pub(crate) mod reap;
@@ -29,4 +30,5 @@ mod recorder;
 pub use driver::NativeSandbox;
 
 pub(crate) use blob::{read_sealed, sealed};
-pub(crate) use protocol::{IDS, receive, send};
+pub(crate) use packet::{receive, send};
+pub(crate) use protocol::IDS;

@@ -4,24 +4,12 @@
 //! strings. The spawner believes nothing: [`Request::decode`] checks every range. Descriptors
 //! travel with [`Request::Start`] by SCM_RIGHTS: stdin, stdout, stderr, process strings.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
-
 use picasso_types::NetworkMode;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
-};
 
 use super::child::StartFault;
 use super::mounts::MAX_LAYERS;
 use crate::{Ended, EndedBy, Reaped, SlotLimits};
 
-/// Longest message.
-pub(crate) const MAX_MESSAGE: usize = 8192;
-/// Descriptors a message may carry.
-pub(crate) const MAX_FDS: usize = 4;
 /// Ids a sandbox has: 0 to 65,535.
 pub(crate) const IDS: u32 = 65_536;
 /// Supplementary groups of a process.
@@ -344,55 +332,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Sends one packet without blocking.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    rustix::net::sendmsg(socket, &[io::IoSlice::new(bytes)], &mut control, flags)?;
-    Ok(())
-}
-
-/// One received packet.
-#[derive(Debug)]
-pub(crate) struct Packet {
-    /// Empty when the other side is gone.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) fds: Vec<OwnedFd>,
-}
-
-/// Receives one packet without blocking. One that was longer than [`MAX_MESSAGE`], or carried
-/// more than [`MAX_FDS`] descriptors, is an `InvalidData` error.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = rustix::net::recvmsg(socket, &mut [io::IoSliceMut::new(&mut bytes)], &mut control, flags)?;
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            fds.extend(received);
-        }
-    }
-    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    bytes.truncate(message.bytes);
-    Ok(Packet { bytes, fds })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
     use super::*;
     use crate::native::child::Step;
+    use crate::native::packet::MAX_MESSAGE;
 
     fn limits() -> SlotLimits {
         SlotLimits {
@@ -476,18 +420,5 @@ mod tests {
     fn the_longest_request_fits_a_packet() {
         let start = Start { groups: vec![1; MAX_GROUPS], layers: vec![[0; 32]; MAX_LAYERS], ..start() };
         assert!(Request::Start { id: 1, start }.encode().len() <= MAX_MESSAGE);
-    }
-
-    #[test]
-    fn more_descriptors_than_allowed_are_an_error_and_closed() {
-        let (a, b) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 4))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds = [a.as_fd(); MAX_FDS + 4];
-        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-        let bytes = [io::IoSlice::new(b"x")];
-        rustix::net::sendmsg(&a, &bytes, &mut control, SendFlags::empty()).unwrap();
-        assert_eq!(receive(b.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

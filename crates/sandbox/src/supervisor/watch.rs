@@ -52,12 +52,12 @@ impl Helper {
     }
 
     /// Plans the restart of a helper that died or could not be started.
-    fn died(&mut self, how: &str) {
+    fn died(&mut self, level: Level, how: &str) {
         if self.pid.is_some() && self.started.elapsed() > GROWN_UP {
             self.wait = SHORTEST_WAIT;
         }
         let text = format!("the {} {how}; starting it again in {:?}", self.name, self.wait);
-        log(Level::Error, "supervisor", &text);
+        log(level, "supervisor", &text);
         self.pid = None;
         self.restart_at = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
@@ -85,6 +85,7 @@ impl Supervisor {
         let root = rustix::process::geteuid().is_root();
         let user = if root { Some(User::find(&settings.user).map_err(one)?) } else { None };
         let data_dir = DataDir::open(&settings.data_dir, user.as_ref()).map_err(one)?;
+        raise_open_files();
         // What a dying spawner leaves comes to us, to be reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let host = if root {
@@ -246,6 +247,15 @@ impl Supervisor {
     }
 }
 
+/// Connections, pipes and slots are descriptors: all three processes get as many as the hard limit
+/// allows. A function's own limit is its slot's.
+fn raise_open_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it is refused the soft limit stays; nothing depends on the number.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
+
 fn start_engine(
     handover: &Handover,
     settings: &[u8],
@@ -264,18 +274,21 @@ fn note(helper: &mut Option<Helper>, result: std::io::Result<u32>) {
     if let Some(helper) = helper {
         match result {
             Ok(pid) => helper.began(pid),
-            Err(e) => helper.died(&format!("could not be started ({e})")),
+            Err(e) => helper.died(Level::Error, &format!("could not be started ({e})")),
         }
     }
 }
 
 fn note_death(helper: &mut Option<Helper>, status: WaitStatus) {
     if let Some(helper) = helper {
-        helper.died(&match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => format!("exited with code {code}"),
-            (None, Some(signal)) => format!("was ended by signal {signal}"),
-            (None, None) => "ended".to_owned(),
-        });
+        let (level, how) = match (status.exit_status(), status.terminating_signal()) {
+            // Its socket closed: most likely the engine is ending, and we hear of it next.
+            (Some(0), _) => (Level::Info, "ended with its socket".to_owned()),
+            (Some(code), _) => (Level::Error, format!("exited with code {code}")),
+            (None, Some(signal)) => (Level::Error, format!("was ended by signal {signal}")),
+            (None, None) => (Level::Error, "ended".to_owned()),
+        };
+        helper.died(level, &how);
     }
 }
 

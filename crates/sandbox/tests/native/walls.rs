@@ -116,3 +116,20 @@ async fn a_sandbox_without_egress_has_loopback_only() {
     let routes = native.guest(&["cat", "/proc/net/route"]).await.stdout;
     assert_eq!(routes.lines().count(), 1, "{routes}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spawner_itself_has_only_what_it_needs_and_no_network() {
+    if !root() {
+        return;
+    }
+    let native = Native::start().await;
+    let pid = native.spawner.id();
+    let have = u64::from_str_radix(&status_field(pid, "CapEff"), 16).unwrap();
+    for (number, name) in [(16, "SYS_MODULE"), (17, "SYS_RAWIO"), (22, "SYS_BOOT"), (25, "SYS_TIME")] {
+        assert_eq!(have & (1 << number), 0, "CAP_{name}");
+    }
+    assert_eq!(status_field(pid, "CapBnd"), status_field(pid, "CapEff"));
+    assert_eq!(status_field(pid, "Threads"), "1");
+    let devices = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap();
+    assert!(!devices.contains("eth"), "{devices}");
+}

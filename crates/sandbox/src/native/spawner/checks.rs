@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::super::mounts::{self, Skeleton};
 use super::super::sys::{Kernel, Linux, MountFlags};
@@ -45,6 +45,26 @@ pub(crate) fn check_host() -> Vec<String> {
         }
     }
     faults
+}
+
+/// Gives up every capability that the spawner has no use for, for good.
+pub(super) fn keep_only_needed_capabilities() -> io::Result<()> {
+    let keep = NEEDED.iter().fold(CapabilitySet::empty(), |all, (one, _)| all | *one);
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if keep.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The first number that this kernel does not know.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
 /// Makes the folders that trees are made from, owned by root alone.

@@ -5,10 +5,12 @@
 //! nothing an engine names, and forks from a few megabytes instead of the engine's heap.
 
 mod checks;
+mod farewell;
 mod launch;
 mod log;
 mod network;
 mod pool;
+mod refill;
 mod serve;
 mod settings;
 mod slot;
@@ -73,6 +75,7 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
     let masks = mounts::masks(|name| k.exists(&Path::new("/proc").join(name)));
     let filter = crate::seccomp::filter().map_err(|e| e.to_string())?;
     let tools = launch::Tools { cgroups, masks, filter };
+    checks::keep_only_needed_capabilities().map_err(|e| format!("own capabilities: {e}"))?;
     serve::Spawner::new(settings, socket, kept, network, tools, left)
 }
 

@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::slot::Parts;
 use super::{Level, log};
 use crate::egress::{EgressNetwork, EgressSettings};
-use crate::native::protocol::{receive, send};
+use crate::native::packet::{receive, send};
 use crate::native::raw::{self, Cloned, Process};
 
 /// How long setting the network up may take.

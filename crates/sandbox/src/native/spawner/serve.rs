@@ -3,30 +3,29 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use picasso_types::NetworkMode;
 use rustix::event::epoll;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::launch::{self, StartFds, Tools};
-use super::network::{Attachment, Link};
+use super::network::Link;
 use super::pool::Pool;
 use super::slot::{self, Parts, Slot, State};
 use super::{Level, SpawnerSettings, log};
 use crate::native::child::StartFault;
-use crate::native::protocol::{self, RefusalKind, Report, Request, Start};
+use crate::native::packet;
+use crate::native::protocol::{RefusalKind, Report, Request, Start};
 use crate::native::sys::Linux;
 use crate::{Ended, EndedBy, Reaped, SlotLimits};
 
 /// Quiet time before parts are made ahead, so that this does not slow a start that is under way.
 const QUIET: Duration = Duration::from_millis(3);
 /// Time between two looks at a cgroup that still has processes to bury.
-const BURY_AGAIN: Duration = Duration::from_millis(2);
+pub(super) const BURY_AGAIN: Duration = Duration::from_millis(2);
 /// Time between two looks whether making ahead may be tried again.
 const PAUSED: Duration = Duration::from_millis(250);
-/// How long the end may take when the engine is gone.
-const FAREWELL: Duration = Duration::from_secs(10);
 /// Reports that may wait for an engine that does not read.
 const MAX_UNSENT: usize = 65_536;
 
@@ -37,22 +36,22 @@ const NETWORK: u64 = 4 << 32;
 
 /// The spawner's whole state.
 pub(super) struct Spawner {
-    settings: SpawnerSettings,
-    socket: OwnedFd,
+    pub(super) settings: SpawnerSettings,
+    pub(super) socket: OwnedFd,
     /// Locks and pipes whose being open tells others that this process lives.
-    _kept: Vec<OwnedFd>,
-    network: Option<Link>,
-    tools: Tools,
-    pool: Pool,
-    slots: BTreeMap<u16, Slot>,
-    serial: u64,
+    pub(super) _kept: Vec<OwnedFd>,
+    pub(super) network: Option<Link>,
+    pub(super) tools: Tools,
+    pub(super) pool: Pool,
+    pub(super) slots: BTreeMap<u16, Slot>,
+    pub(super) serial: u64,
     /// Slots with egress that wait for their network.
-    waiting: VecDeque<(u32, SlotLimits)>,
+    pub(super) waiting: VecDeque<(u32, SlotLimits)>,
     /// Cgroups to remove, and whom to tell then.
-    burying: Vec<(u16, Vec<u32>)>,
-    epoll: OwnedFd,
-    unsent: VecDeque<Vec<u8>>,
-    reaped: Reaped,
+    pub(super) burying: Vec<(u16, Vec<u32>)>,
+    pub(super) epoll: OwnedFd,
+    pub(super) unsent: VecDeque<Vec<u8>>,
+    pub(super) reaped: Reaped,
 }
 
 impl Spawner {
@@ -148,7 +147,7 @@ impl Spawner {
     /// Handles the packets that wait; `false` when the engine is gone.
     fn receive(&mut self) -> Result<bool, String> {
         for _ in 0..64 {
-            let packet = match protocol::receive(self.socket.as_fd()) {
+            let packet = match packet::receive(self.socket.as_fd()) {
                 Ok(packet) if packet.bytes.is_empty() => return Ok(false),
                 Ok(packet) => packet,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -195,7 +194,7 @@ impl Spawner {
         }
     }
 
-    fn hand_out(&mut self, id: u32, limits: SlotLimits, parts: Parts) {
+    pub(super) fn hand_out(&mut self, id: u32, limits: SlotLimits, parts: Parts) {
         let index = parts.index;
         if let Err(e) = self.tools.cgroups.limit(&Linux, index, &limits) {
             self.refuse(id, RefusalKind::Failed, &e.to_string());
@@ -292,7 +291,7 @@ impl Spawner {
         }
     }
 
-    fn kill_for_removal(&mut self, index: u16) {
+    pub(super) fn kill_for_removal(&mut self, index: u16) {
         let _ = self.tools.cgroups.kill_all(&Linux, index);
         if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
             let _ = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
@@ -360,7 +359,7 @@ impl Spawner {
 
     // Removal.
 
-    fn begin_burial(&mut self, index: u16, network: NetworkMode, ids: Vec<u32>) {
+    pub(super) fn begin_burial(&mut self, index: u16, network: NetworkMode, ids: Vec<u32>) {
         if let (NetworkMode::Egress, Some(link)) = (network, &mut self.network) {
             link.detach(index);
         }
@@ -368,7 +367,7 @@ impl Spawner {
         self.bury();
     }
 
-    fn bury(&mut self) {
+    pub(super) fn bury(&mut self) {
         for (index, ids) in std::mem::take(&mut self.burying) {
             match self.tools.cgroups.remove(&Linux, index) {
                 Ok(true) => {
@@ -392,78 +391,9 @@ impl Spawner {
         }
     }
 
-    // Parts made ahead, and the network.
-
-    fn refill(&mut self) {
-        match self.pool.shortage() {
-            None => {}
-            Some(NetworkMode::Egress) => self.attach_one(),
-            Some(NetworkMode::None) => match self.pool.make(&Linux, &self.tools.cgroups, &self.settings) {
-                Ok(parts) => self.pool.put_back(parts),
-                Err(reason) => {
-                    self.pool.pause();
-                    log(Level::Error, "spawner", &format!("making a slot: {reason}"));
-                }
-            },
-        }
-    }
-
-    fn attach_one(&mut self) {
-        let Some(link) = &mut self.network else { return };
-        match self.pool.take(&Linux, &self.tools.cgroups, &self.settings) {
-            Ok(parts) => {
-                self.pool.attaching(1);
-                link.attach(parts);
-            }
-            Err(reason) => {
-                self.pool.pause();
-                if let Some((id, _)) = self.waiting.pop_front() {
-                    self.refuse(id, RefusalKind::Failed, &reason);
-                }
-            }
-        }
-    }
-
-    fn hear_network(&mut self) {
-        let Some(link) = &mut self.network else { return };
-        let attachments = match link.receive() {
-            Ok(attachments) => attachments,
-            Err(reason) => {
-                log(Level::Error, "spawner", &reason);
-                let _ = epoll::delete(&self.epoll, link.socket());
-                let mut lost = link.take_waiting();
-                self.network = None;
-                self.pool.attaching(-lost.len().cast_signed());
-                lost.extend(self.pool.without_egress());
-                for parts in lost {
-                    self.begin_burial(parts.index, NetworkMode::None, Vec::new());
-                }
-                for (id, _) in std::mem::take(&mut self.waiting) {
-                    self.refuse(id, RefusalKind::Failed, "the egress network is not available");
-                }
-                return;
-            }
-        };
-        for Attachment { parts, result } in attachments {
-            self.pool.attaching(-1);
-            match (result, self.waiting.pop_front()) {
-                (Ok(()), Some((id, limits))) => self.hand_out(id, limits, parts),
-                (Ok(()), None) => self.pool.put_back(parts),
-                (Err(reason), waiting) => {
-                    self.pool.pause();
-                    log(Level::Error, "spawner", &reason);
-                    self.begin_burial(parts.index, NetworkMode::Egress, Vec::new());
-                    if let Some((id, _)) = waiting {
-                        self.refuse(id, RefusalKind::Failed, &reason);
-                    }
-                }
-            }
-        }
-    }
-
     // Answers.
 
-    fn refuse(&mut self, id: u32, kind: RefusalKind, text: &str) {
+    pub(super) fn refuse(&mut self, id: u32, kind: RefusalKind, text: &str) {
         self.report(&Report::Refused { id, kind, text: text.to_owned() });
     }
 
@@ -475,7 +405,7 @@ impl Spawner {
 
     fn send_unsent(&mut self) -> Result<(), String> {
         while let Some(bytes) = self.unsent.front() {
-            match protocol::send(self.socket.as_fd(), bytes, &[]) {
+            match packet::send(self.socket.as_fd(), bytes, &[]) {
                 Ok(()) => {
                     self.unsent.pop_front();
                 }
@@ -491,46 +421,6 @@ impl Spawner {
         events.set(epoll::EventFlags::OUT, !self.unsent.is_empty());
         let data = epoll::EventData::new_u64(SOCKET);
         epoll::modify(&self.epoll, &self.socket, data, events).map_err(|e| format!("epoll: {e}"))
-    }
-
-    // The end.
-
-    fn end_everything(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + FAREWELL;
-        for parts in self.pool.drain() {
-            self.burying.push((parts.index, Vec::new()));
-        }
-        let indexes: Vec<u16> = self.slots.keys().copied().collect();
-        for index in &indexes {
-            self.kill_for_removal(*index);
-        }
-        for index in indexes {
-            if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
-                let fd = WaitId::PidFd(process.pidfd.as_fd());
-                let _ = rustix::process::waitid(fd, WaitIdOptions::EXITED);
-            }
-            self.slots.remove(&index);
-            self.burying.push((index, Vec::new()));
-        }
-        let lost = self.network.as_mut().map(Link::take_waiting).unwrap_or_default();
-        self.burying.extend(lost.iter().map(|parts| (parts.index, Vec::new())));
-        drop(lost);
-        loop {
-            self.bury();
-            if self.burying.is_empty() {
-                break;
-            }
-            if Instant::now() > deadline {
-                return Err("processes of a sandbox do not end after SIGKILL".to_owned());
-            }
-            std::thread::sleep(BURY_AGAIN);
-        }
-        if let Some(link) = self.network.take() {
-            link.end(deadline);
-        }
-        self.tools.cgroups.remove_base(&Linux).map_err(|e| format!("removing the cgroups: {e}"))?;
-        log(Level::Info, "spawner", "ended, nothing left");
-        Ok(())
     }
 }
 
