@@ -8,6 +8,7 @@ use picasso_config::settings::{LogFormat, SandboxDriver};
 use picasso_config::{Inputs, Loaded};
 use picasso_sandbox::supervisor::{self, SupervisorSettings};
 
+use crate::engine_process::telemetry;
 use crate::failure::{ServerFailure, say};
 use crate::handover::Handover;
 use crate::{convert, key_file};
@@ -23,6 +24,7 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
         return Err(ServerFailure::new("the native sandbox driver needs a start as root")
             .hint("start as root (the part that speaks HTTP becomes server.user), or set sandbox.driver = \"docker\""));
     }
+    telemetry::filter(&settings.log)?;
     claim_data_dir(&settings.server.data_dir)?;
     warn_of_low_disk(&settings.server.data_dir);
     let key = key_file::read_or_make(&settings.encryption_key_file())?;

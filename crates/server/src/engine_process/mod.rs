@@ -4,7 +4,7 @@ mod listeners;
 mod maintenance;
 mod parts;
 mod signals;
-mod telemetry;
+pub(crate) mod telemetry;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

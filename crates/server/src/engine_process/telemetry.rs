@@ -14,12 +14,17 @@ use crate::failure::ServerFailure;
 const DURATIONS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 900.0];
 
-pub(super) fn start_logs(log: &Log) -> Result<(), ServerFailure> {
-    let wrong = |error: String| {
-        ServerFailure::new(format!("log.level {:?} is not understood: {error}", log.level))
+/// What of `log.level` is understood; told before anything is started when it is not.
+pub(crate) fn filter(log: &Log) -> Result<EnvFilter, ServerFailure> {
+    EnvFilter::builder().parse(directives(&log.level)).map_err(|error| {
+        ServerFailure::new(format!("log.level {:?} is not understood", log.level))
+            .because(error)
             .hint("write error, warn, info, debug or trace, or levels by module: info,picasso_engine=debug")
-    };
-    let filter = EnvFilter::builder().parse(directives(&log.level)).map_err(|e| wrong(e.to_string()))?;
+    })
+}
+
+pub(super) fn start_logs(log: &Log) -> Result<(), ServerFailure> {
+    let filter = filter(log)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
