@@ -27,9 +27,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("sqlx", &["store", "queue"]),
     ("bollard", &["sandbox"]),
-    ("libseccomp", &["sandbox"]),
     ("libc", &["sandbox"]),
-    ("oci-client", &["image"]),
     ("clap", &["cli", "picasso"]),
 ];
 
