@@ -25,10 +25,10 @@ fn sleeper() -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Starts processes until it cannot, at most 100,000.
+/// Starts processes until it cannot, at most 1,000.
 pub fn fork() -> std::io::Result<()> {
     let mut children = Vec::new();
-    for count in 0..100_000 {
+    for count in 0..1000 {
         match sleeper() {
             Ok(child) => children.push(child),
             Err(error) => {

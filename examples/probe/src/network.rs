@@ -106,10 +106,11 @@ pub fn resolve(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut answer = [0; 512];
     let result = socket.send_to(&question, (server.trim(), 53)).and_then(|_| socket.recv(&mut answer));
     match result {
-        Ok(length) if length >= 4 && answer[3] & 0xf == 0 => {
+        // The low four bits are the response code; 0 is success.
+        Ok(length) if length >= 4 && answer[3] % 16 == 0 => {
             println!("address {:?}", &answer[length - 4..length]);
         }
-        Ok(_) => println!("refused {}", answer[3] & 0xf),
+        Ok(_) => println!("refused {}", answer[3] % 16),
         Err(error) => println!("{}", failure(&error)),
     }
     Ok(())

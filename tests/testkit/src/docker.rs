@@ -11,6 +11,15 @@ use tokio::net::UnixStream;
 
 use crate::process::{Process, ProcessError, TestDir, run};
 
+const DOCKERD: &str = "/usr/sbin/dockerd";
+
+/// Which network namespace an Engine runs in.
+#[derive(Debug, Clone, Copy)]
+enum Network {
+    Own,
+    Callers,
+}
+
 /// A running `dockerd`; stopped, and everything of it removed, on drop.
 #[derive(Debug)]
 pub struct DockerEngine {
@@ -26,28 +35,42 @@ impl DockerEngine {
         if !rustix::process::geteuid().is_root() {
             return Some("dockerd needs root".to_owned());
         }
-        run("/usr/sbin/dockerd", ["--version"]).err()
+        run(DOCKERD, ["--version"]).err()
     }
 
-    /// Starts an Engine and waits until it answers.
+    /// Starts an Engine in a network namespace of its own and waits until it answers.
     ///
-    /// It makes no default bridge, so that several can run beside each other; networks that are
-    /// made through it get their own.
+    /// The machine's firewall and forwarding stay as they are, and several can run beside each
+    /// other. It has no default bridge and no way out.
     pub async fn start() -> Result<Self, ProcessError> {
-        Self::start_with_bridge("none").await
+        Self::start_with(Network::Own, "none").await
     }
 
-    /// Starts an Engine as people install it, with its default bridge `docker0`; only one on a
-    /// machine. For comparisons with `docker run`.
+    /// The same with the default bridge `docker0` that people have. For comparisons with
+    /// `docker run`.
     pub async fn start_with_default_bridge() -> Result<Self, ProcessError> {
-        Self::start_with_bridge("").await
+        Self::start_with(Network::Own, "").await
     }
 
-    async fn start_with_bridge(bridge: &str) -> Result<Self, ProcessError> {
+    /// Starts an Engine in the network namespace of the caller, whose firewall it changes and
+    /// leaves changed: for tests that are in one of their own.
+    pub async fn start_in_callers_network() -> Result<Self, ProcessError> {
+        Self::start_with(Network::Callers, "none").await
+    }
+
+    async fn start_with(network: Network, bridge: &str) -> Result<Self, ProcessError> {
         let start = |source| ProcessError::Start { program: "dockerd".to_owned(), source };
         let dir = TestDir::new("docker").map_err(start)?;
         let root = dir.path().to_owned();
-        let mut command = Command::new("/usr/sbin/dockerd");
+        let mut command = match network {
+            Network::Callers => Command::new(DOCKERD),
+            Network::Own => {
+                // Becomes dockerd, under the same process id.
+                let mut command = Command::new("unshare");
+                command.args(["--net", "--", DOCKERD]);
+                command
+            }
+        };
         command
             .arg("--data-root")
             .arg(root.join("data"))

@@ -33,14 +33,24 @@ pub(super) fn withdraw(instance: &str) -> Result<(), SandboxError> {
         return Ok(());
     }
     let comment = comment(instance);
-    for line in iptables(&["-S", "FORWARD"])?.lines() {
-        let mut words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
-        if words.first() == Some(&"-A") && words.contains(&comment.as_str()) {
-            words[0] = "-D";
-            iptables(&words)?;
+    for rule in rules(&comment)? {
+        let words: Vec<&str> = rule.split(' ').collect();
+        if let Err(error) = iptables(&[&["-D"][..], &words].concat())
+            // A worker that is just ending may have been quicker.
+            && rules(&comment)?.contains(&rule)
+        {
+            return Err(error);
         }
     }
     Ok(())
+}
+
+/// The rules of the `FORWARD` chain with a comment, as `-A` takes them.
+fn rules(comment: &str) -> Result<Vec<String>, SandboxError> {
+    let all = iptables(&["-S", "FORWARD"])?;
+    let rules = all.lines().filter_map(|line| line.strip_prefix("-A "));
+    let rules = rules.map(|rule| rule.replace('"', ""));
+    Ok(rules.filter(|rule| rule.split(' ').any(|word| word == comment)).collect())
 }
 
 fn iptables(arguments: &[&str]) -> Result<String, SandboxError> {

@@ -31,7 +31,7 @@ impl Docker {
         if !require("docker", DockerEngine::missing().as_deref()) {
             return None;
         }
-        let engine = Arc::new(DockerEngine::start().await.unwrap());
+        let engine = Arc::new(DockerEngine::start_in_callers_network().await.unwrap());
         let instance = instance();
         let settings = egress_settings(&instance, "10.201.0.0/24");
         let sandbox = connect(engine.socket(), settings.clone(), store).await;

@@ -97,9 +97,12 @@ fn traces(instance: &str) -> Vec<String> {
     }
     let interfaces = std::fs::read_to_string("/proc/self/net/dev").unwrap();
     found.extend(interfaces.lines().filter(|line| line.contains(instance)).map(str::to_owned));
-    let tables = picasso_testkit::process::run("nft", ["list", "tables"]).unwrap();
-    found.extend(tables.lines().filter(|line| line.contains(instance)).map(str::to_owned));
+    found.extend(tables().lines().filter(|line| line.contains(instance)).map(str::to_owned));
     found
+}
+
+fn tables() -> String {
+    picasso_testkit::process::run("nft", ["list", "tables"]).unwrap()
 }
 
 /// A second server is killed with its spawner; the next one with its id starts clean.
@@ -113,6 +116,11 @@ async fn restart(dir: PathBuf, bed: Arc<Bed>, process: ProcessSpec) {
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     drop((io, killed.sandbox));
+    // The network's worker outlives its spawner by a moment, in which it cleans up; a supervisor
+    // waits for that, too.
+    wait_until(DEADLINE, "the end of the network's worker", async || !tables().contains(&settings.instance))
+        .await
+        .unwrap();
     let next = spawn(dir, settings.clone()).await;
     let reaped = next.sandbox.reap().await.unwrap();
     assert!(reaped.sandboxes >= 1, "{reaped:?}");
