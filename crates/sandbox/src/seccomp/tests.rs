@@ -21,7 +21,8 @@ fn word(number: u32, architecture: u32, arguments: [u64; 6], offset: u32) -> u32
         4 => architecture,
         16..64 => {
             let argument = arguments[(offset as usize - 16) / 8];
-            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 }).unwrap()
+            u32::try_from(if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 })
+                .unwrap()
         }
         _ => unreachable!("offset {offset}"),
     }
