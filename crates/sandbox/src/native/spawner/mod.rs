@@ -60,7 +60,7 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
     rustix::process::umask(rustix::fs::Mode::empty());
     // Forked before anything that its copy should not have.
     let network = match &settings.egress {
-        Some(egress) => Some(network::Link::start(egress, &socket)?),
+        Some(egress) => Some(network::Link::start(egress, &settings.data_dir, &socket)?),
         None => None,
     };
     enter_own_namespaces(&settings.data_dir)?;

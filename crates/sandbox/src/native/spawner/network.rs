@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use picasso_types::NetworkMode;
@@ -43,7 +44,11 @@ pub(super) struct Attachment {
 impl Link {
     /// Forks the worker, which sets the network up, and waits until it did. `engine` is the
     /// socket the worker must not keep open.
-    pub(super) fn start(settings: &EgressSettings, engine: &OwnedFd) -> Result<Self, String> {
+    pub(super) fn start(
+        settings: &EgressSettings,
+        data_dir: &Path,
+        engine: &OwnedFd,
+    ) -> Result<Self, String> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|e| format!("the network worker's socket: {e}"))?;
@@ -52,7 +57,7 @@ impl Link {
                 drop(ours);
                 // Its being open tells the engine that the spawner lives.
                 let code = match raw::close_inherited(engine) {
-                    Ok(()) => work(settings, &theirs),
+                    Ok(()) => work(settings, data_dir, &theirs),
                     Err(_) => 1,
                 };
                 raw::exit_now(code)
@@ -143,7 +148,15 @@ impl Link {
 }
 
 /// The worker process.
-fn work(settings: &EgressSettings, socket: &OwnedFd) -> i32 {
+fn work(settings: &EgressSettings, data_dir: &Path, socket: &OwnedFd) -> i32 {
+    // The worker of a spawner that was killed may still be taking the same network down.
+    let _lock = match await_predecessor(data_dir, &settings.instance) {
+        Ok(lock) => lock,
+        Err(e) => {
+            let _ = answer(socket, &[0], &format!("the network's lock: {e}"));
+            return 1;
+        }
+    };
     let mut network = match EgressNetwork::set_up(settings) {
         Ok(network) => network,
         Err(e) => {
@@ -171,6 +184,13 @@ fn work(settings: &EgressSettings, socket: &OwnedFd) -> i32 {
             1
         }
     }
+}
+
+/// Waits until no other worker of this instance has a network, and keeps it so.
+fn await_predecessor(data_dir: &Path, instance: &str) -> std::io::Result<OwnedFd> {
+    let lock = std::fs::File::create(data_dir.join("native").join(format!("network-{instance}")))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(lock.into())
 }
 
 fn obey(network: &mut EgressNetwork, socket: &OwnedFd, bytes: &[u8], netns: Option<&OwnedFd>) -> bool {
