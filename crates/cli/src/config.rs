@@ -10,7 +10,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<(), CliFailure> {
     match command {
         ConfigCommand::Show(args) => print(&load(args)?.show()),
         ConfigCommand::Check(args) => {
-            load(args)?.with_secret_files().map_err(told)?;
+            load(args)?.with_secret_files().map_err(|faults| told(&faults))?;
             complain(&"the configuration is good");
             Ok(())
         }
@@ -20,9 +20,9 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<(), CliFailure> {
 }
 
 fn load(args: &ServeArgs) -> Result<Loaded, CliFailure> {
-    Loaded::load(&args.settings.inputs()).map_err(told)
+    Loaded::load(&args.settings.inputs()).map_err(|faults| told(&faults))
 }
 
-fn told(faults: picasso_config::ConfigFaults) -> CliFailure {
+fn told(faults: &picasso_config::ConfigFaults) -> CliFailure {
     CliFailure::new(faults.to_string())
 }

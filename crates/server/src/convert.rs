@@ -177,7 +177,7 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
 /// The machine's memory, MiB.
 fn machine_memory_mb() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(info.mem_unit.into()) >> 20
+    info.totalram.saturating_mul(info.mem_unit.into()) >> 20
 }
 
 pub(crate) fn api(settings: &Settings) -> ApiSettings {

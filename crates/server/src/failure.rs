@@ -56,8 +56,8 @@ impl From<picasso_config::ConfigFaults> for ServerFailure {
 }
 
 /// Tells a failure on standard error.
-pub(crate) fn told(failure: ServerFailure) -> ExitCode {
-    say(&failure);
+pub(crate) fn told(failure: &ServerFailure) -> ExitCode {
+    say(failure);
     ExitCode::FAILURE
 }
 

@@ -23,21 +23,21 @@ pub const DATABASE_COMMAND: &str = database::CHILD_COMMAND;
 
 /// `picasso serve`: runs until the server has ended.
 pub fn serve(inputs: &Inputs) -> ExitCode {
-    start::serve(inputs).unwrap_or_else(failure::told)
+    start::serve(inputs).unwrap_or_else(|failure| failure::told(&failure))
 }
 
 /// `picasso db upgrade`.
 pub fn upgrade_database(inputs: &Inputs) -> ExitCode {
-    database::upgrade(inputs).unwrap_or_else(failure::told)
+    database::upgrade(inputs).unwrap_or_else(|failure| failure::told(&failure))
 }
 
 /// Entry point of [`DATABASE_COMMAND`].
 pub fn upgrade_database_child() -> ExitCode {
-    database::child().unwrap_or_else(failure::told)
+    database::child().unwrap_or_else(|failure| failure::told(&failure))
 }
 
 /// Entry point of the engine process, `args` being what follows its hidden subcommand. To be
 /// called before any thread is started.
 pub fn engine_main(args: &[OsString]) -> ExitCode {
-    engine_process::main(args).unwrap_or_else(failure::told)
+    engine_process::main(args).unwrap_or_else(|failure| failure::told(&failure))
 }

@@ -1,6 +1,8 @@
 //! How `picasso serve` starts and ends: what it says when it cannot start, how calls outlive the
 //! first signal and not the second, and that nothing is left.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
