@@ -86,7 +86,7 @@ pub async fn measure() -> Result<(), Box<dyn Error>> {
             match *what {
                 BARE => bare(&hello)?,
                 TOKEN => {
-                    call(cloud.http.request(Method::GET, &private).header("X-Auth-Token", &token)).await?
+                    call(cloud.http.request(Method::GET, &private).header("X-Auth-Token", &token)).await?;
                 }
                 PUBLIC => call(cloud.http.request(Method::GET, &public)).await?,
                 DOCKER => drop(docker.docker(&["run", "--rm", "hello:bench"])?),

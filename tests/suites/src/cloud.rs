@@ -1,6 +1,12 @@
 //! A small cloud: a real Keystone and the real `picasso serve`, with a function whose program is
 //! a shell script that the route's configuration holds.
 
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "what a test cannot set up fails the test, saying what it was"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +82,7 @@ impl Cloud {
         picasso.load_image(&archive, SHELL_IMAGE).await.expect("the image loads");
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(120))
+            .timeout(Duration::from_mins(2))
             .build()
             .expect("a client");
         Self { keystone, picasso, http, _dir: dir }
@@ -91,6 +97,15 @@ impl Cloud {
     /// The id of the project of that name.
     pub async fn project(&self, name: &str) -> String {
         self.keystone.project_id(name).await.expect("the project")
+    }
+
+    /// Runs `openstack … -f json` as `demo1-member`; what it prints.
+    pub async fn openstack(&self, arguments: &str) -> Value {
+        let words: Vec<&str> = arguments.split(' ').chain(["-f", "json"]).collect();
+        let output = self.keystone.openstack("demo1-member", "demo1", &words).await.expect("openstack runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openstack {arguments}: {complaint}");
+        serde_json::from_slice(&output.stdout).expect("openstack prints JSON")
     }
 
     /// Sends a request and reads the answer whole; echoes are kept as evidence.

@@ -11,6 +11,14 @@ pub fn traces_of(instance: &str) -> Vec<String> {
     traces
 }
 
+/// What is mounted at or below a folder, in this test's own view of the host. A namespace that
+/// outlived its processes would be held by such a mount.
+pub fn mounts_below(folder: &Path) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect()
+}
+
 /// The cgroup folders whose path names the instance, in every hierarchy.
 pub fn cgroups_of(instance: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -47,11 +55,6 @@ pub fn running_sandboxes(instance: &str) -> usize {
                 .is_ok_and(|processes| !processes.trim().is_empty())
     };
     cgroups_of(instance).iter().filter(|folder| busy(folder)).count()
-}
-
-/// Ids of running processes whose command line holds `part`.
-pub fn processes_with(part: &str) -> BTreeSet<u32> {
-    command_lines().into_iter().filter(|(_, line)| line.contains(part)).map(|(pid, _)| pid).collect()
 }
 
 /// The command line of every process, arguments joined by spaces.
@@ -94,18 +97,8 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The namespaces of a kind (`net`, `mnt`, `pid`, `user`) that processes of this host are in.
-pub fn namespaces(kind: &str) -> BTreeSet<String> {
-    each_process(|pid| {
-        let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
-        Some(link.display().to_string())
-    })
-    .into_iter()
-    .collect()
-}
-
-fn each_process<T>(mut look: impl FnMut(u32) -> Option<T>) -> Vec<T> {
+fn each_process<T>(look: impl FnMut(u32) -> Option<T>) -> Vec<T> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
-    pids.filter_map(|pid| look(pid)).collect()
+    pids.filter_map(look).collect()
 }

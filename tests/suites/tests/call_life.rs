@@ -89,7 +89,7 @@ async fn hundred_calls(cloud: &Cloud, token: &str, app: &str) -> BTreeSet<String
         .iter()
         .map(|answer| {
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-            answer.json()["call_id"].as_str().unwrap().to_owned()
+            answer.json()["call_id"].as_str().unwrap_or_default().to_owned()
         })
         .collect();
     assert_eq!(ids.len(), 100);
@@ -99,7 +99,7 @@ async fn hundred_calls(cloud: &Cloud, token: &str, app: &str) -> BTreeSet<String
 /// The ids whose last word in the log is that the call succeeded.
 fn succeeded(log: &str) -> BTreeSet<String> {
     let lines = log.lines().filter(|line| line.contains("call ended") && line.contains("succeeded"));
-    lines.filter_map(|line| id_in(line)).collect()
+    lines.filter_map(id_in).collect()
 }
 
 fn id_in(line: &str) -> Option<String> {
@@ -125,14 +125,18 @@ async fn a_killed_engine_loses_no_accepted_call_and_leaves_nothing_on_the_host()
     assert!(host::running_sandboxes(&instance) > 0, "some run right now");
 
     let family = host::descendants(cloud.picasso.pid());
+    let data = cloud.picasso.data_dir();
     cloud.picasso.kill_engine();
     let gone = || async {
         host::traces_of(&instance).is_empty()
+            && host::mounts_below(&data).is_empty()
             && family.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
     };
-    wait_until(SOON, "processes, cgroups and interfaces are gone", gone).await.unwrap_or_else(|error| {
-        panic!("{error}; left: {:?}", host::traces_of(&instance));
-    });
+    wait_until(SOON, "processes, cgroups, mounts and interfaces are gone", gone).await.unwrap_or_else(
+        |error| {
+            panic!("{error}; left: {:?}", host::traces_of(&instance));
+        },
+    );
     let before = succeeded(&cloud.picasso.log()).len();
     assert!(before < 100, "the engine died in the middle");
 

@@ -4,8 +4,8 @@
 //! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
 
 pub mod docker;
-pub mod guest;
 pub mod evidence;
+pub mod guest;
 pub mod keystone;
 pub mod picasso;
 pub mod process;

@@ -75,9 +75,9 @@ impl Recorder {
         failure.map_or(Ok(()), Err)
     }
 
-    fn open(&self, call: String, name: String) -> io::Result<OwnedFd> {
+    fn open(&self, call: String, name: &str) -> io::Result<OwnedFd> {
         self.note(call)?;
-        Ok(self.named(&name))
+        Ok(self.named(name))
     }
 }
 
@@ -103,11 +103,11 @@ impl Kernel for Recorder {
     }
 
     fn open_for_write(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.open(format!("open {}", path.display()), path.display().to_string())
+        self.open(format!("open {}", path.display()), &path.display().to_string())
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.open(format!("opendir {}", path.display()), path.display().to_string())
+        self.open(format!("opendir {}", path.display()), &path.display().to_string())
     }
 
     fn write_fd(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
@@ -143,7 +143,7 @@ impl Kernel for Recorder {
     }
 
     fn clone_tree(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-        self.open(format!("clone {}/{path}", self.name(dir)), format!("tree:{path}"))
+        self.open(format!("clone {}/{path}", self.name(dir)), &format!("tree:{path}"))
     }
 
     fn restrict(&self, tree: BorrowedFd<'_>, with: MountFlags) -> io::Result<()> {
@@ -168,7 +168,7 @@ impl Kernel for Recorder {
     ) -> io::Result<OwnedFd> {
         let options: Vec<String> = options.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let call = format!("fsmount {kind} [{}] {}", options.join(","), flags(with));
-        self.open(call, kind.to_owned())
+        self.open(call, kind)
     }
 
     fn attach(&self, tree: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
@@ -184,7 +184,7 @@ impl Kernel for Recorder {
     }
 
     fn open_in(&self, root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-        self.open(format!("open-in {} {path}", self.name(root)), format!("dir:{path}"))
+        self.open(format!("open-in {} {path}", self.name(root)), &format!("dir:{path}"))
     }
 
     fn make_device(&self, dir: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> io::Result<()> {
