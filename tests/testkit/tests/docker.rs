@@ -1,6 +1,7 @@
 //! The testkit's own Docker Engine.
 
 use picasso_testkit::docker::DockerEngine;
+use picasso_testkit::evidence;
 use picasso_testkit::process::require;
 
 #[tokio::test]
@@ -13,7 +14,8 @@ async fn an_engine_starts_answers_and_leaves_nothing_mounted() {
     assert!(version.contains('.'), "{version}");
     let dir = engine.dir().to_owned();
     drop(engine);
-    assert!(!dir.exists(), "{} is still there", dir.display());
+    let kept = evidence::folder().is_some();
+    assert!(kept || !dir.exists(), "{} is still there", dir.display());
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(dir.to_str().unwrap()), "{mounts}");
 }
