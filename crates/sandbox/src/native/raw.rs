@@ -261,6 +261,27 @@ pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<(u32, u32)>> {
     }
 }
 
+/// The groups a user is in by the host's group database, its primary group included.
+pub(crate) fn groups_of_user(name: &CStr, primary: u32) -> io::Result<Vec<u32>> {
+    // As many as Linux lets a process have (NGROUPS_MAX).
+    const MOST: libc::c_int = 65_536;
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut count = libc::c_int::try_from(groups.len()).unwrap_or(MOST);
+        // SAFETY: the name ends with a NUL byte, and the list has room for as many as `count` says.
+        let code = unsafe { libc::getgrouplist(name.as_ptr(), primary, groups.as_mut_ptr(), &raw mut count) };
+        let found = usize::try_from(count).unwrap_or(0);
+        if code >= 0 {
+            groups.truncate(found);
+            return Ok(groups);
+        }
+        if count > MOST || found <= groups.len() {
+            return Err(io::Error::other("the group database does not tell the user's groups"));
+        }
+        groups.resize(found, 0);
+    }
+}
+
 /// Marks every descriptor from `first` on to be closed by exec.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no descriptor is closed before exec, only marked.

@@ -181,7 +181,7 @@ mod tests {
         let path = temporary();
         fs::create_dir(&path).unwrap();
         fs::write(path.join("letter.txt"), "dear").unwrap();
-        let user = User { name: "nobody".to_owned(), uid: 65534, gid: 65534 };
+        let user = User { name: "nobody".to_owned(), uid: 65534, gid: 65534, groups: Vec::new() };
         let refused = DataDir::open(&path, Some(&user)).unwrap_err();
         assert!(refused.contains("not empty"), "{refused}");
         fs::remove_dir_all(path).unwrap();

@@ -83,7 +83,7 @@ impl Supervisor {
     pub(super) fn start(settings: &SupervisorSettings) -> Result<Self, Vec<String>> {
         let one = |fault: String| vec![fault];
         let root = rustix::process::geteuid().is_root();
-        let user = if root { Some(User::find(&settings.user).map_err(one)?) } else { None };
+        let user = if root { Some(User::find(&settings.user, settings.docker).map_err(one)?) } else { None };
         let data_dir = DataDir::open(&settings.data_dir, user.as_ref()).map_err(one)?;
         raise_open_files();
         // What a dying spawner leaves comes to us, to be reaped.
