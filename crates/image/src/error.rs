@@ -12,7 +12,8 @@ use thiserror::Error;
 pub enum ImageError {
     /// No image of this name is visible to the project.
     #[error(
-        "image \"{0}\" was not found; load it with \"picasso image load\" or name one in a registry that is allowed"
+        "image \"{0}\" was not found among this project's and the shared images; upload it \
+         (PUT /v1/{{project_id}}/images/{0}), or name one in a registry that this cloud allows"
     )]
     NotFound(ImageRef),
     /// The reference names a registry that the operator does not allow.

@@ -197,6 +197,11 @@ impl Supervisor {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get().cast_unsigned();
             if pid == self.engine {
+                if let Some(signal) = status.terminating_signal() {
+                    let how =
+                        format!("the engine was ended by signal {signal}; everything of it is removed now");
+                    log(Level::Error, "supervisor", &how);
+                }
                 code = Some(exit_code(status));
             } else if self.spawner.as_ref().is_some_and(|h| h.pid == Some(pid)) {
                 self.clean_up_after_spawner();
