@@ -54,7 +54,7 @@ pub async fn new_call(
 ) -> Result<NewCall, AcceptError> {
     let target = &invocation.target;
     let Some(version) = &target.version else {
-        return Err(AcceptError::NotReady(crate::engine::not_ready(target)));
+        return Err(AcceptError::NotReady(target.not_ready()));
     };
     let headers = invocation.headers.iter().map(|(k, v)| (k.as_str().to_owned(), v.as_bytes().to_vec()));
     let envelope = Envelope {

@@ -5,7 +5,7 @@ use futures_util::stream;
 use picasso_types::Failure;
 use tokio::sync::mpsc;
 
-use crate::default_format::{End, Event, HEAD_BYTES};
+use crate::call_events::{End, Event, HEAD_BYTES};
 use crate::invocation::{Answer, CallError};
 
 /// Waits for the first 64 KiB or the end of the function, whichever is first. A failure before
@@ -56,7 +56,7 @@ impl From<End> for CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::default_format::channel;
+    use crate::call_events::channel;
     use futures_util::StreamExt;
 
     fn success() -> End {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use picasso_store::{Store, StoreError};
 use picasso_types::route_table::Matched;
-use picasso_types::{App, AppId, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
+use picasso_types::{App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
 
 /// Apps kept in memory at one time; beyond it the least used are read again.
 const MAX_ENTRIES: u64 = 20_000;
@@ -28,6 +28,14 @@ pub struct Target {
     pub route: Arc<Route>,
     /// The version that runs; `None` while the route's first version is not ready.
     pub version: Option<Arc<RouteVersion>>,
+}
+
+impl Target {
+    /// Why the target cannot run yet, or cannot run at all.
+    pub(crate) fn not_ready(&self) -> Failure {
+        let preparing = || "its image is still being prepared".to_owned();
+        Failure::NotReady { reason: self.route.latest.error.clone().unwrap_or_else(preparing) }
+    }
 }
 
 /// What a path met.

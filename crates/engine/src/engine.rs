@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
-use picasso_image::ImageStore;
-use picasso_queue::Queue;
-use picasso_sandbox::{Features, Sandbox};
-use picasso_store::Store;
-use picasso_types::{CallId, Clock, Failure, InstanceId, ProjectId, RouteVersion, VersionState};
+use picasso_sandbox::Features;
+use picasso_types::{CallId, Failure, ProjectId, RouteVersion, VersionState};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,36 +13,16 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{self, AcceptError};
 use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
-use crate::catalog::{Catalog, Target};
-use crate::default_format::{self, End, Event};
+use crate::call_events::{self, End, Event};
+use crate::catalog::Target;
+use crate::default_format;
 use crate::invocation::{Answer, CallError, Invocation};
+use crate::parts::EngineParts;
 use crate::prepare;
-use crate::settings::EngineSettings;
 use crate::{dispatch, worker};
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
-
-/// What an engine is made of; constructed once by the server.
-#[derive(Debug, Clone)]
-pub struct EngineParts {
-    /// Limits and sizes.
-    pub settings: EngineSettings,
-    /// Names this server's leases.
-    pub instance: InstanceId,
-    /// Apps, routes, calls.
-    pub store: Arc<dyn Store>,
-    /// Dispatches ids of asynchronous calls.
-    pub queue: Arc<dyn Queue>,
-    /// Where root filesystems come from.
-    pub images: Arc<ImageStore>,
-    /// Where functions run.
-    pub sandbox: Arc<dyn Sandbox>,
-    /// Where calls find their target.
-    pub catalog: Arc<Catalog>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// Runs calls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -144,7 +121,7 @@ impl Engine {
 
     /// Starts a call's task and returns the caller's end of its events.
     pub(crate) fn begin(&self, invocation: Invocation) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = default_format::channel();
+        let (sender, receiver) = call_events::channel();
         let engine = self.clone();
         self.shared.tasks.spawn(async move {
             let end = engine.call(invocation, &sender).await;
@@ -169,10 +146,10 @@ impl Engine {
         let Shared { parts, admission, ending, .. } = &*self.shared;
         let target = invocation.target.clone();
         let Some(version) = &target.version else {
-            return End { may_repeat: true, ..End::of(not_ready(&target)) };
+            return End { may_repeat: true, ..End::of(target.not_ready()) };
         };
         let Some(digest) = &version.digest else {
-            return End::of(not_ready(&target));
+            return End::of(target.not_ready());
         };
         let project = &target.app.project_id;
         let admitted = tokio::select! {
@@ -212,15 +189,6 @@ impl Engine {
         }
         default_format::run(parts, ending, &rootfs, version, invocation, events).await
     }
-}
-
-pub(crate) fn not_ready(target: &Target) -> Failure {
-    let latest = &target.route.latest;
-    let reason = match (&latest.error, latest.state) {
-        (Some(error), _) => error.clone(),
-        (None, _) => "its image is still being prepared".to_owned(),
-    };
-    Failure::NotReady { reason }
 }
 
 /// Every call, however it ended, leaves one log line and its metrics.

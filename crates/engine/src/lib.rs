@@ -7,6 +7,7 @@
 mod accept;
 mod admission;
 mod answer;
+mod call_events;
 pub mod catalog;
 mod default_format;
 mod dispatch;
@@ -15,6 +16,7 @@ mod environment;
 mod function_log;
 mod gate;
 pub mod invocation;
+mod parts;
 mod prepare;
 mod settings;
 mod worker;
@@ -24,6 +26,7 @@ mod testing;
 
 pub use accept::AcceptError;
 pub use catalog::{Catalog, Lookup, Target};
-pub use engine::{Engine, EngineParts};
+pub use engine::Engine;
 pub use invocation::{Answer, Body, BodyError, CallError, Invocation, Output};
+pub use parts::EngineParts;
 pub use settings::EngineSettings;

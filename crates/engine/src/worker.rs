@@ -13,8 +13,8 @@ use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId};
 use tokio::sync::Semaphore;
 
 use crate::accept;
+use crate::call_events::{End, Event};
 use crate::catalog::Target;
-use crate::default_format::{End, Event};
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
 

@@ -1,0 +1,33 @@
+//! What an engine is made of.
+
+use std::sync::Arc;
+
+use picasso_image::ImageStore;
+use picasso_queue::Queue;
+use picasso_sandbox::Sandbox;
+use picasso_store::Store;
+use picasso_types::{Clock, InstanceId};
+
+use crate::catalog::Catalog;
+use crate::settings::EngineSettings;
+
+/// What an engine is made of; constructed once by the server.
+#[derive(Debug, Clone)]
+pub struct EngineParts {
+    /// Limits and sizes.
+    pub settings: EngineSettings,
+    /// Names this server's leases.
+    pub instance: InstanceId,
+    /// Apps, routes, calls.
+    pub store: Arc<dyn Store>,
+    /// Dispatches ids of asynchronous calls.
+    pub queue: Arc<dyn Queue>,
+    /// Where root filesystems come from.
+    pub images: Arc<ImageStore>,
+    /// Where functions run.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where calls find their target.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
