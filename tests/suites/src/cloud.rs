@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_testkit::evidence;
+use picasso_testkit::guest::static_binary;
 use picasso_testkit::keystone::{Keystone, install_tls_provider};
 use picasso_testkit::picasso::{Picasso, PicassoOptions};
 use picasso_testkit::process::{TestDir, require, run};
@@ -166,6 +167,8 @@ fn shell_image(dir: &Path) -> PathBuf {
     let program = ["/bin/busybox", "sh", "-c", "b() { /bin/busybox \"$@\"; }; eval \"$SCRIPT\""];
     let mut all: Vec<String> =
         ["image", "build", "--file", "/bin/busybox:/bin/busybox"].map(str::to_owned).into();
+    let probe = static_binary("picasso-example-probe").expect("the probe builds");
+    all.extend(["--file".to_owned(), format!("{}:/bin/probe", probe.display())]);
     for word in program {
         all.extend(["--entrypoint".to_owned(), word.to_owned()]);
     }

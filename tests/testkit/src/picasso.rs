@@ -17,6 +17,8 @@ const START: Duration = Duration::from_mins(1);
 pub struct PicassoOptions {
     /// More TOML, put behind what the testkit writes (sections the testkit does not use).
     pub more_config: String,
+    /// Whether the API listens on every address of this machine and not on loopback alone.
+    pub all_addresses: bool,
     /// Keystone's cache time in seconds, as the configuration takes it (`0` and `-1`: none).
     pub cache_seconds: Option<i64>,
 }
@@ -104,6 +106,11 @@ impl Picasso {
     /// The functions listener, without a slash at the end.
     pub fn functions_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[1])
+    }
+
+    /// The port of the OpenStack face.
+    pub fn api_port(&self) -> u16 {
+        self.ports[0]
     }
 
     /// Metrics and health.
@@ -224,10 +231,11 @@ fn spawn(root: &Path) -> Result<Process, ProcessError> {
 fn config(root: &Path, auth_url: &str, ports: [u16; 3], options: &PicassoOptions) -> String {
     let [api, functions, admin] = ports;
     let root = root.display();
+    let host = if options.all_addresses { "0.0.0.0" } else { "127.0.0.1" };
     let cache = options.cache_seconds.map(|s| format!("cache_s = {s}\n")).unwrap_or_default();
     format!(
         "[server]\ndata_dir = \"{root}/data\"\n\n\
-         [listeners.api]\nhost = \"127.0.0.1\"\nport = {api}\n\n\
+         [listeners.api]\nhost = \"{host}\"\nport = {api}\n\n\
          [listeners.functions]\nhost = \"127.0.0.1\"\nport = {functions}\n\n\
          [listeners.admin]\nport = {admin}\n\n\
          [keystone]\nauth_url = \"{auth_url}\"\nusername = \"picasso\"\n\
