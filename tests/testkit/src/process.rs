@@ -74,11 +74,27 @@ where
     }
 }
 
-/// A TCP port of 127.0.0.1 that nothing listens on.
-///
-/// Another process could take it before the caller does; callers that can should bind port 0.
+/// Ports that tests take: below those that the kernel gives to outgoing connections
+/// (`net.ipv4.ip_local_port_range`), so that none of them takes one between here and its use.
+const TEST_PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// A TCP port of 127.0.0.1 that nothing listens on, and that no other test gets while this
+/// process lives: each is reserved by a lock in the system's temporary folder.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let locks = std::env::temp_dir().join("picasso-test-ports");
+    std::fs::create_dir_all(&locks)?;
+    // Processes begin at different places, so that they rarely meet.
+    let first = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    for step in 0..TEST_PORTS.end - TEST_PORTS.start {
+        let port = TEST_PORTS.start + (first + step) % (TEST_PORTS.end - TEST_PORTS.start);
+        let lock = File::options().create(true).append(true).open(locks.join(port.to_string()))?;
+        if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            // Held until the process ends.
+            std::mem::forget(lock);
+            return Ok(port);
+        }
+    }
+    Err(std::io::Error::other("every port for tests is taken"))
 }
 
 /// A folder of a test; removed at the end, kept (and named) where the test failed or
