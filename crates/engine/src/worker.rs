@@ -84,20 +84,16 @@ async fn claim_and_run(engine: &Engine, id: &CallId) -> Result<(), StoreError> {
         Ok(None) | Err(StoreError::NotFound) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let end = match target_of(parts.store.as_ref(), &claimed).await? {
-        Some((target, invocation)) => {
-            let end = run_with_lease(engine, id, invocation).await;
-            tracing::debug!(call_id = %id, route = %target.route.pattern, "asynchronous call ran");
-            end
-        }
+    let give_up_at = claimed.call.created_at.plus(parts.settings.async_max_age);
+    let end = match invocation_of(parts.store.as_ref(), claimed).await? {
+        Some(invocation) => run_with_lease(engine, id, invocation).await,
         None => End::of(Failure::NotReady { reason: "its route was deleted".to_owned() }),
     };
-    let age = parts.clock.now().since(claimed.call.created_at);
-    let young = age < i64::try_from(parts.settings.async_max_age.as_micros()).unwrap_or(i64::MAX);
-    if end.may_repeat && young {
-        let delay = i64::try_from(parts.settings.async_retry_delay.as_micros()).unwrap_or(i64::MAX);
+    let now = parts.clock.now();
+    if end.may_repeat && now < give_up_at {
         counter!("picasso_calls_released_total").increment(1);
-        parts.store.release_call(id, &parts.instance, parts.clock.now().plus_micros(delay)).await?;
+        let not_before = now.plus(parts.settings.async_retry_delay);
+        parts.store.release_call(id, &parts.instance, not_before).await?;
         engine.shared.accepted.notify_one();
     } else if !parts.store.finish_call(id, &parts.instance, &outcome(end)).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
@@ -110,6 +106,8 @@ async fn run_with_lease(engine: &Engine, id: &CallId, invocation: Invocation) ->
     let Shared { parts, .. } = &*engine.shared;
     let mut events = engine.begin(invocation);
     let mut beat = tokio::time::interval(parts.settings.lease / 3);
+    // The claim has just set the lease: the first beat, which would be now, is not needed.
+    beat.reset();
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -129,17 +127,13 @@ async fn run_with_lease(engine: &Engine, id: &CallId, invocation: Invocation) ->
 }
 
 fn lease_end(shared: &Shared) -> picasso_types::Timestamp {
-    let lease = i64::try_from(shared.parts.settings.lease.as_micros()).unwrap_or(i64::MAX);
-    shared.parts.clock.now().plus_micros(lease)
+    shared.parts.clock.now().plus(shared.parts.settings.lease)
 }
 
 /// Builds the invocation of a stored call with the version it was accepted for; `None` when
 /// route or app are gone.
-async fn target_of(
-    store: &dyn Store,
-    claimed: &ClaimedCall,
-) -> Result<Option<(Arc<Target>, Invocation)>, StoreError> {
-    let call = &claimed.call;
+async fn invocation_of(store: &dyn Store, claimed: ClaimedCall) -> Result<Option<Invocation>, StoreError> {
+    let ClaimedCall { call, envelope, payload } = claimed;
     let found = async {
         let app = store.get_app_by_id(&call.app_id).await?;
         let route = store.get_route_by_id(&call.route_id).await?;
@@ -151,23 +145,22 @@ async fn target_of(
         Err(StoreError::NotFound) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let request = accept::stored_request(&claimed.envelope)
+    let request = accept::stored_request(&envelope)
         .ok_or(StoreError::Damaged { what: "envelope", detail: format!("call {}", call.id) })?;
     let target =
         Arc::new(Target { app: Arc::new(app), route: Arc::new(route), version: Some(Arc::new(version)) });
-    let payload = bytes::Bytes::from(claimed.payload.clone());
-    let invocation = Invocation {
+    let payload = bytes::Bytes::from(payload);
+    Ok(Some(Invocation {
         call_id: call.id.clone(),
         request_id: RequestId::stored(&call.request_id),
         trigger: call.trigger,
-        target: target.clone(),
+        target,
         method: request.method,
         url: request.url,
         headers: request.headers,
         params: request.params,
         body: Box::pin(futures_util::stream::once(async { Ok(payload) })),
-    };
-    Ok(Some((target, invocation)))
+    }))
 }
 
 fn outcome(end: End) -> CallOutcome {

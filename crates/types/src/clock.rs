@@ -1,6 +1,6 @@
 //! Time: microseconds since the Unix epoch, read through [`Clock`] so that tests can move it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
+    }
+
+    /// This time plus `duration`, without wrapping.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        self.plus_micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// Microseconds from `earlier` to this time; negative when `earlier` is later.
