@@ -71,6 +71,12 @@ pub(crate) struct RouteView {
     timeout: u32,
     /// Calls at one time on one node; null: as many as the node runs.
     max_concurrency: Option<u32>,
+    /// Calls at one time in one sandbox.
+    concurrency: u32,
+    /// How long a hot sandbox without calls is kept, seconds.
+    idle_timeout: u32,
+    /// Hot sandboxes kept on each node even without calls.
+    min_instances: u32,
     /// How long a call may wait for a place, seconds.
     queue_timeout: u32,
     /// The route's own configuration.
@@ -108,6 +114,9 @@ impl From<&Route> for RouteView {
             memory: spec.memory_mb,
             timeout: spec.timeout_s,
             max_concurrency: spec.max_concurrency,
+            concurrency: spec.concurrency,
+            idle_timeout: spec.idle_timeout_s,
+            min_instances: spec.min_instances,
             queue_timeout: spec.queue_timeout_s,
             config: entries(&spec.config),
             format: spec.format.as_str(),

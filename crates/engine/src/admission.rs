@@ -145,6 +145,9 @@ mod tests {
             memory_mb,
             timeout_s: 30,
             max_concurrency,
+            concurrency: 1,
+            idle_timeout_s: 30,
+            min_instances: 0,
             queue_timeout_s,
             network: NetworkMode::None,
         }

@@ -17,7 +17,7 @@ pub async fn begin(mut events: mpsc::Receiver<Event>) -> Result<Answer, CallErro
             Some(Event::Output(chunk)) => head.extend_from_slice(&chunk),
             Some(Event::Ended(end)) => {
                 return match end.failure {
-                    None => Ok(Answer { head: head.freeze(), rest: None }),
+                    None => Ok(Answer { head: None, first: head.freeze(), rest: None }),
                     Some(_) => Err(CallError::from(end)),
                 };
             }
@@ -25,7 +25,7 @@ pub async fn begin(mut events: mpsc::Receiver<Event>) -> Result<Answer, CallErro
         }
         if head.len() >= HEAD_BYTES {
             let rest = stream::unfold(Some(events), next);
-            return Ok(Answer { head: head.freeze(), rest: Some(Box::pin(rest)) });
+            return Ok(Answer { head: None, first: head.freeze(), rest: Some(Box::pin(rest)) });
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
         sender.send(Event::Output(Bytes::from_static(b"hi"))).await.unwrap();
         sender.send(Event::Ended(success())).await.unwrap();
         let answer = begin(receiver).await.unwrap();
-        assert_eq!(answer.head, "hi");
+        assert_eq!(answer.first, "hi");
         assert!(answer.rest.is_none());
     }
 

@@ -15,7 +15,7 @@ use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::call_events::{self, End, Event};
 use crate::catalog::Target;
-use crate::default_format;
+use crate::formats;
 use crate::invocation::{Answer, CallError, Invocation};
 use crate::parts::EngineParts;
 use crate::prepare;
@@ -185,9 +185,9 @@ impl Engine {
         };
         // Done when the version was made, unless the driver has lost it since.
         if let Err(error) = parts.sandbox.prepare(&rootfs).await {
-            return default_format::end_of_driver_error(&error, &invocation.call_id, true);
+            return formats::default::end_of_driver_error(&error, &invocation.call_id, true);
         }
-        default_format::run(parts, ending, &rootfs, version, invocation, events).await
+        formats::default::run(parts, ending, &rootfs, version, invocation, events).await
     }
 }
 

@@ -1,6 +1,8 @@
-//! A function's stderr: becomes log lines, and its end is kept for the caller of a failed call.
+//! What a function writes for its owner: becomes log lines, and the end of stderr is kept for the
+//! caller of a failed call.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use picasso_types::CallId;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -12,67 +14,140 @@ pub const TAIL_BYTES: usize = 4096;
 /// A longer line is cut into pieces of this size.
 const MAX_LINE: usize = 8192;
 
-/// Reads `stderr` to its end, logs it line by line up to `max_bytes`, and returns its last 4 KiB.
-///
-/// Past `max_bytes` one line says that the log was cut; reading goes on so that the function
-/// is not blocked by a full pipe.
-pub async fn follow(
-    mut stderr: impl AsyncRead + Unpin,
-    call_id: &CallId,
-    target: &Target,
-    max_bytes: u64,
-) -> Vec<u8> {
-    let mut tail: VecDeque<u8> = VecDeque::with_capacity(TAIL_BYTES);
-    let mut line = Vec::new();
-    let mut logged: u64 = 0;
-    let mut cut = false;
-    let mut buffer = vec![0; 4096];
-    let mut emit = |line: &[u8]| {
-        if cut {
-            return;
-        }
-        logged += line.len() as u64 + 1;
-        if logged > max_bytes {
-            cut = true;
-            write(call_id, target, &format!("[log cut: more than {max_bytes} bytes]"));
-        } else {
-            write(call_id, target, &String::from_utf8_lossy(line));
-        }
-    };
-    // A read error is the end as well: the pipe belongs to a process that is gone.
-    while let Ok(read) = stderr.read(&mut buffer).await
-        && read > 0
-    {
-        let chunk = &buffer[..read];
-        let overflow = (tail.len() + chunk.len()).saturating_sub(TAIL_BYTES);
-        tail.drain(..overflow.min(tail.len()));
-        tail.extend(&chunk[chunk.len().saturating_sub(TAIL_BYTES)..]);
-        for &byte in chunk {
-            if byte == b'\n' || line.len() >= MAX_LINE {
-                emit(&line);
-                line.clear();
-            }
-            if byte != b'\n' {
-                line.push(byte);
-            }
-        }
-    }
-    if !line.is_empty() {
-        emit(&line);
-    }
-    tail.into()
+/// Where lines come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Its end is kept.
+    Stderr,
+    /// Only of formats whose answers come another way.
+    Stdout,
 }
 
-fn write(call_id: &CallId, target: &Target, line: &str) {
-    tracing::info!(
-        target: "picasso::function",
-        call_id = %call_id,
-        project = %target.app.project_id,
-        app = %target.app.full_name,
-        route = %target.route.pattern,
-        stream = "stderr",
-        line
-    );
+/// The log of one sandbox: its lines carry the id of the call it holds, where that is one.
+#[derive(Debug)]
+pub struct FunctionLog {
+    target: Arc<Target>,
+    max_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    call: Option<CallId>,
+    tail: VecDeque<u8>,
+    logged: u64,
+    cut: bool,
+}
+
+impl FunctionLog {
+    /// A log that writes at most `max_bytes` for each call (and for the time between two).
+    pub fn new(target: Arc<Target>, max_bytes: u64) -> Self {
+        Self { target, max_bytes, state: Mutex::default() }
+    }
+
+    /// Lines belong to this call from now on; `None` where the sandbox holds none, or several.
+    pub fn begin(&self, call: Option<CallId>) {
+        let mut state = self.state();
+        state.call = call;
+        state.tail.clear();
+        (state.logged, state.cut) = (0, false);
+    }
+
+    /// The last up to 4 KiB of stderr since [`FunctionLog::begin`].
+    pub fn tail(&self) -> Vec<u8> {
+        self.state().tail.iter().copied().collect()
+    }
+
+    /// Reads a stream to its end and logs it line by line.
+    ///
+    /// Past the bound one line says that the log was cut; reading goes on so that the function
+    /// is not blocked by a full pipe.
+    pub async fn follow(&self, mut stream: impl AsyncRead + Unpin, name: LogStream) {
+        let mut line = Vec::new();
+        // Small, because a thousand idle sandboxes have two of them each.
+        let mut buffer = vec![0; 2048];
+        // A read error is the end as well: the pipe belongs to a process that is gone.
+        while let Ok(read) = stream.read(&mut buffer).await
+            && read > 0
+        {
+            let mut chunk = &buffer[..read];
+            if name == LogStream::Stderr {
+                self.state().keep(chunk);
+            }
+            while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+                line.extend_from_slice(&chunk[..end]);
+                self.write_pieces(name, &line);
+                line.clear();
+                chunk = &chunk[end + 1..];
+            }
+            line.extend_from_slice(chunk);
+            if line.len() >= MAX_LINE {
+                self.write_pieces(name, &line);
+                line.clear();
+            }
+        }
+        if !line.is_empty() {
+            self.write_pieces(name, &line);
+        }
+    }
+
+    fn write_pieces(&self, name: LogStream, line: &[u8]) {
+        if line.is_empty() {
+            return self.write(name, line);
+        }
+        for piece in line.chunks(MAX_LINE) {
+            self.write(name, piece);
+        }
+    }
+
+    fn write(&self, name: LogStream, line: &[u8]) {
+        let call = {
+            let mut state = self.state();
+            if state.cut {
+                return;
+            }
+            state.logged += line.len() as u64 + 1;
+            state.cut = state.logged > self.max_bytes;
+            if state.cut {
+                let text = format!("[log cut: more than {} bytes]", self.max_bytes);
+                let call = state.call.clone();
+                drop(state);
+                return self.emit(name, call.as_ref(), &text);
+            }
+            state.call.clone()
+        };
+        self.emit(name, call.as_ref(), &String::from_utf8_lossy(line));
+    }
+
+    fn emit(&self, name: LogStream, call: Option<&CallId>, line: &str) {
+        let Target { app, route, version } = &*self.target;
+        tracing::info!(
+            target: "picasso::function",
+            call_id = call.map(tracing::field::display),
+            project = %app.project_id,
+            app = %app.full_name,
+            route = %route.pattern,
+            version = version.as_ref().map(|version| version.number),
+            stream = match name {
+                LogStream::Stderr => "stderr",
+                LogStream::Stdout => "stdout",
+            },
+            line
+        );
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every update leaves the state whole: a panic elsewhere harms nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn keep(&mut self, chunk: &[u8]) {
+        let overflow = (self.tail.len() + chunk.len()).saturating_sub(TAIL_BYTES);
+        self.tail.drain(..overflow.min(self.tail.len()));
+        self.tail.extend(&chunk[chunk.len().saturating_sub(TAIL_BYTES)..]);
+    }
 }
 
 #[cfg(test)]
@@ -81,14 +156,17 @@ mod tests {
     use crate::testing;
 
     #[tokio::test]
-    async fn the_last_four_kibibytes_are_kept() {
+    async fn the_last_four_kibibytes_of_stderr_are_kept_for_each_call() {
+        let log = FunctionLog::new(Arc::new(testing::target("/a")), 1000);
         let mut text = vec![b'a'; 10_000];
         text.extend(b"the end\n");
-        let target = testing::target("/a");
-        let tail = follow(text.as_slice(), &CallId::generate(), &target, 1000).await;
-        assert_eq!(tail.len(), TAIL_BYTES);
-        assert!(tail.ends_with(b"the end\n"));
-        let short = follow(b"oops".as_slice(), &CallId::generate(), &target, 1000).await;
-        assert_eq!(short, b"oops");
+        log.begin(Some(CallId::generate()));
+        log.follow(text.as_slice(), LogStream::Stderr).await;
+        assert_eq!(log.tail().len(), TAIL_BYTES);
+        assert!(log.tail().ends_with(b"the end\n"));
+        log.begin(Some(CallId::generate()));
+        log.follow(b"oops".as_slice(), LogStream::Stderr).await;
+        log.follow(b"hello".as_slice(), LogStream::Stdout).await;
+        assert_eq!(log.tail(), b"oops");
     }
 }

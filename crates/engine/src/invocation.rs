@@ -1,12 +1,13 @@
 //! What goes into the engine and what comes out.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use picasso_types::{CallId, Failure, PathParams, RequestId, Trigger};
 
 use crate::catalog::Target;
@@ -35,11 +36,15 @@ pub struct Invocation {
     pub trigger: Trigger,
     /// What to run.
     pub target: Arc<Target>,
+    /// The address the request came from, where it came from one.
+    pub client: Option<IpAddr>,
     /// The request's method.
     pub method: Method,
     /// The request's absolute URL as the caller wrote it.
     pub url: String,
-    /// Its headers, cleaned: no tokens, identity or hop-by-hop headers, no names with `_`.
+    /// Its headers, cleaned: no tokens, identity or hop-by-hop headers, no names with `_`. A
+    /// `traceparent` (W3C Trace Context) is always among them. A CloudEvent is in the form of the
+    /// binary HTTP binding.
     pub headers: HeaderMap,
     /// Parameters of the route's pattern, percent-decoded.
     pub params: PathParams,
@@ -52,10 +57,22 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
 
 /// A synchronous call that began to answer. Dropping it ends the call.
 pub struct Answer {
-    /// The first bytes: up to 64 KiB, or all there is.
-    pub head: Bytes,
-    /// The rest; `None` when the function has ended and `head` is all.
+    /// The status and headers that the function chose; `None` where its format has none.
+    pub head: Option<AnswerHead>,
+    /// The first bytes of the body: all there is where `rest` is `None`.
+    pub first: Bytes,
+    /// The rest; `None` when the function has said everything.
     pub rest: Option<Output>,
+}
+
+/// What a function says before its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without those of its connection; the edge removes those that are only ours
+    /// to set.
+    pub headers: HeaderMap,
 }
 
 /// A call that failed before its answer began.

@@ -154,6 +154,8 @@ async fn invocation_of(store: &dyn Store, claimed: ClaimedCall) -> Result<Option
         call_id: call.id.clone(),
         request_id: RequestId::stored(&call.request_id),
         trigger: call.trigger,
+        // Nobody waits at the other end.
+        client: None,
         target,
         method: request.method,
         url: request.url,

@@ -83,6 +83,7 @@ async fn start_all(
         uid: 1000,
         gid: 1000,
         groups: Vec::new(),
+        channel: picasso_sandbox::Channel::Streams,
     };
     let (mut slots, mut starts, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {

@@ -4,11 +4,14 @@
 //! and `docker` (Docker Engine API) implement it and pass one conformance suite. All `unsafe`
 //! and all privileged code of the project lives in this crate.
 
+mod dialer;
 pub mod docker;
 pub mod egress;
 mod error;
+mod freezer;
 pub mod native;
 pub mod seccomp;
+mod socket_folder;
 pub mod supervisor;
 pub mod unpacker;
 
@@ -19,7 +22,10 @@ use picasso_image::RootFs;
 use picasso_types::NetworkMode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use dialer::{Dial, Dialer};
 pub use error::SandboxError;
+pub use freezer::Freezer;
+pub use socket_folder::{FolderSocket, SocketFolder};
 
 /// A slot: one set of namespaces, cgroup and network that exactly one function process gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,9 +72,35 @@ pub struct ProcessSpec {
     pub gid: u32,
     /// Supplementary groups inside the sandbox.
     pub groups: Vec<u32>,
+    /// How calls reach the process beside its standard streams.
+    pub channel: Channel,
 }
 
-/// Our ends of a started process's standard streams.
+/// How calls reach a process beside its standard streams. Made before the process starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Channel {
+    /// Only the standard streams.
+    #[default]
+    Streams,
+    /// A folder that the process may write to, [`SOCKET_FOLDER`], in which it makes a Unix socket.
+    SocketFolder,
+    /// A TCP listener of ours on this port of the sandbox's own loopback, made inside its
+    /// network namespace before the process starts: the process connects to us.
+    Listener {
+        /// The port on 127.0.0.1.
+        port: u16,
+    },
+    /// The process listens on this port of the sandbox's own loopback and we connect.
+    Port {
+        /// The port on 127.0.0.1.
+        port: u16,
+    },
+}
+
+/// Where [`Channel::SocketFolder`] is for the process (Fn's place for it).
+pub const SOCKET_FOLDER: &str = "/tmp/iofs";
+
+/// Our ends of a started process.
 pub struct SandboxIo {
     /// Writes to the function's stdin; closed by shutdown or drop.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
@@ -76,6 +108,23 @@ pub struct SandboxIo {
     pub stdout: Pin<Box<dyn AsyncRead + Send>>,
     /// Reads the function's stderr.
     pub stderr: Pin<Box<dyn AsyncRead + Send>>,
+    /// Our end of the [`Channel`] the process was started with.
+    pub endpoint: Endpoint,
+    /// Stops and continues the sandbox's processes, where the driver can within microseconds.
+    pub freezer: Option<Freezer>,
+}
+
+/// Our end of a [`Channel`].
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Only the standard streams.
+    Streams,
+    /// The folder in which the process makes its socket.
+    SocketFolder(SocketFolder),
+    /// Takes the connections of the process.
+    Listener(tokio::net::TcpListener),
+    /// Opens connections to the process.
+    Dialer(Dialer),
 }
 
 impl std::fmt::Debug for SandboxIo {
@@ -109,6 +158,10 @@ pub struct Ended {
 pub struct Features {
     /// Whether `NetworkMode::Egress` works.
     pub egress: bool,
+    /// Whether [`Channel::SocketFolder`] works.
+    pub socket_folder: bool,
+    /// Whether [`Channel::Listener`] and [`Channel::Port`] work.
+    pub ports: bool,
 }
 
 /// What [`Sandbox::reap`] found and removed.

@@ -18,6 +18,16 @@ pub struct Bounds {
     pub max_timeout_s: u32,
     /// Largest `max_concurrency` of a route (per node).
     pub max_concurrency: u32,
+    /// Calls at one time in one sandbox of a concurrent format whose route names no `concurrency`.
+    pub default_sandbox_concurrency: u32,
+    /// Largest `concurrency` of a route (calls at one time in one sandbox).
+    pub max_sandbox_concurrency: u32,
+    /// How long an idle hot sandbox is kept when its route names no `idle_timeout`, seconds.
+    pub default_idle_timeout_s: u32,
+    /// Largest `idle_timeout`, seconds.
+    pub max_idle_timeout_s: u32,
+    /// Largest `min_instances` of a route (per node).
+    pub max_min_instances: u32,
     /// How long a call waits for a place when its route names no `queue_timeout`, seconds.
     pub default_queue_timeout_s: u32,
     /// Largest `queue_timeout`, seconds.
@@ -43,6 +53,11 @@ impl Default for Bounds {
             default_timeout_s: 30,
             max_timeout_s: 900,
             max_concurrency: 1000,
+            default_sandbox_concurrency: 80,
+            max_sandbox_concurrency: 1000,
+            default_idle_timeout_s: 30,
+            max_idle_timeout_s: 3600,
+            max_min_instances: 10,
             default_queue_timeout_s: 10,
             max_queue_timeout_s: 300,
             max_config_entries: 128,

@@ -87,6 +87,30 @@ pub enum Failure {
         /// Why, in a sentence.
         reason: String,
     },
+    /// A hot sandbox did not become ready for its first call, or said that it cannot.
+    InitFailed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The function's answer broke its format's contract, or its sandbox ended without one.
+    BadAnswer {
+        /// How, in a sentence.
+        reason: String,
+    },
+    /// The function itself reported an error instead of an answer (Lambda's
+    /// `/runtime/invocation/…/error`).
+    FunctionError {
+        /// `errorType`, at most 256 bytes.
+        error_type: String,
+        /// `errorMessage`, at most 4 KiB.
+        message: String,
+    },
+    /// The function answered with a status that means failure. Only asynchronous calls fail by
+    /// it: who waits gets the function's answer itself.
+    Status {
+        /// The HTTP status, 400 or more.
+        status: u16,
+    },
     /// A fault of ours; the log has the story.
     Internal,
 }
@@ -102,6 +126,12 @@ impl fmt::Display for Failure {
             Self::OutOfMemory { limit_mb } => {
                 write!(f, "The function ran out of memory (limit {limit_mb} MiB)")
             }
+            Self::InitFailed { reason } => write!(f, "The function did not become ready: {reason}"),
+            Self::BadAnswer { reason } => write!(f, "The function gave no valid answer: {reason}"),
+            Self::FunctionError { error_type, message } => {
+                write!(f, "The function reported an error: {error_type}: {message}")
+            }
+            Self::Status { status } => write!(f, "The function answered with status {status}"),
             Self::OutputTooLarge { limit_bytes } => {
                 write!(f, "The function wrote more than {limit_bytes} bytes")
             }

@@ -65,8 +65,30 @@ text_enum!(
     Format, "format" {
         /// A fresh sandbox per call: body on stdin, answer on stdout.
         Default = "default",
+        /// A hot sandbox: one HTTP/1.1 exchange at a time over stdin and stdout (IronFunctions).
+        Http = "http",
+        /// A hot sandbox: one JSON document per call on stdin, one on stdout.
+        Json = "json",
+        /// A hot sandbox: HTTP over the Unix socket that an Fn FDK makes.
+        HttpStream = "http-stream",
+        /// A hot sandbox: the AWS Lambda Runtime API, so that Lambda images run unchanged.
+        Lambda = "lambda",
+        /// A hot sandbox: the container listens on `$PORT` (Cloud Run, Knative, OpenFaaS).
+        HttpServer = "http-server",
     }
 );
+
+impl Format {
+    /// Whether a sandbox of this format is kept for further calls.
+    pub const fn is_hot(self) -> bool {
+        !matches!(self, Self::Default)
+    }
+
+    /// Whether one sandbox may serve several calls at one time.
+    pub const fn is_concurrent(self) -> bool {
+        matches!(self, Self::HttpServer)
+    }
+}
 
 text_enum!(
     /// What the sandbox can reach.
@@ -160,6 +182,13 @@ pub struct VersionSpec {
     pub timeout_s: u32,
     /// Calls at one time on one node; `None` = the machine's limit.
     pub max_concurrency: Option<u32>,
+    /// Calls at one time in one sandbox; 1 except for formats that are
+    /// [concurrent](Format::is_concurrent).
+    pub concurrency: u32,
+    /// How long a hot sandbox without a call is kept, seconds; 0 = it ends with its call.
+    pub idle_timeout_s: u32,
+    /// Hot sandboxes that are kept on each node even without calls.
+    pub min_instances: u32,
     /// How long a call may wait for a place, seconds.
     pub queue_timeout_s: u32,
     /// What the sandbox can reach.
@@ -174,6 +203,21 @@ impl VersionSpec {
         in_range("queue_timeout", self.queue_timeout_s, 0, bounds.max_queue_timeout_s, "seconds")?;
         if let Some(max) = self.max_concurrency {
             in_range("max_concurrency", max, 1, bounds.max_concurrency, "calls")?;
+        }
+        in_range("concurrency", self.concurrency, 1, bounds.max_sandbox_concurrency, "calls")?;
+        if self.concurrency > 1 && !self.format.is_concurrent() {
+            let fault =
+                format!("must be 1: a sandbox of format \"{}\" serves one call at a time", self.format);
+            return Err(FieldFault::new("concurrency", fault));
+        }
+        in_range("idle_timeout", self.idle_timeout_s, 0, bounds.max_idle_timeout_s, "seconds")?;
+        in_range("min_instances", self.min_instances, 0, bounds.max_min_instances, "sandboxes")?;
+        if self.min_instances > 0 && !self.format.is_hot() {
+            let fault = "must be 0: a sandbox of format \"default\" serves one call and ends";
+            return Err(FieldFault::new("min_instances", fault));
+        }
+        if self.max_concurrency.is_some_and(|max| self.min_instances > max) {
+            return Err(FieldFault::new("min_instances", "must not be more than max_concurrency"));
         }
         Ok(())
     }
@@ -281,6 +325,9 @@ mod tests {
             memory_mb: 128,
             timeout_s: 30,
             max_concurrency: None,
+            concurrency: 1,
+            idle_timeout_s: 30,
+            min_instances: 0,
             queue_timeout_s: 10,
             network: NetworkMode::None,
         }
@@ -297,6 +344,11 @@ mod tests {
             (VersionSpec { timeout_s: 100_000, ..spec() }, "timeout"),
             (VersionSpec { max_concurrency: Some(0), ..spec() }, "max_concurrency"),
             (VersionSpec { queue_timeout_s: 100_000, ..spec() }, "queue_timeout"),
+            (VersionSpec { concurrency: 0, ..spec() }, "concurrency"),
+            (VersionSpec { concurrency: 2, format: Format::Json, ..spec() }, "concurrency"),
+            (VersionSpec { idle_timeout_s: 100_000, ..spec() }, "idle_timeout"),
+            (VersionSpec { min_instances: 1, ..spec() }, "min_instances"),
+            (VersionSpec { min_instances: 10_000, format: Format::Json, ..spec() }, "min_instances"),
         ];
         for (spec, field) in cases {
             assert_eq!(spec.check(&bounds).unwrap_err().field, field);

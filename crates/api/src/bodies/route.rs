@@ -48,6 +48,12 @@ pub(crate) struct RouteFields {
     timeout: Option<u32>,
     /// Calls at one time on one node; absent: as many as the node runs.
     max_concurrency: Option<u32>,
+    /// Calls at one time in one sandbox; more than 1 only with format `http-server`.
+    concurrency: Option<u32>,
+    /// How long a hot sandbox without calls is kept, seconds.
+    idle_timeout: Option<u32>,
+    /// Hot sandboxes kept on each node even without calls.
+    min_instances: Option<u32>,
     /// How long a call may wait for a place, seconds.
     queue_timeout: Option<u32>,
     /// Whether callers need no token: a boolean, or the string `true` or `false`.
@@ -58,7 +64,9 @@ pub(crate) struct RouteFields {
     config: Option<BTreeMap<String, String>>,
     /// The HTTP methods function URLs take; absent or empty: any.
     methods: Option<Vec<String>>,
-    /// How request and answer reach the function: `default`.
+    /// How request and answer reach the function: `default`, or a hot format: `http`, `json`,
+    /// `http-stream`, `lambda`, `http-server`.
+    #[schema(example = "json")]
     format: Option<String>,
     /// What the function can reach: `none` (default) or `egress`.
     network: Option<String>,
@@ -87,13 +95,17 @@ impl RouteFields {
     fn into_new(self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, FieldFault> {
         let required = |field: &str| FieldFault::new(field, "is required");
         let pattern = RoutePattern::parse(self.path.as_deref().ok_or_else(|| required("path"))?)?;
+        let format = parsed(self.format.as_deref(), Format::parse)?.unwrap_or(Format::Default);
         let spec = VersionSpec {
             image: ImageRef::parse(self.image.as_deref().ok_or_else(|| required("image"))?)?,
-            format: parsed(self.format.as_deref(), Format::parse)?.unwrap_or(Format::Default),
+            format,
             config: Config::parse(self.config.unwrap_or_default(), bounds)?,
             memory_mb: self.memory.unwrap_or(bounds.default_memory_mb),
             timeout_s: self.timeout.unwrap_or(bounds.default_timeout_s),
             max_concurrency: self.max_concurrency,
+            concurrency: self.concurrency.unwrap_or_else(|| default_concurrency(format, bounds)),
+            idle_timeout_s: self.idle_timeout.unwrap_or(bounds.default_idle_timeout_s),
+            min_instances: self.min_instances.unwrap_or(0),
             queue_timeout_s: self.queue_timeout.unwrap_or(bounds.default_queue_timeout_s),
             network: parsed(self.network.as_deref(), NetworkMode::parse)?.unwrap_or(NetworkMode::None),
         };
@@ -123,9 +135,12 @@ impl RouteFields {
             ));
         }
         let before = &route.latest.spec;
+        let format = parsed(self.format.as_deref(), Format::parse)?.unwrap_or(before.format);
+        let concurrency =
+            if format == before.format { before.concurrency } else { default_concurrency(format, bounds) };
         let spec = VersionSpec {
             image: parsed(self.image.as_deref(), ImageRef::parse)?.unwrap_or_else(|| before.image.clone()),
-            format: parsed(self.format.as_deref(), Format::parse)?.unwrap_or(before.format),
+            format,
             config: match &self.config {
                 Some(change) => before.config.merged(change, bounds)?,
                 None => before.config.clone(),
@@ -133,6 +148,9 @@ impl RouteFields {
             memory_mb: self.memory.unwrap_or(before.memory_mb),
             timeout_s: self.timeout.unwrap_or(before.timeout_s),
             max_concurrency: self.max_concurrency.or(before.max_concurrency),
+            concurrency: self.concurrency.unwrap_or(concurrency),
+            idle_timeout_s: self.idle_timeout.unwrap_or(before.idle_timeout_s),
+            min_instances: self.min_instances.unwrap_or(before.min_instances),
             queue_timeout_s: self.queue_timeout.unwrap_or(before.queue_timeout_s),
             network: parsed(self.network.as_deref(), NetworkMode::parse)?.unwrap_or(before.network),
         };
@@ -145,6 +163,11 @@ impl RouteFields {
             created_by: changed_by.to_owned(),
         })
     }
+}
+
+/// The `concurrency` of a route that names none.
+fn default_concurrency(format: Format, bounds: &Bounds) -> u32 {
+    if format.is_concurrent() { bounds.default_sandbox_concurrency } else { 1 }
 }
 
 fn parsed<T>(

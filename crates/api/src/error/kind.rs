@@ -101,6 +101,12 @@ kinds! {
     FunctionImageFailed = "function_image_failed", BAD_GATEWAY;
     /// The function's program could not be started.
     FunctionCannotStart = "function_cannot_start", BAD_GATEWAY;
+    /// A hot sandbox of the function did not become ready.
+    FunctionInitFailed = "function_init_failed", BAD_GATEWAY;
+    /// The function's answer broke the contract of its format.
+    FunctionBadAnswer = "function_bad_answer", BAD_GATEWAY;
+    /// The function reported an error instead of an answer.
+    FunctionError = "function_error", BAD_GATEWAY;
     /// No place to run the function became free in time.
     NoCapacity = "no_capacity", SERVICE_UNAVAILABLE;
     /// The caller went away before the answer; nobody sees this but logs and metrics.

@@ -115,6 +115,9 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::HungUp => Kind::CallerGone,
         Failure::NotReady { .. } => Kind::FunctionNotReady,
         Failure::CannotStart { .. } => Kind::FunctionCannotStart,
+        Failure::InitFailed { .. } => Kind::FunctionInitFailed,
+        Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
+        Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
         Failure::Internal => Kind::Internal,
     }
 }

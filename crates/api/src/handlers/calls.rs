@@ -41,6 +41,7 @@ impl Inbound {
             call_id,
             request_id: self.context.id.clone(),
             trigger: self.trigger,
+            client: None,
             target,
             method: self.parts.method.clone(),
             url: self.url(),

@@ -180,7 +180,7 @@ async fn call(
 /// The function's bytes as the answer's body. An error in the middle makes the server abort the
 /// connection, so that nobody takes half an answer for a whole one.
 fn unwrapped(answer: Answer) -> Response {
-    let Answer { head, rest } = answer;
+    let Answer { first: head, rest, .. } = answer;
     let content_type = content_type(&head, rest.is_none());
     let body = match rest {
         None => HttpBody::from(head),

@@ -229,7 +229,7 @@ impl<'de> serde::Deserialize<'de> for AnyObject {
 
 /// The whole output, in memory: a wrapped answer begins only when the function has ended well.
 async fn collect(answer: Answer, limit: u64) -> Result<Bytes, Failure> {
-    let Answer { head, rest } = answer;
+    let Answer { first: head, rest, .. } = answer;
     let mut output = BytesMut::from(head);
     if let Some(mut rest) = rest {
         while let Some(piece) = rest.next().await {
@@ -281,14 +281,14 @@ mod tests {
     #[tokio::test]
     async fn a_failure_after_the_head_fails_the_whole_wrapped_run() {
         let rest = stream::iter([Ok(Bytes::from("b")), Err(Failure::Exit { code: 3 })]);
-        let answer = Answer { head: Bytes::from("a"), rest: Some(Box::pin(rest)) };
+        let answer = Answer { head: None, first: Bytes::from("a"), rest: Some(Box::pin(rest)) };
         assert_eq!(collect(answer, 10).await, Err(Failure::Exit { code: 3 }));
     }
 
     #[tokio::test]
     async fn an_answer_over_the_limit_is_not_held_in_memory() {
         let rest = stream::repeat_with(|| Ok(Bytes::from("0123456789")));
-        let answer = Answer { head: Bytes::new(), rest: Some(Box::pin(rest)) };
+        let answer = Answer { head: None, first: Bytes::new(), rest: Some(Box::pin(rest)) };
         assert_eq!(collect(answer, 100).await, Err(Failure::OutputTooLarge { limit_bytes: 100 }));
     }
 }

@@ -19,6 +19,17 @@ section! {
         pub max_timeout_s: u32 = Bounds::default().max_timeout_s,
         /// Largest `max_concurrency` of a route, on each node.
         pub max_concurrency: u32 = Bounds::default().max_concurrency,
+        /// Calls at one time in one sandbox of a route of format `http-server` that names no
+        /// `concurrency`.
+        pub default_sandbox_concurrency: u32 = Bounds::default().default_sandbox_concurrency,
+        /// Largest `concurrency` of a route: calls at one time in one sandbox.
+        pub max_sandbox_concurrency: u32 = Bounds::default().max_sandbox_concurrency,
+        /// How long an idle hot sandbox is kept when its route names no `idle_timeout`, seconds.
+        pub default_idle_timeout_s: u32 = Bounds::default().default_idle_timeout_s,
+        /// Largest `idle_timeout`, seconds.
+        pub max_idle_timeout_s: u32 = Bounds::default().max_idle_timeout_s,
+        /// Largest `min_instances` of a route, on each node.
+        pub max_min_instances: u32 = Bounds::default().max_min_instances,
         /// How long a call waits for a place when its route names no `queue_timeout`, seconds.
         pub default_queue_timeout_s: u32 = Bounds::default().default_queue_timeout_s,
         /// Largest `queue_timeout`, seconds.
@@ -46,6 +57,11 @@ impl From<&BoundsSettings> for Bounds {
             default_timeout_s: settings.default_timeout_s,
             max_timeout_s: settings.max_timeout_s,
             max_concurrency: settings.max_concurrency,
+            default_sandbox_concurrency: settings.default_sandbox_concurrency,
+            max_sandbox_concurrency: settings.max_sandbox_concurrency,
+            default_idle_timeout_s: settings.default_idle_timeout_s,
+            max_idle_timeout_s: settings.max_idle_timeout_s,
+            max_min_instances: settings.max_min_instances,
             default_queue_timeout_s: settings.default_queue_timeout_s,
             max_queue_timeout_s: settings.max_queue_timeout_s,
             max_config_entries: settings.max_config_entries,

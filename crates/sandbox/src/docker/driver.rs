@@ -317,7 +317,7 @@ impl Sandbox for DockerSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: self.inner.settings.egress.is_some() }
+        Features { egress: self.inner.settings.egress.is_some(), socket_folder: false, ports: false }
     }
 
     async fn prepare(&self, rootfs: &RootFs) -> Result<(), SandboxError> {

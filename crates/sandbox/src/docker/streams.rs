@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::StreamReader;
 
 use super::api::Api;
-use crate::SandboxIo;
+use crate::{Endpoint, SandboxIo};
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
 
@@ -29,6 +29,8 @@ pub(super) async fn attach(api: &Api, container: &str) -> Result<SandboxIo, Erro
         stdin: Box::pin(Stdin { input: stdin.input, _output: stdin.output }),
         stdout: reader(stdout.output),
         stderr: reader(stderr.output),
+        endpoint: Endpoint::Streams,
+        freezer: None,
     })
 }
 

@@ -16,7 +16,9 @@ use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
 use super::streams::Stdin;
-use crate::{Ended, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec};
+use crate::{
+    Ended, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+};
 
 /// How long a call waits for a spawner that is being restarted.
 const RECONNECT: Duration = Duration::from_secs(3);
@@ -89,7 +91,7 @@ impl Sandbox for NativeSandbox {
 
     fn features(&self) -> Features {
         let egress = self.current.borrow().as_ref().is_some_and(|c| c.has_egress());
-        Features { egress }
+        Features { egress, socket_folder: false, ports: false }
     }
 
     /// Nothing to do: the layers are unpacked when a version is made.
@@ -124,6 +126,8 @@ impl Sandbox for NativeSandbox {
             stdin: Box::pin(Stdin::new(pipe::Sender::from_owned_fd(to).map_err(&stream)?)),
             stdout: Box::pin(pipe::Receiver::from_owned_fd(from).map_err(&stream)?),
             stderr: Box::pin(pipe::Receiver::from_owned_fd(err).map_err(&stream)?),
+            endpoint: Endpoint::Streams,
+            freezer: None,
         };
         let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), strings.as_fd()];
         let request = |id| Request::Start { id, start: start.clone() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use picasso_image::RootFs;
 use picasso_sandbox::{
-    Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SandboxIo, SlotId, SlotLimits, SlotSpec,
+    Channel, Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SandboxIo, SlotId, SlotLimits, SlotSpec,
 };
 use picasso_types::NetworkMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,6 +77,7 @@ pub fn probe(arguments: &[&str]) -> ProcessSpec {
         uid: 0,
         gid: 0,
         groups: Vec::new(),
+        channel: Channel::Streams,
     }
 }
 
@@ -116,7 +117,7 @@ impl Bed {
     }
 
     async fn collect(&self, slot: SlotId, io: SandboxIo, input: &[u8]) -> Run {
-        let SandboxIo { mut stdin, mut stdout, mut stderr } = io;
+        let SandboxIo { mut stdin, mut stdout, mut stderr, .. } = io;
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let write = async {
             // A function that does not read its input is not the case's concern.

@@ -144,6 +144,7 @@ pub fn guest_process(args: &[&str]) -> ProcessSpec {
         uid: 1000,
         gid: 1000,
         groups: vec![],
+        channel: picasso_sandbox::Channel::Streams,
     }
 }
 

@@ -52,6 +52,7 @@ async fn the_process_is_as_it_was_asked_for() {
         uid: 1234,
         gid: 56,
         groups: vec![7, 8],
+        channel: picasso_sandbox::Channel::Streams,
         argv: ["guest", "who", "", "x y"].map(str::to_owned).to_vec(),
     };
     let ran = native.run(&process, limits()).await;

@@ -85,8 +85,8 @@ pub(super) fn app(row: &SqliteRow) -> Result<App, StoreError> {
 macro_rules! version_columns {
     () => {
         "v.id, v.route_id, v.number, v.image, v.format, v.config, v.merged_config, v.memory_mb, \
-         v.timeout_s, v.max_concurrency, v.queue_timeout_s, v.network, v.digest, v.state, v.error, \
-         v.created_by, v.created_at"
+         v.timeout_s, v.max_concurrency, v.concurrency, v.idle_timeout_s, v.min_instances, v.queue_timeout_s, \
+         v.network, v.digest, v.state, v.error, v.created_by, v.created_at"
     };
 }
 pub(super) use version_columns;
@@ -104,6 +104,9 @@ pub(super) fn version(row: &SqliteRow) -> Result<RouteVersion, StoreError> {
             memory_mb: number(row, "memory_mb")?,
             timeout_s: number(row, "timeout_s")?,
             max_concurrency: optional_number(row, "max_concurrency")?,
+            concurrency: number(row, "concurrency")?,
+            idle_timeout_s: number(row, "idle_timeout_s")?,
+            min_instances: number(row, "min_instances")?,
             queue_timeout_s: number(row, "queue_timeout_s")?,
             network: parsed(row, "network", NetworkMode::parse)?,
         },

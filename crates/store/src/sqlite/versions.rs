@@ -51,10 +51,10 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
-         memory_mb, timeout_s, max_concurrency, queue_timeout_s, network, digest, state, error, copy_of, \
-         created_by, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = ?16), ?17, ?18)",
+         memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
+         network, digest, state, error, copy_of, created_by, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = ?19), ?20, ?21)",
     )
     .bind(VersionId::generate().as_str().to_owned())
     .bind(route.as_str())
@@ -66,6 +66,9 @@ pub(super) async fn insert(
     .bind(spec.memory_mb)
     .bind(spec.timeout_s)
     .bind(spec.max_concurrency)
+    .bind(spec.concurrency)
+    .bind(spec.idle_timeout_s)
+    .bind(spec.min_instances)
     .bind(spec.queue_timeout_s)
     .bind(spec.network.as_str())
     .bind(preparation.digest.map(Digest::as_str))

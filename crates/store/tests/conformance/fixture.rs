@@ -76,6 +76,9 @@ pub fn spec(image: &str) -> VersionSpec {
         memory_mb: 128,
         timeout_s: 30,
         max_concurrency: Some(4),
+        concurrency: 1,
+        idle_timeout_s: 45,
+        min_instances: 0,
         queue_timeout_s: 10,
         network: NetworkMode::None,
     }

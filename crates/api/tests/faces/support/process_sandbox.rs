@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use picasso_image::RootFs;
 use picasso_sandbox::{
-    Ended, EndedBy, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+    Ended, EndedBy, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId,
+    SlotSpec,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
@@ -43,7 +44,7 @@ impl Sandbox for ProcessSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: false }
+        Features { egress: false, socket_folder: false, ports: false }
     }
 
     async fn prepare(&self, _: &RootFs) -> Result<(), SandboxError> {
@@ -76,6 +77,8 @@ impl Sandbox for ProcessSandbox {
             stdin: Box::pin(child.stdin.take().unwrap()),
             stdout: Box::pin(child.stdout.take().unwrap()),
             stderr: Box::pin(child.stderr.take().unwrap()),
+            endpoint: Endpoint::Streams,
+            freezer: None,
         };
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap()));
         let running = Running { child: Some(child), group, killed: false };

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use picasso_image::RootFs;
-use picasso_sandbox::{Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec};
+use picasso_sandbox::{
+    Channel, Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec,
+};
 use picasso_types::{CallId, Failure, RouteVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -18,9 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_events::{End, Event};
-use crate::catalog::Target;
 use crate::environment;
-use crate::function_log;
+use crate::function_log::{FunctionLog, LogStream};
 use crate::invocation::{Body, BodyError, Invocation};
 use crate::parts::EngineParts;
 use crate::settings::EngineSettings;
@@ -50,10 +51,13 @@ pub async fn run(
         uid: rootfs.process.uid,
         gid: rootfs.process.gid,
         groups: rootfs.process.groups.clone(),
+        channel: Channel::Streams,
     };
     let Invocation { body, call_id, target, .. } = invocation;
+    let log = FunctionLog::new(target, settings.max_log_bytes);
+    log.begin(Some(call_id.clone()));
     let end = match sandbox.start(slot, rootfs, &process).await {
-        Ok(io) => drive(parts, ending, version, &target, &call_id, slot, io, body, events).await,
+        Ok(io) => drive(parts, ending, version, &log, &call_id, slot, io, body, events).await,
         Err(error) => end_of_driver_error(&error, &call_id, true),
     };
     if let Err(error) = sandbox.remove(slot).await {
@@ -115,7 +119,7 @@ async fn drive(
     parts: &EngineParts,
     ending: &CancellationToken,
     version: &RouteVersion,
-    target: &Target,
+    log: &FunctionLog,
     call_id: &CallId,
     slot: SlotId,
     io: picasso_sandbox::SandboxIo,
@@ -125,20 +129,20 @@ async fn drive(
     let EngineParts { sandbox, settings, .. } = parts;
     let limit = Duration::from_secs(u64::from(version.spec.timeout_s));
     let deadline = tokio::time::sleep(limit);
-    let log = function_log::follow(io.stderr, call_id, target, settings.max_log_bytes);
+    let stderr = log.follow(io.stderr, LogStream::Stderr);
     let input = feed(body, io.stdin);
     let output = forward(io.stdout, settings.max_output_bytes, events);
     let ended = sandbox.wait(slot);
-    tokio::pin!(deadline, log, input, output, ended);
+    tokio::pin!(deadline, stderr, input, output, ended);
 
-    let (mut input_done, mut output_done, mut tail, mut exit) = (false, false, None, None);
+    let (mut input_done, mut output_done, mut logged, mut exit) = (false, false, false, None);
     let mut stop: Option<Stop> = None;
     // Until process, stdout and stderr are all at their end. After a kill they get there at once,
     // because every process of the sandbox dies with the first.
-    while !(output_done && tail.is_some() && exit.is_some()) {
+    while !(output_done && logged && exit.is_some()) {
         let reason = tokio::select! {
-            read = &mut log, if tail.is_none() => {
-                tail = Some(read);
+            () = &mut stderr, if !logged => {
+                logged = true;
                 None
             }
             outcome = &mut output, if !output_done => {
@@ -183,7 +187,7 @@ async fn drive(
             output_done = true;
         }
     }
-    conclude(version, call_id, stop, exit, tail.unwrap_or_default())
+    conclude(version, call_id, stop, exit, log.tail())
 }
 
 fn conclude(

@@ -1,0 +1,30 @@
+//! The format `http-server`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use picasso_image::ImageProcess;
+use picasso_sandbox::Channel;
+use picasso_types::Failure;
+
+use crate::catalog::Target;
+use crate::hot::link::{HotFormat, Link, Started};
+
+/// The format.
+#[derive(Debug)]
+pub(super) struct HttpServer;
+
+#[async_trait]
+impl HotFormat for HttpServer {
+    fn channel(&self) -> Channel {
+        Channel::Port { port: 8080 }
+    }
+
+    fn environment(&self, _image: &ImageProcess, _target: &Target) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    async fn open(&self, _started: Started) -> Result<Arc<dyn Link>, Failure> {
+        Err(Failure::Internal)
+    }
+}

@@ -1,0 +1,30 @@
+//! The format `lambda`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use picasso_image::ImageProcess;
+use picasso_sandbox::Channel;
+use picasso_types::Failure;
+
+use crate::catalog::Target;
+use crate::hot::link::{HotFormat, Link, Started};
+
+/// The format.
+#[derive(Debug)]
+pub(super) struct Lambda;
+
+#[async_trait]
+impl HotFormat for Lambda {
+    fn channel(&self) -> Channel {
+        Channel::Listener { port: 9001 }
+    }
+
+    fn environment(&self, _image: &ImageProcess, _target: &Target) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    async fn open(&self, _started: Started) -> Result<Arc<dyn Link>, Failure> {
+        Err(Failure::Internal)
+    }
+}
