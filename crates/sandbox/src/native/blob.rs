@@ -138,6 +138,7 @@ mod tests {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
+            channel: crate::Channel::Streams,
         }
     }
 

@@ -27,6 +27,7 @@ impl Fixture {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
+            channel: crate::Channel::Streams,
         };
         let names = ["netns", "userns", "in", "out", "err", "status"];
         Self {
