@@ -58,6 +58,12 @@ impl FunctionLog {
         self.state().tail.iter().copied().collect()
     }
 
+    /// Writes a line of ours: what a format found wrong with the bytes of the function, told to
+    /// its owner where telling the caller might show bytes that belong to another call.
+    pub fn note(&self, line: &str) {
+        self.write_pieces(LogStream::Stdout, line.as_bytes());
+    }
+
     /// Reads a stream to its end and logs it line by line.
     ///
     /// Past the bound one line says that the log was cut; reading goes on so that the function

@@ -8,6 +8,7 @@ mod dialer;
 pub mod docker;
 pub mod egress;
 mod error;
+mod fence;
 mod freezer;
 pub mod native;
 pub mod seccomp;
@@ -24,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use dialer::{Dial, Dialer};
 pub use error::SandboxError;
+pub use fence::{Fence, StdinPipe, StdoutPipe, fenced_pipes};
 pub use freezer::Freezer;
 pub use socket_folder::{FolderSocket, SocketFolder};
 
@@ -108,6 +110,8 @@ pub struct SandboxIo {
     pub stdout: Pin<Box<dyn AsyncRead + Send>>,
     /// Reads the function's stderr.
     pub stderr: Pin<Box<dyn AsyncRead + Send>>,
+    /// Tells what the process has read and written, where its stdin and stdout are pipes of ours.
+    pub fence: Option<Fence>,
     /// Our end of the [`Channel`] the process was started with.
     pub endpoint: Endpoint,
     /// Stops and continues the sandbox's processes, where the driver can within microseconds.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 use picasso_image::ImageProcess;
-use picasso_sandbox::{Channel, Endpoint};
+use picasso_sandbox::{Channel, Endpoint, Fence};
 use picasso_types::Failure;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -69,12 +69,16 @@ pub(crate) struct Started {
     pub(crate) stdin: Pin<Box<dyn AsyncWrite + Send>>,
     /// The function's stdout. Formats that do not use it give it to `log`.
     pub(crate) stdout: Pin<Box<dyn AsyncRead + Send>>,
+    /// Tells what the function has read and written, where the driver can.
+    pub(crate) fence: Option<Fence>,
     /// Our end of the format's [`Channel`].
     pub(crate) endpoint: Endpoint,
     /// Takes lines that the function writes; stderr is followed already.
     pub(crate) log: Arc<FunctionLog>,
     /// What runs in it.
     pub(crate) target: Arc<Target>,
+    /// Most bytes of a body that a format holds in memory as a whole, of requests and of answers.
+    pub(crate) max_buffered_body_bytes: u64,
     /// How long it may take to become ready.
     pub(crate) start_timeout: Duration,
 }

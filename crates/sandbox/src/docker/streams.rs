@@ -29,6 +29,7 @@ pub(super) async fn attach(api: &Api, container: &str) -> Result<SandboxIo, Erro
         stdin: Box::pin(Stdin { input: stdin.input, _output: stdin.output }),
         stdout: reader(stdout.output),
         stderr: reader(stderr.output),
+        fence: None,
         endpoint: Endpoint::Streams,
         freezer: None,
     })

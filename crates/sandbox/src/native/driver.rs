@@ -15,7 +15,6 @@ use super::connection::{Connection, slot_number, unavailable, unexpected};
 use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
-use super::streams::Stdin;
 use crate::{
     Ended, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
 };
@@ -122,9 +121,11 @@ impl Sandbox for NativeSandbox {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("making a pipe"));
         let ((stdin, to), (from, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
         let stream = failed("opening a stream");
+        let (to, from, fence) = crate::fenced_pipes(to, from).map_err(&stream)?;
         let io = SandboxIo {
-            stdin: Box::pin(Stdin::new(pipe::Sender::from_owned_fd(to).map_err(&stream)?)),
-            stdout: Box::pin(pipe::Receiver::from_owned_fd(from).map_err(&stream)?),
+            stdin: Box::pin(to),
+            stdout: Box::pin(from),
+            fence: Some(fence),
             stderr: Box::pin(pipe::Receiver::from_owned_fd(err).map_err(&stream)?),
             endpoint: Endpoint::Streams,
             freezer: None,

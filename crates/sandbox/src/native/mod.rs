@@ -18,7 +18,6 @@ mod protocol;
 pub(crate) mod raw;
 pub(crate) mod reap;
 pub(crate) mod spawner;
-mod streams;
 pub(crate) mod sys;
 mod userns;
 

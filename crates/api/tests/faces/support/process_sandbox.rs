@@ -77,6 +77,7 @@ impl Sandbox for ProcessSandbox {
             stdin: Box::pin(child.stdin.take().unwrap()),
             stdout: Box::pin(child.stdout.take().unwrap()),
             stderr: Box::pin(child.stderr.take().unwrap()),
+            fence: None,
             endpoint: Endpoint::Streams,
             freezer: None,
         };
