@@ -173,11 +173,15 @@ pub(crate) struct Done {
 /// The answer of a wrapped synchronous run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RunAnswer {
-    /// What the function printed: the text, or base64 where it is not UTF-8.
+    /// What the function answered: the text, or base64 where it is not UTF-8.
     pub(crate) result: String,
     /// `base64` where `result` is that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) encoding: Option<&'static str>,
+    /// The function's own status, where it is 400 or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 400, maximum = 999, example = 404)]
+    pub(crate) status: Option<u16>,
     /// What was done.
     #[schema(example = "App hello-968f523b6fec4a7694aaa27b sync route /hello execution finished")]
     pub(crate) message: String,

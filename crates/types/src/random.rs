@@ -18,3 +18,10 @@ pub fn short_id() -> String {
     text.truncate(8);
     text
 }
+
+/// A fresh `traceparent` of W3C Trace Context: version 00, a new trace, not sampled.
+pub fn traceparent() -> String {
+    // An id of a version 4 UUID is random and never all zeros, which the format forbids.
+    let (trace, parent) = (Uuid::new_v4(), Uuid::new_v4().as_u64_pair().0);
+    format!("00-{}-{parent:016x}-00", trace.simple())
+}

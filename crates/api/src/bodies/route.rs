@@ -256,6 +256,39 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hot_route_does_not_say_follows_from_its_format() {
+        let bounds = Bounds::default();
+        for (format, concurrency) in [
+            ("default", 1),
+            ("http", 1),
+            ("json", 1),
+            ("http-stream", 1),
+            ("lambda", 1),
+            ("http-server", bounds.default_sandbox_concurrency),
+        ] {
+            let spec = create(&format!(r#"{{"path":"/a","image":"x","format":"{format}"}}"#)).unwrap().spec;
+            assert_eq!(spec.format.as_str(), format);
+            assert_eq!(spec.concurrency, concurrency, "{format}");
+            assert_eq!((spec.idle_timeout_s, spec.min_instances), (bounds.default_idle_timeout_s, 0));
+        }
+        let hot = r#"{"path":"/a","image":"x","format":"http-server","concurrency":3,"idle_timeout":0,
+                      "min_instances":2}"#;
+        let spec = create(hot).unwrap().spec;
+        assert_eq!((spec.concurrency, spec.idle_timeout_s, spec.min_instances), (3, 0, 2));
+    }
+
+    #[test]
+    fn a_changed_format_takes_its_own_concurrency_unless_one_is_named() {
+        let route = stored(r#"{"path":"/a","image":"x","format":"http-server","concurrency":3}"#);
+        assert_eq!(change(&route, r#"{"memory":64}"#).unwrap().spec.concurrency, 3);
+        assert_eq!(change(&route, r#"{"format":"json"}"#).unwrap().spec.concurrency, 1);
+        let fault = change(&route, r#"{"format":"json","concurrency":3}"#).unwrap_err();
+        assert_eq!(fault.field, "concurrency");
+        let idle = change(&route, r#"{"idle_timeout":5,"min_instances":1}"#).unwrap().spec;
+        assert_eq!((idle.idle_timeout_s, idle.min_instances, idle.concurrency), (5, 1, 3));
+    }
+
+    #[test]
     fn each_refused_field_is_named_in_its_wrapper() {
         let cases = [
             (r#"{"image":"x"}"#, "route.path"),
@@ -271,6 +304,11 @@ mod tests {
             (r#"{"path":"/a","image":"x","methods":["PURGE"]}"#, "route.methods"),
             (r#"{"path":"/a","image":"x","format":"odd"}"#, "route.format"),
             (r#"{"path":"/a","image":"x","network":"all"}"#, "route.network"),
+            (r#"{"path":"/a","image":"x","concurrency":2}"#, "route.concurrency"),
+            (r#"{"path":"/a","image":"x","format":"http-server","concurrency":0}"#, "route.concurrency"),
+            (r#"{"path":"/a","image":"x","idle_timeout":99999}"#, "route.idle_timeout"),
+            (r#"{"path":"/a","image":"x","min_instances":1}"#, "route.min_instances"),
+            (r#"{"path":"/a","image":"x","format":"json","min_instances":99999}"#, "route.min_instances"),
         ];
         for (fields, field) in cases {
             assert_eq!(create(fields).unwrap_err().field, field, "{fields}");

@@ -86,7 +86,8 @@ impl ApiError {
             Self::BodyTooLarge(limit) => format!("The request body is larger than {limit} bytes"),
             Self::BodyAborted => "The request body ended before its announced end".into(),
             Self::BodyTimeout => "The request body did not arrive in time".into(),
-            Self::Call(fault) => fault.failure.to_string(),
+            Self::Call(fault) if fault.stderr.is_some() => fault.failure.to_string(),
+            Self::Call(fault) => for_strangers(&fault.failure),
             Self::NotReady { path } => {
                 format!("Route {path} is not ready: its image is being prepared; try again")
             }
@@ -101,6 +102,26 @@ impl ApiError {
                 "The service failed; the operator finds the reason in the log under the request id".into()
             }
         }
+    }
+}
+
+/// Reasons hold names of the project's images and programs, and words of its functions.
+fn for_strangers(failure: &Failure) -> String {
+    match failure {
+        Failure::CannotStart { .. } => "The function could not be started: its image cannot be run".into(),
+        Failure::NotReady { .. } => "The function is not ready: its image is not ready".into(),
+        Failure::InitFailed { .. } => "The function did not become ready".into(),
+        Failure::BadAnswer { .. } => "The function gave no valid answer".into(),
+        Failure::FunctionError { .. } => "The function reported an error".into(),
+        Failure::Timeout { .. }
+        | Failure::Exit { .. }
+        | Failure::Signal { .. }
+        | Failure::OutOfMemory { .. }
+        | Failure::OutputTooLarge { .. }
+        | Failure::NoCapacity
+        | Failure::HungUp
+        | Failure::Status { .. }
+        | Failure::Internal => failure.to_string(),
     }
 }
 
@@ -119,5 +140,35 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
         Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
         Failure::Internal => Kind::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use picasso_types::CallId;
+
+    use super::*;
+    use crate::error::CallFault;
+
+    fn message(failure: Failure, with_token: bool) -> String {
+        let stderr = with_token.then(String::new);
+        let call_id = CallId::generate();
+        ApiError::Call(Box::new(CallFault { call_id, failure, retry_after: None, stderr })).message()
+    }
+
+    #[test]
+    fn reasons_are_for_callers_with_a_token() {
+        let secret = || "secret".to_owned();
+        let failures = [
+            Failure::CannotStart { reason: secret() },
+            Failure::NotReady { reason: secret() },
+            Failure::InitFailed { reason: secret() },
+            Failure::BadAnswer { reason: secret() },
+            Failure::FunctionError { error_type: secret(), message: secret() },
+        ];
+        for failure in failures {
+            assert!(message(failure.clone(), true).contains("secret"), "{failure:?}");
+            assert!(!message(failure.clone(), false).contains("secret"), "{failure:?}");
+        }
     }
 }

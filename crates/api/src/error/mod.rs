@@ -120,17 +120,11 @@ pub struct CallFault {
     pub failure: Failure,
     /// When to try again, where that helps.
     pub retry_after: Option<Duration>,
-    /// The call and the end of its stderr: for callers with a token only.
-    pub detail: Option<CallDetail>,
-}
-
-/// What a caller with a token sees of a failed call.
-#[derive(Debug)]
-pub struct CallDetail {
     /// The call.
     pub call_id: CallId,
-    /// The last up to 4 KiB of stderr, as text.
-    pub stderr: String,
+    /// The last up to 4 KiB of stderr, as text; `None` for a caller without a token, who sees no
+    /// more than what kind of failure it was.
+    pub stderr: Option<String>,
 }
 
 /// The internal half of an error: it can be logged but has no `Display`, so it cannot end up in

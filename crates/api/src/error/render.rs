@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{ApiError, Kind};
+use crate::request::context::with_call_id;
 
 /// The header that names the kind of an error; functions cannot set it.
 pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");
@@ -51,10 +52,11 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
     let kind = error.kind();
     let status = kind.status();
     log(error);
-    let detail = match error {
-        ApiError::Call(fault) => fault.detail.as_ref(),
+    let call = match error {
+        ApiError::Call(fault) => Some(&**fault),
         _ => None,
     };
+    let stderr = call.and_then(|fault| fault.stderr.clone());
     let view = ErrorView {
         error: ErrorBody {
             code: status.as_u16(),
@@ -62,11 +64,14 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
             message: error.message(),
             kind: kind.as_str(),
             request_id: request_id.to_string(),
-            call_id: detail.map(|d| d.call_id.to_string()),
-            stderr: detail.map(|d| d.stderr.clone()),
+            call_id: call.filter(|_| stderr.is_some()).map(|fault| fault.call_id.to_string()),
+            stderr,
         },
     };
     let mut response = (status, Json(view)).into_response();
+    if let Some(fault) = call {
+        response = with_call_id(response, &fault.call_id);
+    }
     let headers = response.headers_mut();
     headers.insert(ERROR_KIND, HeaderValue::from_static(kind.as_str()));
     if kind == Kind::Unauthorized

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
+use http::header;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, header};
 use picasso_engine::{AcceptError, Body, BodyError, CallError, Invocation, Target};
 use picasso_types::{CallId, Failure, PathParams, Trigger, VersionState};
 
-use crate::error::{ApiError, CallDetail, CallFault, from_store};
-use crate::request::context::RequestContext;
+use crate::error::{ApiError, CallFault, from_store};
+use crate::request::context::{Peer, RequestContext};
 use crate::request::headers::{Credentials, cleaned};
-
-/// The header that tells a caller which call its answer is of.
-pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("picasso-call-id");
+use crate::request::trace::{bound_request_id, carry_trace};
 
 /// A request on its way to a function: everything but which function.
 pub(crate) struct Inbound {
@@ -37,15 +35,18 @@ impl Inbound {
             target.route.pattern.as_str(),
         );
         let credentials = if self.with_token { Credentials::Ours } else { Credentials::Functions };
+        let mut headers = cleaned(&self.parts.headers, credentials);
+        carry_trace(&mut headers);
+        bound_request_id(&mut headers);
         Invocation {
             call_id,
             request_id: self.context.id.clone(),
             trigger: self.trigger,
-            client: None,
+            client: self.parts.extensions.get::<Peer>().map(|peer| peer.0),
             target,
             method: self.parts.method.clone(),
             url: self.url(),
-            headers: cleaned(&self.parts.headers, credentials),
+            headers,
             params,
             body,
         }
@@ -99,20 +100,8 @@ impl Inbound {
         stderr: &[u8],
         retry_after: Option<std::time::Duration>,
     ) -> ApiError {
-        let failure = match failure {
-            // Reasons name images and programs of the project: not for strangers.
-            Failure::CannotStart { .. } if !self.with_token => {
-                Failure::CannotStart { reason: "its image cannot be run".to_owned() }
-            }
-            Failure::NotReady { .. } if !self.with_token => {
-                Failure::NotReady { reason: "its image is not ready".to_owned() }
-            }
-            shown => shown,
-        };
-        let detail = self
-            .with_token
-            .then(|| CallDetail { call_id, stderr: String::from_utf8_lossy(stderr).into_owned() });
-        ApiError::Call(Box::new(CallFault { failure, retry_after, detail }))
+        let stderr = self.with_token.then(|| String::from_utf8_lossy(stderr).into_owned());
+        ApiError::Call(Box::new(CallFault { call_id, failure, retry_after, stderr }))
     }
 }
 
@@ -134,9 +123,4 @@ fn body_error(error: BodyError) -> ApiError {
         BodyError::TooLarge(limit) => ApiError::BodyTooLarge(limit),
         BodyError::Aborted => ApiError::BodyAborted,
     }
-}
-
-/// The header value of a call id.
-pub(crate) fn call_id_value(call_id: &CallId) -> Option<HeaderValue> {
-    HeaderValue::from_str(call_id.as_str()).ok()
 }

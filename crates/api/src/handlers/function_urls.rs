@@ -6,22 +6,19 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use http::{HeaderValue, StatusCode, header};
-use picasso_engine::{Answer, Lookup, Target};
+use http::StatusCode;
+use picasso_engine::{Lookup, Target};
 use picasso_store::StoreError;
-use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
+use picasso_types::{FullName, PathParams, RouteType, Trigger};
 
 use super::calls::{Inbound, accept_error};
-use super::runs::with_call_id;
+use super::function_answer::unwrapped;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Writer;
 use crate::request::body::streamed;
-use crate::request::context::RequestContext;
+use crate::request::context::{RequestContext, with_call_id};
 use crate::request::path::{RoutePath, function_path};
 use crate::state::ApiState;
 use crate::views::AcceptedAnswer;
@@ -37,12 +34,12 @@ use crate::views::AcceptedAnswer;
     ),
     request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
     responses(
-        (status = 200, description = "What the function printed, streamed", content_type = "text/plain", body = String),
+        (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
         (status = 404, description = "No public function here", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
-        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
     )
@@ -84,12 +81,12 @@ pub(crate) async fn call_public(
     ),
     request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
     responses(
-        (status = 200, description = "What the function printed, streamed", content_type = "text/plain", body = String),
+        (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
         (status = 404, description = "The project has no such function", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
-        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
     ),
@@ -162,7 +159,9 @@ async fn call(
                 .run(invocation)
                 .await
                 .map_err(|error| inbound.call_error(call_id.clone(), error))?;
-            unwrapped(answer)
+            unwrapped(answer, &inbound.parts.method)
+                .await
+                .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?
         }
         RouteType::Async => {
             let call_id = state
@@ -175,52 +174,4 @@ async fn call(
         }
     };
     Ok(with_call_id(response, &call_id))
-}
-
-/// The function's bytes as the answer's body. An error in the middle makes the server abort the
-/// connection, so that nobody takes half an answer for a whole one.
-fn unwrapped(answer: Answer) -> Response {
-    let Answer { first: head, rest, .. } = answer;
-    let content_type = content_type(&head, rest.is_none());
-    let body = match rest {
-        None => HttpBody::from(head),
-        Some(rest) => {
-            let head = stream::iter((!head.is_empty()).then_some(Ok::<_, CutShort>(head)));
-            HttpBody::from_stream(head.chain(rest.map(|piece| piece.map_err(CutShort))))
-        }
-    };
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// Text where the head is UTF-8, else bytes. Nothing is guessed beyond that, and `nosniff`
-/// keeps browsers from guessing: a function's HTML is not rendered unless its format says so.
-fn content_type(head: &Bytes, whole: bool) -> HeaderValue {
-    let is_text = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // The cut may be inside a character.
-        Err(error) => !whole && error.error_len().is_none(),
-    };
-    HeaderValue::from_static(if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" })
-}
-
-/// The function failed after its answer began.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer was cut short: {0}")]
-struct CutShort(Failure);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn utf8_is_text_also_when_the_cut_is_inside_a_character() {
-        let kind = |head: &'static [u8], whole| content_type(&Bytes::from_static(head), whole);
-        assert_eq!(kind(b"hello", true), "text/plain; charset=utf-8");
-        assert_eq!(kind(b"", true), "text/plain; charset=utf-8");
-        assert_eq!(kind(b"gr\xc3", false), "text/plain; charset=utf-8");
-        assert_eq!(kind(b"gr\xc3", true), "application/octet-stream");
-        assert_eq!(kind(b"\xff\xd8\xff", false), "application/octet-stream");
-    }
 }

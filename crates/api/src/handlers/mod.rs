@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod apps;
 pub(crate) mod calls;
 pub(crate) mod fallback;
+mod function_answer;
 pub(crate) mod function_urls;
 pub(crate) mod health;
 pub(crate) mod images;

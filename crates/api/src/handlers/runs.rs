@@ -9,16 +9,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http::StatusCode;
 use picasso_engine::{Answer, Lookup, Target};
 use picasso_store::StoreError;
-use picasso_types::{CallId, Failure, FullName, PathParams, RouteType, Trigger};
+use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
 
-use super::calls::{CALL_ID, Inbound, accept_error, call_id_value};
+use super::calls::{Inbound, accept_error};
+use super::function_answer::check_status;
 use super::function_urls::public_methods;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Writer;
 use crate::request::body::{read_all, ready};
-use crate::request::context::RequestContext;
+use crate::request::context::{RequestContext, with_call_id};
 use crate::request::json::check_content_type;
 use crate::request::path::RoutePath;
 use crate::state::ApiState;
@@ -36,12 +38,12 @@ use crate::views::{AcceptedAnswer, RunAnswer};
     ),
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
-        (status = 200, description = "What a sync route's function printed; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
         (status = 400, description = "The body is not a JSON object", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
-        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
     ),
@@ -74,13 +76,13 @@ pub(crate) async fn run_private(
     ),
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
-        (status = 200, description = "What a sync route's function printed; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
         (status = 400, description = "The body is not a JSON object", body = ErrorView),
         (status = 403, description = "The route is private (404 where the operator hides private routes)", body = ErrorView),
         (status = 404, description = "No such app or route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
-        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output", body = ErrorView),
+        (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
     )
@@ -163,10 +165,11 @@ async fn run(
                 .run(invocation)
                 .await
                 .map_err(|error| inbound.call_error(call_id.clone(), error))?;
-            let output = collect(answer, settings.max_result_bytes)
+            let (status, output) = collect(answer, settings.max_result_bytes)
                 .await
                 .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?;
             RunOrAccepted::Run(run_answer(
+                status,
                 output,
                 format!("App {app} sync route {} execution finished", at.path),
             ))
@@ -184,14 +187,6 @@ async fn run(
         }
     };
     Ok(with_call_id(Json(view).into_response(), &call_id))
-}
-
-/// Adds the header that names the call.
-pub(super) fn with_call_id(mut response: Response, call_id: &CallId) -> Response {
-    if let Some(value) = call_id_value(call_id) {
-        response.headers_mut().insert(CALL_ID, value);
-    }
-    response
 }
 
 /// The old service took a JSON object or nothing.
@@ -227,10 +222,13 @@ impl<'de> serde::Deserialize<'de> for AnyObject {
     }
 }
 
-/// The whole output, in memory: a wrapped answer begins only when the function has ended well.
-async fn collect(answer: Answer, limit: u64) -> Result<Bytes, Failure> {
-    let Answer { first: head, rest, .. } = answer;
-    let mut output = BytesMut::from(head);
+/// The function's status, where its format has one, and its whole output in memory: a wrapped
+/// answer begins only when the function has ended well.
+async fn collect(answer: Answer, limit: u64) -> Result<(Option<StatusCode>, Bytes), Failure> {
+    let Answer { head, first, rest } = answer;
+    let status = head.map(|head| head.status);
+    status.map_or(Ok(()), check_status)?;
+    let mut output = BytesMut::from(first);
     if let Some(mut rest) = rest {
         while let Some(piece) = rest.next().await {
             output.extend_from_slice(&piece?);
@@ -242,21 +240,23 @@ async fn collect(answer: Answer, limit: u64) -> Result<Bytes, Failure> {
     if output.len() as u64 > limit {
         return Err(Failure::OutputTooLarge { limit_bytes: limit });
     }
-    Ok(output.freeze())
+    Ok((status, output.freeze()))
 }
 
-fn run_answer(output: Bytes, message: String) -> RunAnswer {
-    match String::from_utf8(output.into()) {
-        Ok(result) => RunAnswer { result, encoding: None, message },
-        Err(binary) => {
-            RunAnswer { result: STANDARD.encode(binary.as_bytes()), encoding: Some("base64"), message }
-        }
-    }
+fn run_answer(status: Option<StatusCode>, output: Bytes, message: String) -> RunAnswer {
+    let (result, encoding) = match String::from_utf8(output.into()) {
+        Ok(text) => (text, None),
+        Err(binary) => (STANDARD.encode(binary.as_bytes()), Some("base64")),
+    };
+    let status = status.map(|status| status.as_u16()).filter(|status| *status >= 400);
+    RunAnswer { result, encoding, status, message }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use http::HeaderMap;
+    use picasso_engine::AnswerHead;
 
     use super::*;
 
@@ -272,10 +272,23 @@ mod tests {
 
     #[test]
     fn text_stays_text_and_other_bytes_become_base64() {
-        let text = run_answer(Bytes::from("grüß"), String::new());
+        let text = run_answer(None, Bytes::from("grüß"), String::new());
         assert_eq!((text.result.as_str(), text.encoding), ("grüß", None));
-        let binary = run_answer(Bytes::from_static(&[0xff, 0x00]), String::new());
+        let binary = run_answer(None, Bytes::from_static(&[0xff, 0x00]), String::new());
         assert_eq!((binary.result.as_str(), binary.encoding), ("/wA=", Some("base64")));
+    }
+
+    #[tokio::test]
+    async fn a_functions_bad_status_stands_beside_its_result() {
+        for (status, shown) in [(200, None), (302, None), (400, Some(400)), (599, Some(599))] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let head = Some(AnswerHead { status, headers: HeaderMap::new() });
+            let answer = Answer { head, first: Bytes::from("x"), rest: None };
+            let (status, output) = collect(answer, 10).await.unwrap();
+            let view = serde_json::to_value(run_answer(status, output, String::new())).unwrap();
+            assert_eq!(view.get("status").and_then(serde_json::Value::as_u64), shown);
+            assert_eq!(view["result"], "x");
+        }
     }
 
     #[tokio::test]

@@ -1,15 +1,35 @@
 //! What is known of a request from its first line on: its ids and the log span they stand in.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
+use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use picasso_types::{CallId, RequestId};
 use tracing::Span;
 
 /// The header of request ids, as every OpenStack service writes it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+
+/// The header that tells a caller which call its answer is of.
+const CALL_ID: HeaderName = HeaderName::from_static("picasso-call-id");
+/// The same under Fn's name.
+const FN_CALL_ID: HeaderName = HeaderName::from_static("fn-call-id");
+
+/// Adds the headers that name the call.
+pub(crate) fn with_call_id(mut response: Response, call_id: &CallId) -> Response {
+    if let Ok(value) = HeaderValue::from_str(call_id.as_str()) {
+        response.headers_mut().insert(CALL_ID, value.clone());
+        response.headers_mut().insert(FN_CALL_ID, value);
+    }
+    response
+}
+
+/// The address at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The ids of one request.
 #[derive(Debug, Clone)]

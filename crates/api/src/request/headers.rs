@@ -58,7 +58,7 @@ const IDENTITY_OTHER: [&str; 6] =
     ["openstack-system-scope", "x-tenant", "x-tenant-id", "x-tenant-name", "x-user", "x-service-user"];
 
 /// Cookies of ours begin with this; the others are the function's.
-const COOKIE_PREFIX: &str = "picasso";
+const COOKIE_PREFIX: &[u8] = b"picasso";
 
 /// The headers of `headers` that reach the function.
 pub(crate) fn cleaned(headers: &HeaderMap, credentials: Credentials) -> HeaderMap {
@@ -101,15 +101,25 @@ fn is_identity(name: &str) -> bool {
     })
 }
 
+/// Whether a cookie of that name is ours, also behind the prefixes that browsers know.
+pub(crate) fn is_our_cookie(name: &[u8]) -> bool {
+    fn behind<'a>(name: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+        let (head, rest) = name.split_at_checked(prefix.len())?;
+        head.eq_ignore_ascii_case(prefix).then_some(rest)
+    }
+    let name = name.trim_ascii_start();
+    let name = behind(name, b"__host-").or_else(|| behind(name, b"__secure-")).unwrap_or(name);
+    behind(name, COOKIE_PREFIX).is_some()
+}
+
 /// A `Cookie` header without cookies of ours; `None` when nothing is left.
 fn foreign_cookies(value: &HeaderValue) -> Option<HeaderValue> {
     let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let is_ours = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default().trim();
-        name.get(..COOKIE_PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(COOKIE_PREFIX))
-    };
-    let kept: Vec<&str> =
-        text.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !is_ours(pair)).collect();
+    let kept: Vec<&str> = text
+        .split(';')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty() && !is_our_cookie(pair.as_bytes()))
+        .collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join("; ")).ok() }
 }
 
@@ -204,7 +214,10 @@ mod tests {
     #[test]
     fn our_cookies_are_cut_out_and_others_stay() {
         let left = names(
-            &[("Cookie", "a=1; picasso_session=secret; b=2"), ("Cookie", "Picasso-token=x")],
+            &[
+                ("Cookie", "a=1; picasso_session=secret; b=2; __Host-picasso_session=secret"),
+                ("Cookie", "Picasso-token=x"),
+            ],
             Credentials::Functions,
         );
         assert_eq!(left, ["cookie: a=1; b=2"]);

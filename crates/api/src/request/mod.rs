@@ -7,4 +7,5 @@ pub(crate) mod headers;
 pub(crate) mod json;
 pub(crate) mod layer;
 pub(crate) mod path;
+pub(crate) mod trace;
 pub(crate) mod upload;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use axum::Router;
@@ -20,6 +21,7 @@ use tower::ServiceExt;
 
 use super::ServeLimits;
 use super::framing::{Heads, Watched};
+use crate::request::context::Peer;
 use crate::request::layer::AmbiguousHead;
 
 /// A byte stream of a listener.
@@ -49,9 +51,15 @@ impl Connections {
     }
 
     /// Runs a connection in a task of its own; `place` is free again when it ends.
-    pub(crate) fn spawn<L: Link>(&self, link: L, place: OwnedSemaphorePermit, graceful: &GracefulShutdown) {
+    pub(crate) fn spawn<L: Link>(
+        &self,
+        link: L,
+        peer: Option<IpAddr>,
+        place: OwnedSemaphorePermit,
+        graceful: &GracefulShutdown,
+    ) {
         let heads = Heads::default();
-        let service = Checked { router: self.router.clone(), heads: heads.clone() };
+        let service = Checked { router: self.router.clone(), heads: heads.clone(), peer: peer.map(Peer) };
         let connection = self.http.serve_connection(TokioIo::new(Watched::new(link, heads)), service);
         let connection = graceful.watch(connection);
         let (name, closing) = (self.name, self.closing.clone());
@@ -79,6 +87,7 @@ impl Connections {
 struct Checked {
     router: Router,
     heads: Heads,
+    peer: Option<Peer>,
 }
 
 impl Service<Request<Incoming>> for Checked {
@@ -90,6 +99,9 @@ impl Service<Request<Incoming>> for Checked {
         let mut request = request.map(Body::new);
         if self.heads.next_is_ambiguous() {
             request.extensions_mut().insert(AmbiguousHead);
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
         }
         Box::pin(self.router.clone().oneshot(request))
     }

@@ -10,6 +10,7 @@ mod linger;
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,8 +79,9 @@ pub async fn serve_unix(
 trait Source: Send + Sync {
     type Link: Link;
 
-    /// The next connection; `None` for one that was refused.
-    fn accept(&self) -> impl Future<Output = io::Result<Option<Self::Link>>> + Send;
+    /// The next connection and its other end's address, where that has one; `None` for one that
+    /// was refused.
+    fn accept(&self) -> impl Future<Output = io::Result<Option<(Self::Link, Option<IpAddr>)>>> + Send;
 }
 
 struct Tcp(TcpListener);
@@ -87,11 +89,11 @@ struct Tcp(TcpListener);
 impl Source for Tcp {
     type Link = TcpStream;
 
-    async fn accept(&self) -> io::Result<Option<TcpStream>> {
-        let (stream, _) = self.0.accept().await?;
+    async fn accept(&self) -> io::Result<Option<(TcpStream, Option<IpAddr>)>> {
+        let (stream, peer) = self.0.accept().await?;
         // Small answers must not wait for the peer's acknowledgement.
         stream.set_nodelay(true)?;
-        Ok(Some(stream))
+        Ok(Some((stream, Some(peer.ip().to_canonical()))))
     }
 }
 
@@ -104,11 +106,11 @@ struct Unix {
 impl Source for Unix {
     type Link = UnixStream;
 
-    async fn accept(&self) -> io::Result<Option<UnixStream>> {
+    async fn accept(&self) -> io::Result<Option<(UnixStream, Option<IpAddr>)>> {
         let (stream, _) = self.listener.accept().await?;
         let user = stream.peer_cred()?.uid();
         if self.users.contains(&user) {
-            return Ok(Some(stream));
+            return Ok(Some((stream, None)));
         }
         tracing::warn!(listener = self.name, user, "a user without the right to it was refused");
         Ok(None)
@@ -125,8 +127,8 @@ async fn serve(source: impl Source, router: Router, limits: ServeLimits, shutdow
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok(Some(link)) => match open.clone().try_acquire_owned() {
-                Ok(place) => connections.spawn(link, place, &graceful),
+            Ok(Some((link, peer))) => match open.clone().try_acquire_owned() {
+                Ok(place) => connections.spawn(link, peer, place, &graceful),
                 Err(_) => {
                     metrics::counter!("picasso_http_connections_refused_total", "face" => limits.name)
                         .increment(1);

@@ -84,6 +84,25 @@ async fn a_strangers_authorization_belongs_to_the_function() {
 }
 
 #[tokio::test]
+async fn a_trace_goes_on_and_a_call_without_one_begins_one() {
+    let server = Server::start().await;
+    let app = server.app().await;
+    server.route("/a", ECHO, json!({})).await;
+    let url = format!("/f/{app}/a");
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = [("traceparent", given), ("tracestate", "a=1"), ("x-request-id", "mine")];
+    let text = server.functions.send("GET", &url, &headers, "").await.text();
+    assert_eq!(line(&text, "HEADER_TRACEPARENT"), Some(given));
+    assert_eq!(line(&text, "HEADER_TRACESTATE"), Some("a=1"));
+    assert_eq!(line(&text, "HEADER_X_REQUEST_ID"), Some("mine"));
+    let headers = [("traceparent", "broken"), ("tracestate", "a=1"), ("x-request-id", "not an id")];
+    let text = server.functions.send("GET", &url, &headers, "").await.text();
+    assert_eq!(line(&text, "HEADER_TRACEPARENT").map(str::len), Some(55));
+    assert_eq!(line(&text, "HEADER_TRACESTATE"), None);
+    assert_eq!(line(&text, "HEADER_X_REQUEST_ID"), None);
+}
+
+#[tokio::test]
 async fn private_and_missing_functions_answer_alike() {
     let server = Server::start().await;
     let app = server.app().await;

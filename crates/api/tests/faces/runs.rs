@@ -96,6 +96,10 @@ async fn a_failed_run_tells_its_caller_and_tells_strangers_less() {
     assert_eq!(public.status, 502);
     assert!(!public.text().contains("secret-reason"));
     assert!(public.json()["error"].get("call_id").is_none());
+    for reply in [private, public] {
+        assert!(CallId::parse(reply.header("picasso-call-id")).is_ok());
+        assert_eq!(reply.header("fn-call-id"), reply.header("picasso-call-id"));
+    }
 }
 
 #[tokio::test]
