@@ -1,4 +1,5 @@
-//! Programs that tests run inside sandboxes: static binaries of the workspace's examples.
+//! Programs that tests run inside sandboxes: static binaries of the workspace's examples, and
+//! images of those in Python and Node.js with the real function frameworks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,4 +33,21 @@ pub fn static_binary(package: &str) -> Result<PathBuf, String> {
         return Err(format!("building {package}: {}", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(folder.join(TARGET).join("release").join(package))
+}
+
+/// The archive of an example in Python or Node.js (`python-json`), made by `scripts/example-image`
+/// out of this machine's own interpreters; quick when it is up to date.
+pub fn example_image(name: &str) -> Result<PathBuf, String> {
+    let script = workspace().join("scripts/example-image");
+    let path = crate::process::run(&script.display().to_string(), [name])?;
+    Ok(PathBuf::from(path.trim()))
+}
+
+/// Why no image of Node.js can be made here; `None` when it can.
+pub fn node_missing() -> Option<String> {
+    let tools = ["node", "npm", "cmake", "autoconf", "libtoolize", "g++"];
+    let missing: Vec<&str> =
+        tools.into_iter().filter(|tool| crate::process::run(tool, ["--version"]).is_err()).collect();
+    (!missing.is_empty())
+        .then(|| format!("{} not found; run scripts/install-packages test", missing.join(", ")))
 }
