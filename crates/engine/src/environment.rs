@@ -36,6 +36,21 @@ pub fn of_call(image: &ImageProcess, config: &Config, invocation: &Invocation) -
     env.into_iter().collect()
 }
 
+/// The whole environment of a process that serves several calls: the image's, then the
+/// configuration with its names unchanged, then `ours`. What is later wins.
+pub fn of_process(
+    image: &ImageProcess,
+    config: Option<&Config>,
+    ours: impl IntoIterator<Item = (&'static str, String)>,
+) -> Vec<(String, String)> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
+    env.extend(image.env.iter().cloned());
+    let config = config.into_iter().flat_map(Config::entries);
+    env.extend(config.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    env.extend(ours.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    env.into_iter().collect()
+}
+
 /// `content-type` → `HEADER_CONTENT_TYPE`.
 fn variable(prefix: &str, name: &str) -> String {
     let upper = name.chars().map(|c| match c {
@@ -101,6 +116,17 @@ mod tests {
         assert_eq!(get(&env, "PATH"), Some(DEFAULT_PATH));
         assert_eq!(get(&env, "PICASSO_CALL_ID"), Some(invocation.call_id.as_str()));
         assert_eq!(get(&env, "FN_CALL_ID"), Some(invocation.call_id.as_str()));
+    }
+
+    #[test]
+    fn a_process_sees_its_configuration_unchanged_and_what_is_ours_wins() {
+        let config = testing::config(&[("my-key", "v"), ("FN_TYPE", "FORGED"), ("FROM_IMAGE", "2")]);
+        let image = image(&[("FROM_IMAGE", "1")]);
+        let env = of_process(&image, Some(&config), [("FN_TYPE", "sync".to_owned())]);
+        assert_eq!(get(&env, "my-key"), Some("v"));
+        assert_eq!(get(&env, "FN_TYPE"), Some("sync"));
+        assert_eq!(get(&env, "FROM_IMAGE"), Some("2"));
+        assert_eq!(get(&env, "PATH"), Some(DEFAULT_PATH));
     }
 
     #[test]

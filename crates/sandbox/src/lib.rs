@@ -27,7 +27,7 @@ pub use dialer::{Dial, Dialer};
 pub use error::SandboxError;
 pub use fence::{Fence, StdinPipe, StdoutPipe, fenced_pipes};
 pub use freezer::Freezer;
-pub use socket_folder::{FolderSocket, SocketFolder};
+pub use socket_folder::{FolderSocket, FolderWatch, SocketFolder};
 
 /// A slot: one set of namespaces, cgroup and network that exactly one function process gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod default;
+mod exchange;
 mod http;
 mod http_server;
 mod http_stream;
