@@ -205,6 +205,11 @@ pub trait Sandbox: Send + Sync + std::fmt::Debug {
     /// Waits for the end of a started process; all processes of the sandbox are gone then.
     async fn wait(&self, slot: SlotId) -> Result<Ended, SandboxError>;
 
+    /// Asks a started slot's first process to end, with SIGTERM; thaws it first. Like process 1
+    /// anywhere, one that has no handler for the signal does not get it. Nothing happens to a slot
+    /// without a process.
+    async fn terminate(&self, slot: SlotId) -> Result<(), SandboxError>;
+
     /// Ends the slot's processes with SIGKILL; fine to repeat and on an ended one.
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError>;
 

@@ -215,12 +215,12 @@ impl Inner {
         self.api.error(context, error)
     }
 
-    async fn kill(&self, slot: &Slot) -> Result<(), SandboxError> {
+    async fn signal(&self, slot: &Slot, signal: &str) -> Result<(), SandboxError> {
         let phase = slot.phase.lock().await;
         if *phase != Phase::Used {
             return Ok(());
         }
-        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
         let name = &slot.container;
         let killed =
             self.api.call(|docker| async move { docker.kill_container(name, Some(options)).await }).await;
@@ -228,7 +228,7 @@ impl Inner {
             Ok(()) => Ok(()),
             // Not there, or not running.
             Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            Err(error) => Err(self.api.error("killing a container", &error)),
+            Err(error) => Err(self.api.error("sending a container a signal", &error)),
         }
     }
 
@@ -355,9 +355,14 @@ impl Sandbox for DockerSandbox {
         self.inner.ended(&slot).await
     }
 
+    async fn terminate(&self, slot: SlotId) -> Result<(), SandboxError> {
+        let slot = self.inner.slot(slot)?;
+        self.inner.signal(&slot, "SIGTERM").await
+    }
+
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
         let slot = self.inner.slot(slot)?;
-        self.inner.kill(&slot).await
+        self.inner.signal(&slot, "SIGKILL").await
     }
 
     async fn remove(&self, id: SlotId) -> Result<(), SandboxError> {

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::blob::ProcessBlob;
 use super::mounts::{self, Tree, TreePart};
 use super::sys::{Kernel, Namespace, Rlimit};
+use crate::Channel;
 
 /// Name every sandbox's host has: it tells nothing of the real one.
 pub(crate) const HOST_NAME: &str = "picasso";
@@ -39,6 +40,8 @@ pub(crate) enum Step {
     Blob = 13,
     /// The spawner died meanwhile; nobody reads this one.
     Orphan = 14,
+    /// Ours: the socket folder or the listener.
+    Channel = 15,
     /// The image's: its working directory.
     WorkDir = 32,
     /// A program without `/` that no folder of `PATH` has.
@@ -48,7 +51,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Cgroup,
         Self::Network,
         Self::Layer,
@@ -63,6 +66,7 @@ impl Step {
         Self::Filter,
         Self::Blob,
         Self::Orphan,
+        Self::Channel,
         Self::WorkDir,
         Self::Lookup,
         Self::Exec,
@@ -99,7 +103,7 @@ impl StartFault {
         Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
     }
 
-    /// The five bytes that travel through the status pipe.
+    /// The five bytes that travel through the line to the spawner.
     pub(crate) fn to_bytes(self) -> [u8; 5] {
         let e = self.errno.to_le_bytes();
         [self.step as u8, e[0], e[1], e[2], e[3]]
@@ -128,8 +132,9 @@ pub(crate) struct Launch<'a> {
     pub(crate) streams: [BorrowedFd<'a>; 3],
     /// The sealed memory file with the tenant's strings.
     pub(crate) process: BorrowedFd<'a>,
-    /// Our end of the status pipe; closed by exec.
-    pub(crate) status: BorrowedFd<'a>,
+    /// Our end of the line to the spawner; closed by exec.
+    pub(crate) line: BorrowedFd<'a>,
+    pub(crate) channel: Channel,
     /// The seccomp program.
     pub(crate) filter: &'a [u8],
 }
@@ -159,7 +164,14 @@ fn isolate(k: &dyn Kernel, launch: &Launch<'_>) -> Result<(), StartFault> {
     }
     k.unshare(Namespace::Cgroup).at(Step::Cgroup)?;
     k.enter(Namespace::Network, launch.netns).at(Step::Network)?;
-    mounts::build(k, &launch.tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
+    let folder = mounts::build(k, &launch.tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
+    let channel = match launch.channel {
+        Channel::Listener { port } => Some(k.listen(port).at(Step::Channel)?),
+        Channel::Streams | Channel::SocketFolder | Channel::Port { .. } => folder,
+    };
+    if let Some(channel) = channel {
+        k.pass(launch.line, channel.as_fd()).at(Step::Channel)?;
+    }
     k.set_host_name(HOST_NAME).at(Step::Session)?;
     k.default_signals();
     k.new_session().at(Step::Session)?;
@@ -173,7 +185,7 @@ fn isolate(k: &dyn Kernel, launch: &Launch<'_>) -> Result<(), StartFault> {
     k.no_new_privileges().at(Step::Identity)?;
     // After the change of ids, which clears it.
     k.die_with_parent().at(Step::Identity)?;
-    if k.reader_is_gone(launch.status).at(Step::Orphan)? {
+    if k.peer_is_gone(launch.line).at(Step::Orphan)? {
         return Err(StartFault { step: Step::Orphan, errno: libc::ESRCH });
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::blob;
 use super::child::{Launch, StartFault, Step, become_function};
 use super::mounts::{self, Mask, Skeleton, Tree};
 use super::recorder::Recorder;
-use crate::ProcessSpec;
+use crate::{Channel, ProcessSpec};
 
 /// What the fake descriptors of a launch are.
 struct Fixture {
@@ -16,6 +16,7 @@ struct Fixture {
     process: OwnedFd,
     layers: Vec<String>,
     masks: Vec<Mask>,
+    channel: Channel,
 }
 
 impl Fixture {
@@ -27,21 +28,22 @@ impl Fixture {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
-            channel: crate::Channel::Streams,
+            channel: Channel::Streams,
         };
-        let names = ["netns", "userns", "in", "out", "err", "status"];
+        let names = ["netns", "userns", "in", "out", "err", "line"];
         Self {
             tasks: vec![k.named("memory/tasks"), k.named("pids/tasks")],
             fds: names.iter().map(|name| k.named(name)).collect(),
             process: blob::sealed(&blob::encode(&process).unwrap()).unwrap(),
             layers: vec!["aa".to_owned(), "bb".to_owned()],
+            channel: Channel::Streams,
             masks: vec![Mask::File("kcore"), Mask::Dir("acpi")],
             k,
         }
     }
 
     fn run(&self) -> StartFault {
-        let [netns, userns, stdin, stdout, stderr, status] =
+        let [netns, userns, stdin, stdout, stderr, line] =
             [0, 1, 2, 3, 4, 5].map(|n: usize| self.fds[n].as_fd());
         let launch = Launch {
             tasks: &self.tasks,
@@ -55,6 +57,7 @@ impl Fixture {
                 base_id: 1 << 28,
                 tmp_bytes: 1 << 20,
                 tmp_inodes: 50,
+                socket_folder: (self.channel == Channel::SocketFolder).then_some((7, 8)),
             },
             uid: 1000,
             gid: 100,
@@ -62,7 +65,8 @@ impl Fixture {
             nofile: 256,
             streams: [stdin, stdout, stderr],
             process: self.process.as_fd(),
-            status,
+            line,
+            channel: self.channel,
             filter: &[0; 16],
         };
         become_function(&self.k, &launch)
@@ -100,7 +104,7 @@ fn rights_are_given_up_in_order_and_the_function_comes_last() {
         "drop-capabilities",
         "no-new-privileges",
         "die-with-parent",
-        "orphaned? status",
+        "orphaned? line",
         "cwd /srv",
         "seccomp 16 bytes",
         "exec /bin/f",
@@ -167,6 +171,24 @@ fn a_child_whose_spawner_died_does_not_become_a_function() {
 }
 
 #[test]
+fn a_channel_is_made_inside_and_passed_on_before_the_function_is() {
+    let mut fixture = Fixture::new(Recorder::default(), &["/bin/f"], "/bin");
+    fixture.channel = Channel::SocketFolder;
+    fixture.run();
+    let done = fixture.k.take();
+    let order = ["mkdirat tmpfs/iofs 7:8", "pass dir:iofs through line", "setns User"];
+    assert!(order.map(|call| Fixture::position(&done, call)).is_sorted(), "{done:#?}");
+    fixture.channel = Channel::Listener { port: 9001 };
+    fixture.run();
+    let done = fixture.k.take();
+    let order = ["setns Network", "listen 9001", "pass listener through line", "setns User"];
+    assert!(order.map(|call| Fixture::position(&done, call)).is_sorted(), "{done:#?}");
+    fixture.channel = Channel::Port { port: 80 };
+    fixture.run();
+    assert!(!fixture.k.take().iter().any(|call| call.starts_with("pass")));
+}
+
+#[test]
 fn a_program_without_a_slash_is_looked_for_in_path() {
     let k = Recorder::default()
         .failing("exec /a/f", libc::ENOENT)
@@ -184,7 +206,7 @@ fn a_program_without_a_slash_is_looked_for_in_path() {
 }
 
 #[test]
-fn faults_survive_the_status_pipe() {
+fn faults_survive_the_way_to_the_spawner() {
     let fault = StartFault { step: Step::Exec, errno: libc::EACCES };
     assert_eq!(StartFault::from_bytes(&fault.to_bytes()), Some(fault));
     assert_eq!(StartFault::from_bytes(&[]), None);

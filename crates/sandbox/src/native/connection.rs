@@ -18,6 +18,9 @@ use crate::{Ended, SandboxError, SlotId};
 /// Bits of a slot id below the connection's generation.
 const SLOT_BITS: u32 = 48;
 
+/// An answer, and the descriptors that came with it.
+pub(super) type Answer = (Report, Vec<OwnedFd>);
+
 /// The connection to one spawner process.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -27,7 +30,7 @@ pub(super) struct Connection {
     egress: AtomicBool,
     next_id: AtomicU32,
     /// `None` once the spawner is gone.
-    asked: Mutex<Option<HashMap<u32, oneshot::Sender<Report>>>>,
+    asked: Mutex<Option<HashMap<u32, oneshot::Sender<Answer>>>>,
     ends: Mutex<HashMap<SpawnerSlot, watch::Sender<Option<Ended>>>>,
 }
 
@@ -59,11 +62,11 @@ impl Connection {
     pub(super) async fn serve(self: &Arc<Self>, connected: &watch::Sender<Option<Arc<Self>>>) {
         let reason = loop {
             match self.receive().await {
-                Ok(Some(Report::Hello { egress })) => {
+                Ok(Some((Report::Hello { egress }, _))) => {
                     self.egress.store(egress, Ordering::Relaxed);
                     connected.send_replace(Some(Arc::clone(self)));
                 }
-                Ok(Some(report)) => self.dispatch(report),
+                Ok(Some(answer)) => self.dispatch(answer),
                 Ok(None) => break "it ended".to_owned(),
                 Err(e) => break e.to_string(),
             }
@@ -74,7 +77,7 @@ impl Connection {
         lock(&self.ends).clear();
     }
 
-    async fn receive(&self) -> io::Result<Option<Report>> {
+    async fn receive(&self) -> io::Result<Option<Answer>> {
         let packet = self
             .socket
             .async_io(tokio::io::Interest::READABLE, |socket| packet::receive(socket.as_fd()))
@@ -83,11 +86,13 @@ impl Connection {
             return Ok(None);
         }
         let report = Report::decode(&packet.bytes);
-        report.map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        report
+            .map(|report| Some((report, packet.fds)))
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    fn dispatch(self: &Arc<Self>, report: Report) {
-        let id = match &report {
+    fn dispatch(self: &Arc<Self>, answer: Answer) {
+        let id = match &answer.0 {
             Report::Ended { slot, ended } => {
                 self.end_of(*slot).send_replace(Some(*ended));
                 return;
@@ -95,17 +100,19 @@ impl Connection {
             Report::Hello { .. } => return,
             Report::Made { id, .. }
             | Report::Done { id }
+            | Report::Started { id, .. }
+            | Report::Sockets { id }
             | Report::Reaped { id, .. }
             | Report::StartFault { id, .. }
             | Report::Refused { id, .. } => *id,
         };
         let waiter = lock(&self.asked).as_mut().and_then(|asked| asked.remove(&id));
         let unheard = match waiter {
-            Some(waiter) => waiter.send(report).err(),
-            None => Some(report),
+            Some(waiter) => waiter.send(answer).err(),
+            None => Some(answer),
         };
         // Whoever asked for the slot went away meanwhile, and nobody knows its number.
-        if let Some(Report::Made { slot, .. }) = unheard {
+        if let Some((Report::Made { slot, .. }, _)) = unheard {
             let connection = Arc::clone(self);
             tokio::spawn(async move {
                 let remove = |id| Request::Remove { id, slot };
@@ -122,7 +129,7 @@ impl Connection {
         request: impl FnOnce(u32) -> Request,
         fds: &[BorrowedFd<'_>],
         patience: Duration,
-    ) -> Result<Report, SandboxError> {
+    ) -> Result<Answer, SandboxError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         match lock(&self.asked).as_mut() {
@@ -138,7 +145,7 @@ impl Connection {
             answered.await.map_err(|_| unavailable("the spawner died"))
         };
         match tokio::time::timeout(patience, answered).await {
-            Ok(Ok(Report::Refused { kind, text, .. })) => Err(refusal(kind, text)),
+            Ok(Ok((Report::Refused { kind, text, .. }, _))) => Err(refusal(kind, text)),
             Ok(answer) => answer,
             Err(_) => Err(SandboxError::Failed {
                 context: "waiting for the spawner".to_owned(),

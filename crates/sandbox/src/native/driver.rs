@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::blob;
 use super::connection::{Connection, slot_number, unavailable, unexpected};
+use super::endpoint;
 use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
 use crate::{
-    Ended, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+    Channel, Ended, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId,
+    SlotSpec,
 };
 
 /// How long a call waits for a spawner that is being restarted.
@@ -74,6 +76,20 @@ impl NativeSandbox {
             .filter(|connection| connection.owns(slot))
             .ok_or_else(|| unavailable("the spawner of this sandbox died, and the sandbox with it"))
     }
+
+    /// Has something done to a slot that is fine when the slot is gone.
+    async fn tell(
+        &self,
+        slot: SlotId,
+        request: impl FnOnce(u32, u64) -> Request + Send,
+    ) -> Result<(), SandboxError> {
+        // A dead spawner's sandboxes are dead.
+        let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
+        match connection.ask(|id| request(id, slot_number(slot)), &[], ANSWER).await? {
+            (Report::Done { .. }, _) => Ok(()),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
 }
 
 impl Drop for NativeSandbox {
@@ -90,7 +106,7 @@ impl Sandbox for NativeSandbox {
 
     fn features(&self) -> Features {
         let egress = self.current.borrow().as_ref().is_some_and(|c| c.has_egress());
-        Features { egress, socket_folder: false, ports: false }
+        Features { egress, socket_folder: true, ports: true }
     }
 
     /// Nothing to do: the layers are unpacked when a version is made.
@@ -103,8 +119,8 @@ impl Sandbox for NativeSandbox {
         let SlotSpec { limits, network } = *spec;
         let make = |id| Request::MakeSlot { id, limits, network };
         match connection.ask(make, &[], ANSWER).await? {
-            Report::Made { slot, .. } => Ok(connection.slot_id(slot)),
-            other => Err(unexpected(&other)),
+            (Report::Made { slot, .. }, _) => Ok(connection.slot_id(slot)),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
@@ -122,7 +138,7 @@ impl Sandbox for NativeSandbox {
         let ((stdin, to), (from, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
         let stream = failed("opening a stream");
         let (to, from, fence) = crate::fenced_pipes(to, from).map_err(&stream)?;
-        let io = SandboxIo {
+        let mut io = SandboxIo {
             stdin: Box::pin(to),
             stdout: Box::pin(from),
             fence: Some(fence),
@@ -131,14 +147,18 @@ impl Sandbox for NativeSandbox {
             freezer: None,
         };
         let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), strings.as_fd()];
-        let request = |id| Request::Start { id, start: start.clone() };
+        let request = |id| Request::Start { id, start };
         match connection.ask(request, &fds, ANSWER).await? {
-            Report::Done { .. } => {
+            (Report::Started { channel, freezer, .. }, fds) => {
                 connection.started(slot);
+                let mut fds = fds.into_iter();
+                let channel = if channel { fds.next() } else { None };
+                io.endpoint = endpoint::endpoint(&connection, slot, process.channel, channel)?;
+                io.freezer = freezer.zip(fds.next()).map(|(kind, fd)| endpoint::freezer(kind, fd));
                 Ok(io)
             }
-            Report::StartFault { fault, .. } => Err(start_error(fault, process)),
-            other => Err(unexpected(&other)),
+            (Report::StartFault { fault, .. }, _) => Err(start_error(fault, process)),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
@@ -146,36 +166,28 @@ impl Sandbox for NativeSandbox {
         self.of_slot(slot)?.ended(slot).await
     }
 
+    async fn terminate(&self, slot: SlotId) -> Result<(), SandboxError> {
+        self.tell(slot, |id, slot| Request::Terminate { id, slot }).await
+    }
+
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
-        // A dead spawner's sandboxes are dead.
-        let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
-        let number = slot_number(slot);
-        let kill = |id| Request::Kill { id, slot: number };
-        match connection.ask(kill, &[], ANSWER).await? {
-            Report::Done { .. } => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        self.tell(slot, |id, slot| Request::Kill { id, slot }).await
     }
 
     async fn remove(&self, slot: SlotId) -> Result<(), SandboxError> {
-        let Ok(connection) = self.of_slot(slot) else { return Ok(()) };
-        let number = slot_number(slot);
-        let remove = |id| Request::Remove { id, slot: number };
-        match connection.ask(remove, &[], ANSWER).await? {
-            Report::Done { .. } => {
-                connection.forget(slot);
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        self.tell(slot, |id, slot| Request::Remove { id, slot }).await?;
+        if let Ok(connection) = self.of_slot(slot) {
+            connection.forget(slot);
         }
+        Ok(())
     }
 
     /// What the supervisor and the spawner removed when they started; told once.
     async fn reap(&self) -> Result<Reaped, SandboxError> {
         let connection = self.connection(RECONNECT).await?;
         match connection.ask(|id| Request::Reap { id }, &[], ANSWER).await? {
-            Report::Reaped { reaped, .. } => Ok(reaped),
-            other => Err(unexpected(&other)),
+            (Report::Reaped { reaped, .. }, _) => Ok(reaped),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 }
@@ -198,7 +210,11 @@ fn start_message(slot: u64, rootfs: &RootFs, process: &ProcessSpec) -> Result<St
     }
     let layers = rootfs.layers.iter().map(|digest| unhex(digest.hex())).collect();
     let groups = process.groups.clone();
-    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers })
+    let channel = process.channel;
+    if matches!(channel, Channel::Listener { port: 0 } | Channel::Port { port: 0 }) {
+        return refuse("port 0 is none".to_owned());
+    }
+    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers, channel })
 }
 
 /// The bytes of a digest's 64 hex digits, which its type guarantees.

@@ -3,17 +3,22 @@
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::mount as mnt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Signal};
 use rustix::thread::{self as thread, CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
-use super::raw;
-use super::sys::{Kernel, MountFlags, Namespace, Rlimit};
+use super::sys::{Kernel, MountFlags, Namespace, PASSED, Rlimit};
+use super::{packet, raw};
+
+/// Connections that may wait for us at a sandbox's listener.
+const BACKLOG: i32 = 128;
 
 /// The running kernel.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +146,7 @@ impl Kernel for Linux {
         let mode = Mode::from_raw_mode(0o666);
         rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, device)?;
         // The umask has taken bits away, and no sandbox owns its devices.
-        Ok(rustix::fs::chmodat(dir, name, mode, rustix::fs::AtFlags::empty())?)
+        Ok(rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?)
     }
 
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()> {
@@ -150,6 +155,14 @@ impl Kernel for Linux {
 
     fn make_dir_in(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?)
+    }
+
+    fn make_owned_dir(&self, dir: BorrowedFd<'_>, name: &str, uid: u32, gid: u32) -> io::Result<()> {
+        self.make_dir_in(dir, name)?;
+        // The umask has taken bits away.
+        rustix::fs::chmodat(dir, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        Ok(rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
@@ -225,6 +238,18 @@ impl Kernel for Linux {
         raw::close_on_exec_from(first)
     }
 
+    fn listen(&self, port: u16) -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    }
+
+    fn pass(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+        packet::send(socket, PASSED, &[fd])
+    }
+
     fn set_ids(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         let groups: Vec<Gid> = groups.iter().map(|g| Gid::from_raw(*g)).collect();
         thread::set_thread_groups(&groups)?;
@@ -257,7 +282,7 @@ impl Kernel for Linux {
         Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
     }
 
-    fn reader_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+    fn peer_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;

@@ -9,6 +9,7 @@ pub(crate) mod cgroup;
 mod child;
 mod connection;
 mod driver;
+mod endpoint;
 mod faults;
 mod linux;
 mod mounts;

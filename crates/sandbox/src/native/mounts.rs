@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 
 use super::sys::{Kernel, MountFlags};
+use crate::SOCKET_FOLDER;
 
 /// Layers one image may have; with the skeleton's it stays below overlayfs's own bound and one
 /// page of mount options.
@@ -101,6 +102,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) base_id: u32,
     pub(crate) tmp_bytes: u64,
     pub(crate) tmp_inodes: u64,
+    /// Owner of [`SOCKET_FOLDER`] on the host, where the sandbox has one.
+    pub(crate) socket_folder: Option<(u32, u32)>,
 }
 
 /// Which part of the tree could not be made.
@@ -128,17 +131,26 @@ impl<T> In<T> for io::Result<T> {
 
 /// Builds the tree and makes it the root. The caller is in the sandbox's own mount and pid
 /// namespaces, still with the host's privileges, and in the sandbox's cgroup, which pays for
-/// every page of the scratch file systems.
-pub(crate) fn build(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<()> {
+/// every page of the scratch file systems. Gives the socket folder.
+pub(crate) fn build(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<Option<OwnedFd>> {
     let root = mount_root(k, tree)?;
     mount_devices(k, tree, root.as_fd()).of(TreePart::Devices)?;
     let proc = k.new_file_system("proc", &[], MountFlags::PROC).of(TreePart::Proc)?;
     attach_at(k, proc.as_fd(), root.as_fd(), "proc").of(TreePart::Proc)?;
     let tmp = scratch(k, tree.base_id, tree.tmp_bytes, tree.tmp_inodes).of(TreePart::Scratch)?;
     attach_at(k, tmp.as_fd(), root.as_fd(), "tmp").of(TreePart::Scratch)?;
+    let folder = tree.socket_folder.map(|(uid, gid)| make_socket_folder(k, tmp.as_fd(), uid, gid));
+    let folder = folder.transpose().of(TreePart::Scratch)?;
     k.enter_dir(root.as_fd()).of(TreePart::Pivot)?;
     k.pivot_here().of(TreePart::Pivot)?;
-    mask_proc(k, tree.masks).of(TreePart::Proc)
+    mask_proc(k, tree.masks).of(TreePart::Proc)?;
+    Ok(folder)
+}
+
+fn make_socket_folder(k: &dyn Kernel, tmp: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<OwnedFd> {
+    let name = SOCKET_FOLDER.trim_start_matches("/tmp/");
+    k.make_owned_dir(tmp, name, uid, gid)?;
+    k.open_in(tmp, name)
 }
 
 fn mount_root(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<OwnedFd> {

@@ -12,7 +12,7 @@ use rustix::net::{
 /// Longest packet, bytes.
 pub(crate) const MAX_MESSAGE: usize = 8192;
 /// Descriptors a packet may carry.
-pub(crate) const MAX_FDS: usize = 4;
+pub(crate) const MAX_FDS: usize = 16;
 
 /// Sends one packet without blocking.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -2,13 +2,14 @@
 //!
 //! Fixed binary messages, one a packet, little endian: numbers and ids, never paths or tenants'
 //! strings. The spawner believes nothing: [`Request::decode`] checks every range. Descriptors
-//! travel with [`Request::Start`] by SCM_RIGHTS: stdin, stdout, stderr, process strings.
+//! travel with [`Request::Start`] by SCM_RIGHTS: stdin, stdout, stderr, process strings; and back
+//! with [`Report::Started`] and [`Report::Sockets`].
 
 use picasso_types::NetworkMode;
 
 use super::child::StartFault;
 use super::mounts::MAX_LAYERS;
-use crate::{Ended, EndedBy, Reaped, SlotLimits};
+use crate::{Channel, Ended, EndedBy, Reaped, SlotLimits};
 
 /// Ids a sandbox has: 0 to 65,535.
 pub(crate) const IDS: u32 = 65_536;
@@ -24,6 +25,8 @@ pub(crate) const PIDS: std::ops::RangeInclusive<u64> = 1..=100_000;
 pub(crate) const TMP_BYTES: std::ops::RangeInclusive<u64> = 4096..=(1 << 42);
 pub(crate) const TMP_INODES: std::ops::RangeInclusive<u64> = 2..=10_000_000;
 pub(crate) const NOFILE: std::ops::RangeInclusive<u64> = 8..=1_048_576;
+/// Sockets one request may ask for.
+pub(crate) const MAX_SOCKETS: u8 = 16;
 
 /// A slot as the spawner numbers it: a serial number and, in the low 12 bits, its index.
 pub(crate) type SpawnerSlot = u64;
@@ -31,11 +34,37 @@ pub(crate) type SpawnerSlot = u64;
 /// The engine's requests. `id` comes back in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    MakeSlot { id: u32, limits: SlotLimits, network: NetworkMode },
-    Start { id: u32, start: Start },
-    Kill { id: u32, slot: SpawnerSlot },
-    Remove { id: u32, slot: SpawnerSlot },
-    Reap { id: u32 },
+    MakeSlot {
+        id: u32,
+        limits: SlotLimits,
+        network: NetworkMode,
+    },
+    Start {
+        id: u32,
+        start: Start,
+    },
+    Kill {
+        id: u32,
+        slot: SpawnerSlot,
+    },
+    Remove {
+        id: u32,
+        slot: SpawnerSlot,
+    },
+    Reap {
+        id: u32,
+    },
+    /// Sends SIGTERM to a slot's first process.
+    Terminate {
+        id: u32,
+        slot: SpawnerSlot,
+    },
+    /// Unconnected TCP sockets of a slot's network namespace.
+    Sockets {
+        id: u32,
+        slot: SpawnerSlot,
+        count: u8,
+    },
 }
 
 /// What to start in a slot.
@@ -47,6 +76,8 @@ pub(crate) struct Start {
     pub(crate) groups: Vec<u32>,
     /// Digests of the layers, lowest first.
     pub(crate) layers: Vec<[u8; 32]>,
+    /// What is made for it beside its streams.
+    pub(crate) channel: Channel,
 }
 
 /// The spawner's answers and reports.
@@ -60,8 +91,19 @@ pub(crate) enum Report {
         id: u32,
         slot: SpawnerSlot,
     },
-    /// Done: started, killed or removed.
+    /// Done: killed, terminated or removed.
     Done {
+        id: u32,
+    },
+    /// Started. With it travel the descriptor of its channel, where that has one, and then that of
+    /// its freezer, where there is one.
+    Started {
+        id: u32,
+        channel: bool,
+        freezer: Option<FreezerKind>,
+    },
+    /// The sockets that travel with it.
+    Sockets {
         id: u32,
     },
     Reaped {
@@ -83,6 +125,16 @@ pub(crate) enum Report {
         slot: SpawnerSlot,
         ended: Ended,
     },
+}
+
+/// How a freezer's file is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum FreezerKind {
+    /// `freezer.state` of cgroup v1.
+    V1 = 1,
+    /// `cgroup.freeze` of cgroup v2.
+    V2 = 2,
 }
 
 /// Which error the engine makes of a refusal.
@@ -124,6 +176,7 @@ impl Request {
                 start.groups.iter().for_each(|g| put32(&mut w, *g));
                 put_count(&mut w, start.layers.len());
                 start.layers.iter().for_each(|l| w.extend_from_slice(l));
+                put_channel(&mut w, start.channel);
             }
             Self::Kill { id, slot } => {
                 w.push(3);
@@ -138,6 +191,17 @@ impl Request {
             Self::Reap { id } => {
                 w.push(5);
                 put32(&mut w, *id);
+            }
+            Self::Terminate { id, slot } => {
+                w.push(6);
+                put32(&mut w, *id);
+                put64(&mut w, *slot);
+            }
+            Self::Sockets { id, slot, count } => {
+                w.push(7);
+                put32(&mut w, *id);
+                put64(&mut w, *slot);
+                w.push(*count);
             }
         }
         w
@@ -169,6 +233,12 @@ impl Request {
             3 => Self::Kill { id, slot: r.u64()? },
             4 => Self::Remove { id, slot: r.u64()? },
             5 => Self::Reap { id },
+            6 => Self::Terminate { id, slot: r.u64()? },
+            7 => {
+                let slot = r.u64()?;
+                let count = r.byte().filter(|n| (1..=MAX_SOCKETS).contains(n))?;
+                Self::Sockets { id, slot, count }
+            }
             _ => return None,
         };
         r.0.is_empty().then_some(request)
@@ -185,8 +255,9 @@ impl Start {
         let layers = (0..r.count(MAX_LAYERS)?)
             .map(|_| r.take(32)?.try_into().ok())
             .collect::<Option<Vec<[u8; 32]>>>()?;
+        let channel = channel(r)?;
         // An overlay of no image is no root.
-        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers })
+        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers, channel })
     }
 }
 
@@ -234,6 +305,16 @@ impl Report {
                 w.push(u8::from(ended.out_of_memory));
                 put64(&mut w, ended.memory_peak_bytes.unwrap_or(u64::MAX));
             }
+            Self::Started { id, channel, freezer } => {
+                w.push(8);
+                put32(&mut w, *id);
+                w.push(u8::from(*channel));
+                w.push(freezer.map_or(0, |kind| kind as u8));
+            }
+            Self::Sockets { id } => {
+                w.push(9);
+                put32(&mut w, *id);
+            }
         }
         w
     }
@@ -274,6 +355,17 @@ impl Report {
                 let memory_peak_bytes = Some(r.u64()?).filter(|n| *n != u64::MAX);
                 Self::Ended { slot, ended: Ended { by, out_of_memory, memory_peak_bytes } }
             }
+            8 => {
+                let (id, channel) = (r.u32()?, r.flag()?);
+                let freezer = match r.byte()? {
+                    0 => None,
+                    1 => Some(FreezerKind::V1),
+                    2 => Some(FreezerKind::V2),
+                    _ => return None,
+                };
+                Self::Started { id, channel, freezer }
+            }
+            9 => Self::Sockets { id: r.u32()? },
             _ => return None,
         };
         r.0.is_empty().then_some(report)
@@ -291,6 +383,29 @@ fn put64(w: &mut Vec<u8>, number: u64) {
 /// Counts are bounded long before 65,536; one that is not becomes a number no reader accepts.
 fn put_count(w: &mut Vec<u8>, count: usize) {
     w.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
+}
+
+fn put_channel(w: &mut Vec<u8>, channel: Channel) {
+    let (kind, port) = match channel {
+        Channel::Streams => (0, 0),
+        Channel::SocketFolder => (1, 0),
+        Channel::Listener { port } => (2, port),
+        Channel::Port { port } => (3, port),
+    };
+    w.push(kind);
+    w.extend_from_slice(&port.to_le_bytes());
+}
+
+fn channel(r: &mut Reader<'_>) -> Option<Channel> {
+    let kind = r.byte()?;
+    let port = u16::from_le_bytes(r.take(2)?.try_into().ok()?);
+    match (kind, port) {
+        (0, 0) => Some(Channel::Streams),
+        (1, 0) => Some(Channel::SocketFolder),
+        (2, 1..) => Some(Channel::Listener { port }),
+        (3, 1..) => Some(Channel::Port { port }),
+        _ => None,
+    }
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -350,7 +465,8 @@ mod tests {
     }
 
     fn start() -> Start {
-        Start { slot: 7, uid: 1000, gid: 100, groups: vec![4, 27], layers: vec![[9; 32], [1; 32]] }
+        let layers = vec![[9; 32], [1; 32]];
+        Start { slot: 7, uid: 1000, gid: 100, groups: vec![4, 27], layers, channel: Channel::Streams }
     }
 
     #[test]
@@ -358,6 +474,11 @@ mod tests {
         for request in [
             Request::MakeSlot { id: 1, limits: limits(), network: NetworkMode::Egress },
             Request::Start { id: 2, start: start() },
+            Request::Start { id: 2, start: Start { channel: Channel::SocketFolder, ..start() } },
+            Request::Start { id: 2, start: Start { channel: Channel::Listener { port: 1 }, ..start() } },
+            Request::Start { id: 2, start: Start { channel: Channel::Port { port: 65_535 }, ..start() } },
+            Request::Terminate { id: 6, slot: 9 },
+            Request::Sockets { id: 7, slot: 8, count: MAX_SOCKETS },
             Request::Kill { id: 3, slot: 4097 },
             Request::Remove { id: 4, slot: 1 },
             Request::Reap { id: u32::MAX },
@@ -382,6 +503,10 @@ mod tests {
             Report::StartFault { id: 5, fault: StartFault { step: Step::Exec, errno: 13 } },
             Report::Refused { id: 6, kind: RefusalKind::Slot, text: "no such slot".to_owned() },
             Report::Ended { slot: 7, ended },
+            Report::Started { id: 8, channel: true, freezer: None },
+            Report::Started { id: 8, channel: false, freezer: Some(FreezerKind::V1) },
+            Report::Started { id: 8, channel: true, freezer: Some(FreezerKind::V2) },
+            Report::Sockets { id: 9 },
         ] {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
@@ -414,6 +539,11 @@ mod tests {
         assert!(start_refused(|s| s.layers.clear()));
         assert!(start_refused(|s| s.layers = vec![[0; 32]; MAX_LAYERS + 1]));
         assert!(start_refused(|s| s.layers = vec![[0; 32]; 70_000]));
+        assert!(start_refused(|s| s.channel = Channel::Listener { port: 0 }));
+        assert!(start_refused(|s| s.channel = Channel::Port { port: 0 }));
+        for count in [0, MAX_SOCKETS + 1] {
+            assert_eq!(Request::decode(&Request::Sockets { id: 1, slot: 1, count }.encode()), None);
+        }
     }
 
     #[test]

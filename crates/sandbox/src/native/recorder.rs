@@ -199,6 +199,10 @@ impl Kernel for Recorder {
         self.note(format!("mkdirat {}/{name}", self.name(dir)))
     }
 
+    fn make_owned_dir(&self, dir: BorrowedFd<'_>, name: &str, uid: u32, gid: u32) -> io::Result<()> {
+        self.note(format!("mkdirat {}/{name} {uid}:{gid}", self.name(dir)))
+    }
+
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.note(format!("chdir {}", self.name(dir)))
     }
@@ -243,6 +247,14 @@ impl Kernel for Recorder {
         self.note(format!("cloexec {first}"))
     }
 
+    fn listen(&self, port: u16) -> io::Result<OwnedFd> {
+        self.open(format!("listen {port}"), "listener")
+    }
+
+    fn pass(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.note(format!("pass {} through {}", self.name(fd), self.name(socket)))
+    }
+
     fn set_ids(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         self.note(format!("ids {uid}:{gid} {groups:?}"))
     }
@@ -259,7 +271,7 @@ impl Kernel for Recorder {
         self.note("die-with-parent".to_owned())
     }
 
-    fn reader_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+    fn peer_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         // A failure of "orphaned" stands for a spawner that died.
         Ok(self.note(format!("orphaned? {}", self.name(fd))).is_err())
     }

@@ -37,6 +37,9 @@ impl MountFlags {
     pub(crate) const DEVICES: Self = Self { read_only: true, no_exec: true, no_dev: false };
 }
 
+/// The message that a descriptor travels with.
+pub(crate) const PASSED: &[u8] = b"d";
+
 /// A resource limit of the function's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rlimit {
@@ -89,6 +92,7 @@ pub(crate) trait Kernel {
     fn make_device(&self, dir: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> io::Result<()>;
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()>;
     fn make_dir_in(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()>;
+    fn make_owned_dir(&self, dir: BorrowedFd<'_>, name: &str, uid: u32, gid: u32) -> io::Result<()>;
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()>;
     /// Makes the working directory the root and detaches the old root.
     fn pivot_here(&self) -> io::Result<()>;
@@ -105,13 +109,17 @@ pub(crate) trait Kernel {
     /// Makes `fd` the standard stream `number` (0, 1 or 2).
     fn set_stream(&self, fd: BorrowedFd<'_>, number: i32) -> io::Result<()>;
     fn close_on_exec_from(&self, first: u32) -> io::Result<()>;
+    /// A TCP listener on 127.0.0.1 in the network namespace of the caller.
+    fn listen(&self, port: u16) -> io::Result<OwnedFd>;
+    /// Sends a descriptor and the byte [`PASSED`] over a socket.
+    fn pass(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()>;
     fn set_ids(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()>;
     /// Empties the bounding, ambient, permitted, effective and inheritable sets.
     fn drop_capabilities(&self) -> io::Result<()>;
     fn no_new_privileges(&self) -> io::Result<()>;
     fn die_with_parent(&self) -> io::Result<()>;
-    /// Whether the other end of a pipe is gone.
-    fn reader_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool>;
+    /// Whether the other end of a socket is gone.
+    fn peer_is_gone(&self, fd: BorrowedFd<'_>) -> io::Result<bool>;
     fn change_dir(&self, path: &CStr) -> io::Result<()>;
     fn load_filter(&self, program: &[u8]) -> io::Result<()>;
     /// Returns only when it failed.

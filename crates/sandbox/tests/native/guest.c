@@ -7,14 +7,53 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <dirent.h>
 
 extern char **environ;
+
+/* Answers every connection's first bytes with themselves, for ever. */
+static void echo(int listener) {
+    char buffer[4096];
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0) continue;
+        ssize_t n = read(fd, buffer, sizeof buffer);
+        if (n > 0 && write(fd, buffer, n) != n) perror("write");
+        close(fd);
+    }
+}
+
+static int unix_listener(const char *path, int backlog) {
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    strncpy(name.sun_path, path, sizeof name.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(fd, (struct sockaddr *)&name, sizeof name) || chmod(path, 0666) || listen(fd, backlog)) {
+        printf("%s: %s\n", path, strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
+static struct sockaddr_in loopback(const char *port) {
+    struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(atoi(port)) };
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return name;
+}
+
+static void on_term(int signal) {
+    (void)signal;
+    if (write(1, "term\n", 5)) _exit(7);
+    _exit(8);
+}
 
 static int cat(const char *path) {
     char buffer[65536];
@@ -55,6 +94,37 @@ int main(int argc, char **argv) {
         for (char **e = environ; *e; e++) printf("env=%s\n", *e);
         return 0;
     }
+    if (!strcmp(what, "unix-server")) {
+        /* As an FDK does: under another name first, then by a link in the same folder. */
+        int fd = unix_listener("/tmp/iofs/phony.sock", 128);
+        if (symlink("phony.sock", "/tmp/iofs/lsnr.sock")) { perror("symlink"); return 1; }
+        struct stat folder;
+        stat("/tmp/iofs", &folder);
+        printf("%o %d\n", folder.st_mode & 07777, folder.st_uid);
+        echo(fd);
+    }
+    if (!strcmp(what, "tcp-client")) {
+        struct sockaddr_in name = loopback(argv[2]);
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(fd, (struct sockaddr *)&name, sizeof name)) { printf("%s\n", strerror(errno)); return 1; }
+        if (write(fd, "from inside", 11) != 11) return 1;
+        char buffer[64] = { 0 };
+        if (read(fd, buffer, sizeof buffer - 1) < 0) return 1;
+        puts(buffer);
+        return 0;
+    }
+    if (!strcmp(what, "tcp-server")) {
+        struct sockaddr_in name = loopback(argv[2]);
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(fd, (struct sockaddr *)&name, sizeof name) || listen(fd, 64)) {
+            printf("%s\n", strerror(errno));
+            return 1;
+        }
+        puts("ready");
+        echo(fd);
+    }
+    if (!strcmp(what, "term")) { signal(SIGTERM, on_term); puts("ready"); for (;;) pause(); }
+    if (!strcmp(what, "tick")) { puts("ready"); for (;;) { if (write(1, ".", 1) != 1) return 1; usleep(200); } }
     if (!strcmp(what, "sleep")) { puts("ready"); for (;;) pause(); }
     if (!strcmp(what, "stubborn")) {
         for (int s = 1; s < 32; s++) signal(s, SIG_IGN);

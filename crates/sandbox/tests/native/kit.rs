@@ -275,6 +275,21 @@ pub async fn read_all(mut io: SandboxIo, input: &[u8]) -> (String, String) {
     (String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
 }
 
+/// The next line of a function's output, without its end.
+pub async fn started_line(io: &mut SandboxIo) -> String {
+    let mut line = Vec::new();
+    let read = async {
+        loop {
+            match io.stdout.read_u8().await {
+                Ok(b'\n') | Err(_) => break,
+                Ok(byte) => line.push(byte),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), read).await.expect("a line");
+    String::from_utf8_lossy(&line).into_owned()
+}
+
 /// Waits for a condition, at most 20 seconds.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

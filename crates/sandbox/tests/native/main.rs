@@ -7,7 +7,9 @@
     reason = "tests: a surprise is to fail them, and a skip is to be seen"
 )]
 
+mod channels;
 mod ends;
+mod freezer;
 mod kit;
 mod limits;
 mod protocol;

@@ -102,6 +102,13 @@ impl Sandbox for ProcessSandbox {
         Ok(Ended { by, out_of_memory, memory_peak_bytes: None })
     }
 
+    async fn terminate(&self, slot: SlotId) -> Result<(), SandboxError> {
+        if let Some(group) = self.children.lock().unwrap().get(&slot).and_then(|running| running.group) {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+        Ok(())
+    }
+
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
         if let Some(running) = self.children.lock().unwrap().get_mut(&slot) {
             running.killed = true;

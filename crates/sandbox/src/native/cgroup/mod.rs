@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::protocol::FreezerKind;
 use super::sys::Kernel;
 use crate::SlotLimits;
 
@@ -34,6 +35,8 @@ pub(crate) enum Cgroups {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) join: Join,
+    /// Opened for writing; `None` where this host has no freezer.
+    pub(crate) freezer: Option<(FreezerKind, OwnedFd)>,
 }
 
 /// How a new process gets into its group.
@@ -95,11 +98,17 @@ impl Cgroups {
 
     /// Makes the group of a slot, without limits yet.
     pub(crate) fn make(&self, k: &dyn Kernel, index: u16) -> Result<Group, CgroupFault> {
-        let join = match self {
-            Self::V1(h) => Join::Tasks(h.make(k, index)?),
-            Self::V2(u) => Join::Clone(u.make(k, index)?),
+        let (join, freezer) = match self {
+            Self::V1(h) => (Join::Tasks(h.make(k, index)?), h.freezer(index)),
+            Self::V2(u) => (Join::Clone(u.make(k, index)?), Some(u.freezer(index))),
         };
-        Ok(Group { join })
+        let kind = match self {
+            Self::V1(_) => FreezerKind::V1,
+            Self::V2(_) => FreezerKind::V2,
+        };
+        // A host without one freezes nothing.
+        let freezer = freezer.and_then(|path| k.open_for_write(&path).ok()).map(|fd| (kind, fd));
+        Ok(Group { join, freezer })
     }
 
     /// Sets a group's limits; before any process is in it.
@@ -123,6 +132,14 @@ impl Cgroups {
         match self {
             Self::V1(h) => h.kill_all(k, index),
             Self::V2(u) => u.kill_all(k, index),
+        }
+    }
+
+    /// Lets frozen processes run again.
+    pub(crate) fn thaw(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
+        match self {
+            Self::V1(h) => h.thaw(k, index),
+            Self::V2(u) => u.thaw(k, index),
         }
     }
 

@@ -169,7 +169,11 @@ fn a_session_without_controllers_falls_back_to_the_top_of_v2() {
     assert!(matches!(group.join, Join::Clone(_)), "v2 groups are joined by the clone");
     assert_eq!(
         k.take(),
-        ["mkdir /sys/fs/cgroup/picasso-0badcafe/s5", "opendir /sys/fs/cgroup/picasso-0badcafe/s5"]
+        [
+            "mkdir /sys/fs/cgroup/picasso-0badcafe/s5",
+            "opendir /sys/fs/cgroup/picasso-0badcafe/s5",
+            "open /sys/fs/cgroup/picasso-0badcafe/s5/cgroup.freeze",
+        ]
     );
 }
 

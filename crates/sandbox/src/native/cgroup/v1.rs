@@ -112,14 +112,20 @@ impl Hierarchies {
         }
     }
 
-    pub(super) fn kill_all(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
-        let name = slot_name(index);
-        if let Some(freezer) = &self.freezer {
-            match k.write(&freezer.join(&name).join("freezer.state"), b"THAWED") {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
+    pub(super) fn freezer(&self, index: u16) -> Option<PathBuf> {
+        Some(self.freezer.as_ref()?.join(slot_name(index)).join("freezer.state"))
+    }
+
+    pub(super) fn thaw(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
+        match self.freezer(index).map(|state| k.write(&state, b"THAWED")) {
+            Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
         }
+    }
+
+    pub(super) fn kill_all(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
+        self.thaw(k, index)?;
+        let name = slot_name(index);
         for base in self.bases() {
             kill_listed(k, &base.join(&name).join("cgroup.procs"))?;
         }

@@ -92,6 +92,17 @@ impl Unified {
         Usage { out_of_memory: kills > 0, memory_peak_bytes: read_number(k, &dir.join("memory.peak")) }
     }
 
+    pub(super) fn freezer(&self, index: u16) -> PathBuf {
+        self.base.join(slot_name(index)).join("cgroup.freeze")
+    }
+
+    pub(super) fn thaw(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
+        match k.write(&self.freezer(index), b"0") {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn kill_all(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
         let dir = self.base.join(slot_name(index));
         // Since Linux 5.14; it kills frozen processes as well.

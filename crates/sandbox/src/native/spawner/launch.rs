@@ -4,14 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::SpawnerSettings;
 use super::slot::Parts;
-use crate::SlotLimits;
 use crate::native::cgroup::{Cgroups, Join};
 use crate::native::child::{self, Launch};
 use crate::native::mounts::{Mask, Skeleton, Tree};
+use crate::native::packet;
 use crate::native::protocol::Start;
 use crate::native::raw::{self, Cloned, Process};
 use crate::native::sys::Linux;
+use crate::{Channel, SlotLimits};
 use picasso_types::NetworkMode;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 /// What every start needs, made once.
 #[derive(Debug)]
@@ -48,12 +50,12 @@ impl StartFds {
     }
 }
 
-/// A process on its way to become a function, and the pipe that tells when it did: it closes
-/// without a byte at exec, or carries the fault.
+/// A process on its way to become a function, and the line that tells when it did: it closes at
+/// exec, or carries the fault. Before that it may carry the descriptor of the channel.
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) process: Process,
-    pub(super) status: OwnedFd,
+    pub(super) line: OwnedFd,
 }
 
 /// Clones the process. The parts are used up, whatever comes of it.
@@ -65,17 +67,17 @@ pub(super) fn launch(
     start: &Start,
     fds: &StartFds,
 ) -> std::io::Result<Launched> {
-    let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
-    let (status, told) = rustix::pipe::pipe_with(flags)?;
+    let (line, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let base = settings.base_id(parts.index);
     let layers: Vec<String> = start.layers.iter().map(hex).collect();
     let (tasks, cgroup) = match &parts.group.join {
         Join::Tasks(files) => (files.as_slice(), None),
         Join::Clone(dir) => (&[][..], Some(dir.as_fd())),
     };
     match raw::clone_process(NAMESPACES, cgroup)? {
-        Cloned::Parent(process) => Ok(Launched { process, status }),
+        Cloned::Parent(process) => Ok(Launched { process, line }),
         Cloned::Child => {
-            drop(status);
+            drop(line);
             let fault = child::become_function(
                 &Linux,
                 &Launch {
@@ -90,9 +92,11 @@ pub(super) fn launch(
                             NetworkMode::None => Skeleton::None,
                             NetworkMode::Egress => Skeleton::Egress,
                         },
-                        base_id: settings.base_id(parts.index),
+                        base_id: base,
                         tmp_bytes: limits.tmp_bytes,
                         tmp_inodes: limits.tmp_inodes,
+                        socket_folder: (start.channel == Channel::SocketFolder)
+                            .then_some((base + start.uid, base + start.gid)),
                     },
                     uid: start.uid,
                     gid: start.gid,
@@ -100,11 +104,12 @@ pub(super) fn launch(
                     nofile: limits.nofile,
                     streams: [&fds.streams[0], &fds.streams[1], &fds.streams[2]].map(AsFd::as_fd),
                     process: fds.process.as_fd(),
-                    status: told.as_fd(),
+                    line: theirs.as_fd(),
+                    channel: start.channel,
                     filter: &tools.filter,
                 },
             );
-            let _ = rustix::io::write(&told, &fault.to_bytes());
+            let _ = packet::send(theirs.as_fd(), &fault.to_bytes(), &[]);
             raw::exit_now(127)
         }
     }

@@ -4,7 +4,9 @@
 //! sandboxes, removes their cgroups and network, and exits. It has no network of its own, opens
 //! nothing an engine names, and forks from a few megabytes instead of the engine's heap.
 
+mod answers;
 mod checks;
+mod ends;
 mod farewell;
 mod launch;
 mod log;

@@ -45,6 +45,11 @@ impl Pool {
         })
     }
 
+    /// The spawner's own network namespace.
+    pub(super) fn home(&self) -> &OwnedFd {
+        &self.home
+    }
+
     /// Ready parts, or new ones where none are.
     pub(super) fn take(
         &mut self,

@@ -1,36 +1,32 @@
-//! The spawner's loop: requests, starts that came through or failed, ends, removals, refills.
+//! The spawner's loop: requests, timers. What the engine asks for is
+//! here; how slots end is in `ends`, what is answered in `answers`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use picasso_types::NetworkMode;
 use rustix::event::epoll;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::launch::{self, StartFds, Tools};
 use super::network::Link;
 use super::pool::Pool;
 use super::slot::{self, Parts, Slot, State};
 use super::{Level, SpawnerSettings, log};
-use crate::native::child::StartFault;
-use crate::native::packet;
 use crate::native::protocol::{RefusalKind, Report, Request, Start};
 use crate::native::sys::Linux;
-use crate::{Ended, EndedBy, Reaped, SlotLimits};
+use crate::native::{netns, packet};
+use crate::{Reaped, SlotLimits};
 
 /// Quiet time before parts are made ahead, so that this does not slow a start that is under way.
 const QUIET: Duration = Duration::from_millis(3);
-/// Time between two looks at a cgroup that still has processes to bury.
+/// Time between two looks at a cgroup that still has processes to bury or to kill.
 pub(super) const BURY_AGAIN: Duration = Duration::from_millis(2);
 /// Time between two looks whether making ahead may be tried again.
 const PAUSED: Duration = Duration::from_millis(250);
-/// Reports that may wait for an engine that does not read.
-const MAX_UNSENT: usize = 65_536;
-
-const SOCKET: u64 = 1 << 32;
-const STATUS: u64 = 2 << 32;
+pub(super) const SOCKET: u64 = 1 << 32;
+const LINE: u64 = 2 << 32;
 const PROCESS: u64 = 3 << 32;
 const NETWORK: u64 = 4 << 32;
 
@@ -50,7 +46,12 @@ pub(super) struct Spawner {
     /// Cgroups to remove, and whom to tell then.
     pub(super) burying: Vec<(u16, Vec<u32>)>,
     pub(super) epoll: OwnedFd,
-    pub(super) unsent: VecDeque<Vec<u8>>,
+    pub(super) unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// Whether `unsent` waits for the socket to take more.
+    pub(super) socket_is_full: bool,
+    /// Slots whose process was told to end: it is thawed and killed until it has.
+    pub(super) doomed: BTreeSet<u16>,
+    hunt_at: Instant,
     pub(super) reaped: Reaped,
 }
 
@@ -85,6 +86,9 @@ impl Spawner {
             burying: Vec::new(),
             epoll,
             unsent: VecDeque::new(),
+            socket_is_full: false,
+            doomed: BTreeSet::new(),
+            hunt_at: Instant::now(),
             reaped,
         })
     }
@@ -111,6 +115,7 @@ impl Spawner {
                 Err(e) => return Err(format!("epoll: {e}")),
             }
             self.bury();
+            self.hunt_due();
             if events.is_empty() {
                 self.refill();
             }
@@ -124,7 +129,7 @@ impl Spawner {
                             return Ok(());
                         }
                     }
-                    STATUS => self.hear_status(index),
+                    LINE => self.hear_line(index),
                     PROCESS => self.collect(index),
                     _ => self.hear_network(),
                 }
@@ -132,8 +137,16 @@ impl Spawner {
         }
     }
 
+    fn hunt_due(&mut self) {
+        let now = Instant::now();
+        if !self.doomed.is_empty() && now >= self.hunt_at {
+            self.hunt_at = now + BURY_AGAIN;
+            self.hunt_all();
+        }
+    }
+
     fn timeout(&self) -> Option<Duration> {
-        if !self.burying.is_empty() {
+        if !self.burying.is_empty() || !self.doomed.is_empty() {
             return Some(BURY_AGAIN);
         }
         if self.pool.is_paused() {
@@ -167,6 +180,8 @@ impl Spawner {
                     let reaped = std::mem::take(&mut self.reaped);
                     self.report(&Report::Reaped { id, reaped });
                 }
+                Request::Terminate { id, slot } => self.terminate(id, slot),
+                Request::Sockets { id, slot, count } => self.make_sockets(id, slot, count)?,
             }
         }
         Ok(true)
@@ -201,7 +216,13 @@ impl Spawner {
             return self.begin_burial(index, parts.network, Vec::new());
         }
         self.serial += 1;
-        let slot = Slot { serial: self.serial, network: parts.network, state: State::Made { parts, limits } };
+        let slot = Slot {
+            serial: self.serial,
+            network: parts.network,
+            freezer: None,
+            netns: None,
+            state: State::Made { parts, limits },
+        };
         self.slots.insert(index, slot);
         self.report(&Report::Made { id, slot: slot::number(self.serial, index) });
     }
@@ -226,14 +247,16 @@ impl Spawner {
             let data = epoll::EventData::new_u64;
             let read = epoll::EventFlags::IN;
             let index = u64::from(index);
-            epoll::add(&self.epoll, &launched.status, data(STATUS | index), read)?;
+            epoll::add(&self.epoll, &launched.line, data(LINE | index), read)?;
             epoll::add(&self.epoll, &launched.process.pidfd, data(PROCESS | index), read)?;
             Ok(launched)
         });
         match watched {
             Ok(launched) => {
-                let launch::Launched { process, status } = launched;
-                slot.state = State::Starting { process, status, id };
+                let launch::Launched { process, line } = launched;
+                let Parts { group, netns, .. } = parts;
+                (slot.freezer, slot.netns) = (group.freezer, Some(netns));
+                slot.state = State::Starting { process, line, channel: None, id };
             }
             Err(e) => {
                 // Where the clone worked but the watching did not, the group tells what to kill.
@@ -243,188 +266,23 @@ impl Spawner {
         }
     }
 
-    fn kill(&mut self, id: u32, number: u64) {
-        if let Some((index, slot)) = find(&mut self.slots, number)
-            && let Some(process) = slot.process()
-        {
-            // The group first: it thaws what is frozen. The process may not be in it yet.
-            let thawed = self.tools.cgroups.kill_all(&Linux, index);
-            let killed = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
-            if let (Err(e), _) | (_, Err(e)) = (thawed, killed.map_err(io::Error::from))
-                && e.raw_os_error() != Some(libc::ESRCH)
-            {
-                return self.refuse(id, RefusalKind::Failed, &format!("killing: {e}"));
-            }
-        }
-        self.report(&Report::Done { id });
-    }
-
-    fn remove(&mut self, id: u32, number: u64) {
-        let Some((index, slot)) = find(&mut self.slots, number) else {
-            return self.report(&Report::Done { id });
+    /// Makes sockets of a started slot's network namespace. An error is the spawner's end: it is in
+    /// that namespace for good.
+    fn make_sockets(&mut self, id: u32, number: u64, count: u8) -> Result<(), String> {
+        let slot = find(&mut self.slots, number);
+        let Some(netns) = slot.and_then(|(_, slot)| slot.netns.as_ref()) else {
+            self.refuse(id, RefusalKind::Slot, "no such started slot");
+            return Ok(());
         };
-        let network = slot.network;
-        match std::mem::replace(&mut slot.state, State::Ended) {
-            State::Removing { process, mut ids } => {
-                ids.push(id);
-                slot.state = State::Removing { process, ids };
-            }
-            State::Made { .. } | State::Ended => {
-                self.slots.remove(&index);
-                self.begin_burial(index, network, vec![id]);
-            }
-            State::Starting { process, status, id: starting } => {
-                let _ = epoll::delete(&self.epoll, &status);
-                slot.state = State::Removing { process: Some(process), ids: vec![id] };
-                self.refuse(starting, RefusalKind::Slot, "the slot was removed meanwhile");
-                self.kill_for_removal(index);
-            }
-            State::Failing { process, id: starting, fault } => {
-                slot.state = State::Removing { process: Some(process), ids: vec![id] };
-                self.report(&Report::StartFault { id: starting, fault });
-                self.kill_for_removal(index);
-            }
-            State::Running { process } => {
-                slot.state = State::Removing { process: Some(process), ids: vec![id] };
-                self.kill_for_removal(index);
-            }
+        match netns::sockets(self.pool.home(), netns, count).map_err(|away| away.to_string())? {
+            Ok(sockets) => self.report_with(&Report::Sockets { id }, sockets),
+            Err(e) => self.refuse(id, RefusalKind::Failed, &format!("making sockets: {e}")),
         }
-    }
-
-    pub(super) fn kill_for_removal(&mut self, index: u16) {
-        let _ = self.tools.cgroups.kill_all(&Linux, index);
-        if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
-            let _ = rustix::process::pidfd_send_signal(&process.pidfd, Signal::KILL);
-        }
-    }
-
-    // What happens to processes.
-
-    fn hear_status(&mut self, index: u16) {
-        let Some(slot) = self.slots.get_mut(&index) else { return };
-        let State::Starting { status, id, .. } = &slot.state else { return };
-        let id = *id;
-        let mut bytes = [0; 8];
-        let Ok(told) = rustix::io::read(status, &mut bytes) else { return };
-        let _ = epoll::delete(&self.epoll, status);
-        let State::Starting { process, .. } = std::mem::replace(&mut slot.state, State::Ended) else {
-            return;
-        };
-        match StartFault::from_bytes(&bytes[..told]) {
-            Some(fault) => slot.state = State::Failing { process, id, fault },
-            // Closed without a word: exec closed it, or the process was killed on its way, which
-            // its end will tell.
-            None => {
-                slot.state = State::Running { process };
-                self.report(&Report::Done { id });
-            }
-        }
-    }
-
-    fn collect(&mut self, index: u16) {
-        self.hear_status(index);
-        let Some(slot) = self.slots.get_mut(&index) else { return };
-        let Some(process) = slot.process() else { return };
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), options) {
-            Ok(None) => return,
-            Ok(Some(status)) => Some(status),
-            Err(_) => None,
-        };
-        let _ = epoll::delete(&self.epoll, &process.pidfd);
-        let serial = slot.serial;
-        let network = slot.network;
-        match std::mem::replace(&mut slot.state, State::Ended) {
-            State::Failing { id, fault, .. } => self.report(&Report::StartFault { id, fault }),
-            State::Removing { ids, .. } => {
-                self.slots.remove(&index);
-                self.begin_burial(index, network, ids);
-            }
-            _ => {
-                let usage = self.tools.cgroups.usage(&Linux, index);
-                let by = match status.as_ref() {
-                    Some(s) if s.exited() => EndedBy::Exit(s.exit_status().unwrap_or(0)),
-                    Some(s) => EndedBy::Signal(s.terminating_signal().unwrap_or(libc::SIGKILL)),
-                    None => EndedBy::Signal(libc::SIGKILL),
-                };
-                let ended = Ended {
-                    by,
-                    out_of_memory: usage.out_of_memory,
-                    memory_peak_bytes: usage.memory_peak_bytes,
-                };
-                self.report(&Report::Ended { slot: slot::number(serial, index), ended });
-            }
-        }
-    }
-
-    // Removal.
-
-    pub(super) fn begin_burial(&mut self, index: u16, network: NetworkMode, ids: Vec<u32>) {
-        if let (NetworkMode::Egress, Some(link)) = (network, &mut self.network) {
-            link.detach(index);
-        }
-        self.burying.push((index, ids));
-        self.bury();
-    }
-
-    pub(super) fn bury(&mut self) {
-        for (index, ids) in std::mem::take(&mut self.burying) {
-            match self.tools.cgroups.remove(&Linux, index) {
-                Ok(true) => {
-                    self.pool.release(index);
-                    for id in ids {
-                        self.report(&Report::Done { id });
-                    }
-                }
-                Ok(false) => {
-                    let _ = self.tools.cgroups.kill_all(&Linux, index);
-                    self.burying.push((index, ids));
-                }
-                Err(e) => {
-                    // The index stays out of use until the next start reaps it.
-                    log(Level::Error, "spawner", &format!("removing cgroup s{index}: {e}"));
-                    for id in ids {
-                        self.refuse(id, RefusalKind::Failed, &format!("removing the cgroup: {e}"));
-                    }
-                }
-            }
-        }
-    }
-
-    // Answers.
-
-    pub(super) fn refuse(&mut self, id: u32, kind: RefusalKind, text: &str) {
-        self.report(&Report::Refused { id, kind, text: text.to_owned() });
-    }
-
-    fn report(&mut self, report: &Report) {
-        self.unsent.push_back(report.encode());
-        // A socket that is broken shows itself to the loop.
-        let _ = self.send_unsent();
-    }
-
-    fn send_unsent(&mut self) -> Result<(), String> {
-        while let Some(bytes) = self.unsent.front() {
-            match packet::send(self.socket.as_fd(), bytes, &[]) {
-                Ok(()) => {
-                    self.unsent.pop_front();
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                // The engine is gone; reading the socket tells.
-                Err(_) => self.unsent.clear(),
-            }
-        }
-        if self.unsent.len() > MAX_UNSENT {
-            return Err("the engine does not read".to_owned());
-        }
-        let mut events = epoll::EventFlags::IN;
-        events.set(epoll::EventFlags::OUT, !self.unsent.is_empty());
-        let data = epoll::EventData::new_u64(SOCKET);
-        epoll::modify(&self.epoll, &self.socket, data, events).map_err(|e| format!("epoll: {e}"))
+        Ok(())
     }
 }
 
-fn find(slots: &mut BTreeMap<u16, Slot>, number: u64) -> Option<(u16, &mut Slot)> {
+pub(super) fn find(slots: &mut BTreeMap<u16, Slot>, number: u64) -> Option<(u16, &mut Slot)> {
     let (serial, index) = slot::split(number);
     let slot = slots.get_mut(&index).filter(|slot| slot.serial == serial)?;
     Some((index, slot))

@@ -7,7 +7,7 @@ use picasso_types::NetworkMode;
 use crate::SlotLimits;
 use crate::native::cgroup::Group;
 use crate::native::child::StartFault;
-use crate::native::protocol::SpawnerSlot;
+use crate::native::protocol::{FreezerKind, SpawnerSlot};
 use crate::native::raw::Process;
 
 /// Low bits of a slot's number that hold its index.
@@ -28,6 +28,10 @@ pub(super) struct Parts {
 pub(super) struct Slot {
     pub(super) serial: u64,
     pub(super) network: NetworkMode,
+    /// From its start until that is told.
+    pub(super) freezer: Option<(FreezerKind, OwnedFd)>,
+    /// From its start, for sockets in it.
+    pub(super) netns: Option<OwnedFd>,
     pub(super) state: State,
 }
 
@@ -37,7 +41,7 @@ pub(super) enum State {
     /// Ready to be started, once.
     Made { parts: Parts, limits: SlotLimits },
     /// The child is on its way; `id` is the request to answer.
-    Starting { process: Process, status: OwnedFd, id: u32 },
+    Starting { process: Process, line: OwnedFd, channel: Option<OwnedFd>, id: u32 },
     /// The child told that it could not become the function; it is exiting.
     Failing { process: Process, id: u32, fault: StartFault },
     /// The function runs.
