@@ -42,7 +42,7 @@ impl Default for ApiSettings {
             // oslo.middleware's sizelimit default.
             max_api_body_bytes: 114_688,
             max_run_body_bytes: 6 * 1024 * 1024,
-            max_function_body_bytes: 64 * 1024 * 1024,
+            max_function_body_bytes: 4 * 1024 * 1024 * 1024,
             max_result_bytes: 6 * 1024 * 1024,
             max_image_bytes: 2 * 1024 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),

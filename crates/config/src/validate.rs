@@ -231,6 +231,16 @@ fn bounds(settings: &Settings, rules: &mut Rules) {
     );
     rules.range("bounds.default_timeout_s", bounds.default_timeout_s, 1, bounds.max_timeout_s);
     rules.range("bounds.max_concurrency", bounds.max_concurrency, 1, 100_000);
+    rules.range("bounds.max_sandbox_concurrency", bounds.max_sandbox_concurrency, 1, 100_000);
+    rules.range(
+        "bounds.default_sandbox_concurrency",
+        bounds.default_sandbox_concurrency,
+        1,
+        bounds.max_sandbox_concurrency,
+    );
+    rules.range("bounds.max_idle_timeout_s", bounds.max_idle_timeout_s, 0, 30 * 86_400);
+    rules.range("bounds.default_idle_timeout_s", bounds.default_idle_timeout_s, 0, bounds.max_idle_timeout_s);
+    rules.range("bounds.max_min_instances", bounds.max_min_instances, 0, 100_000);
     rules.range(
         "bounds.default_queue_timeout_s",
         bounds.default_queue_timeout_s,

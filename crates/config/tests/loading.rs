@@ -232,3 +232,18 @@ fn rules_over_several_settings_are_checked() {
         assert!(faults.faults().iter().any(|fault| fault.setting == setting), "{setting}: {faults}");
     }
 }
+
+#[test]
+fn bounds_of_hot_sandboxes_must_fit_each_other() {
+    for (setting, value) in [
+        ("default_sandbox_concurrency", "1001"),
+        ("default_sandbox_concurrency", "0"),
+        ("max_sandbox_concurrency", "0"),
+        ("default_idle_timeout_s", "3601"),
+        ("max_idle_timeout_s", "99999999"),
+        ("max_min_instances", "1000000"),
+    ] {
+        let told = told(&format!("{MINIMAL}[bounds]\n{setting} = {value}\n"), &[]);
+        assert!(told.contains(&format!("bounds.{setting}")), "{setting} = {value}: {told}");
+    }
+}

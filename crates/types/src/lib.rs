@@ -8,6 +8,7 @@ pub mod app;
 pub mod bounds;
 pub mod call;
 pub mod clock;
+pub mod cloud_event;
 pub mod digest;
 pub mod fault;
 pub mod ids;

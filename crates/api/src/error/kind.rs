@@ -71,6 +71,8 @@ kinds! {
     InvalidBody = "invalid_body", BAD_REQUEST;
     /// One field of the request is refused.
     InvalidField = "invalid_field", BAD_REQUEST;
+    /// The request claims to carry a CloudEvent and does not.
+    InvalidEvent = "invalid_event", BAD_REQUEST;
     /// The request contradicts itself in where it ends.
     AmbiguousLength = "ambiguous_length", BAD_REQUEST;
     /// The image that was sent is refused.

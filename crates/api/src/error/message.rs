@@ -29,6 +29,7 @@ impl ApiError {
             Self::InvalidContentType => Kind::InvalidContentType,
             Self::InvalidBody(_) => Kind::InvalidBody,
             Self::InvalidField(_) => Kind::InvalidField,
+            Self::InvalidEvent(_) => Kind::InvalidEvent,
             Self::AmbiguousLength => Kind::AmbiguousLength,
             Self::InvalidImage(_) => Kind::InvalidImage,
             Self::ImageTooLarge(_) => Kind::ImageTooLarge,
@@ -80,6 +81,7 @@ impl ApiError {
             | Self::ImageTooLarge(sentence)
             | Self::ImageQuotaExceeded(sentence) => sentence.clone(),
             Self::InvalidField(fault) => fault.to_string(),
+            Self::InvalidEvent(fault) => fault.to_string(),
             Self::AmbiguousLength => {
                 "A request must not carry both Content-Length and Transfer-Encoding".into()
             }
@@ -153,7 +155,7 @@ mod tests {
     fn message(failure: Failure, with_token: bool) -> String {
         let stderr = with_token.then(String::new);
         let call_id = CallId::generate();
-        ApiError::Call(Box::new(CallFault { call_id, failure, retry_after: None, stderr })).message()
+        ApiError::Call(Box::new(CallFault { failure, retry_after: None, call_id, stderr })).message()
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use picasso_identity::AuthError;
 use picasso_store::StoreError;
+use picasso_types::cloud_event::EventFault;
 use picasso_types::{CallId, Failure, FieldFault};
 
 pub use kind::Kind;
@@ -79,6 +80,8 @@ pub enum ApiError {
     InvalidBody(String),
     /// One field is refused.
     InvalidField(FieldFault),
+    /// Something that claims to be a CloudEvent and is none.
+    InvalidEvent(EventFault),
     /// Both `Content-Length` and `Transfer-Encoding`.
     AmbiguousLength,
     /// The uploaded image is refused; a sentence.

@@ -101,7 +101,7 @@ impl Inbound {
         retry_after: Option<std::time::Duration>,
     ) -> ApiError {
         let stderr = self.with_token.then(|| String::from_utf8_lossy(stderr).into_owned());
-        ApiError::Call(Box::new(CallFault { call_id, failure, retry_after, stderr }))
+        ApiError::Call(Box::new(CallFault { failure, retry_after, call_id, stderr }))
     }
 }
 

@@ -160,8 +160,8 @@ mod tests {
         Answer { head, first: Bytes::from(first), rest }
     }
 
-    fn pieces(pieces: Vec<Result<Bytes, Failure>>) -> Option<Output> {
-        Some(Box::pin(stream::iter(pieces)))
+    fn pieces(pieces: Vec<Result<Bytes, Failure>>) -> Output {
+        Box::pin(stream::iter(pieces))
     }
 
     async fn shown(answer: Answer) -> Response {
@@ -224,13 +224,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_is_passed_on_only_where_it_can_be_meant() {
-        let streamed = |value| answer(200, &[("content-length", value)], "a", pieces(vec![Ok("b".into())]));
+        let streamed =
+            |value| answer(200, &[("content-length", value)], "a", Some(pieces(vec![Ok("b".into())])));
         assert_eq!(shown(streamed("2")).await.headers()["content-length"], "2");
         for bad in ["x", "-1", "+2", "", "99999999999999999999999"] {
             assert!(!shown(streamed(bad)).await.headers().contains_key("content-length"), "{bad}");
         }
         let twice = [("content-length", "1"), ("content-length", "2")];
-        let twice = answer(200, &twice, "", pieces(vec![Ok("a".into())]));
+        let twice = answer(200, &twice, "", Some(pieces(vec![Ok("a".into())])));
         assert!(!shown(twice).await.headers().contains_key("content-length"));
         let whole = answer(200, &[("content-length", "9")], "a", None);
         assert!(!shown(whole).await.headers().contains_key("content-length"));
@@ -245,20 +246,20 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_nobody_is_sent_is_read_to_its_end() {
         let cut = Failure::Exit { code: 1 };
-        let head = answer(200, &[("content-length", "7")], "a", pieces(vec![Ok("b".into())]));
+        let head = answer(200, &[("content-length", "7")], "a", Some(pieces(vec![Ok("b".into())])));
         let head = unwrapped(head, &Method::HEAD).await.unwrap();
         assert_eq!(head.headers()["content-length"], "7");
         for (method, status) in [(Method::HEAD, 200), (Method::GET, 204), (Method::GET, 304)] {
-            let good = answer(status, &[], "a", pieces(vec![Ok("b".into())]));
+            let good = answer(status, &[], "a", Some(pieces(vec![Ok("b".into())])));
             assert_eq!(unwrapped(good, &method).await.unwrap().status(), status);
-            let bad = answer(status, &[], "a", pieces(vec![Ok("b".into()), Err(cut.clone())]));
+            let bad = answer(status, &[], "a", Some(pieces(vec![Ok("b".into()), Err(cut.clone())])));
             assert_eq!(unwrapped(bad, &method).await.err(), Some(cut.clone()));
         }
     }
 
     #[tokio::test]
     async fn a_failure_in_the_middle_breaks_the_body_off() {
-        let cut = answer(200, &[], "a", pieces(vec![Err(Failure::Exit { code: 1 })]));
+        let cut = answer(200, &[], "a", Some(pieces(vec![Err(Failure::Exit { code: 1 })])));
         assert!(shown(cut).await.into_body().collect().await.is_err());
     }
 }

@@ -18,6 +18,7 @@ use super::function_answer::unwrapped;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Writer;
 use crate::request::body::streamed;
+use crate::request::cloud_event::unfolded;
 use crate::request::context::{RequestContext, with_call_id};
 use crate::request::path::{RoutePath, function_path};
 use crate::state::ApiState;
@@ -36,6 +37,7 @@ use crate::views::AcceptedAnswer;
     responses(
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
+        (status = 400, description = "Something that claims to be a CloudEvent and is none", body = ErrorView),
         (status = 404, description = "No public function here", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
@@ -83,6 +85,7 @@ pub(crate) async fn call_public(
     responses(
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
+        (status = 400, description = "Something that claims to be a CloudEvent and is none", body = ErrorView),
         (status = 404, description = "The project has no such function", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
@@ -144,9 +147,14 @@ async fn call(
     let (parts, body) = request.into_parts();
     let settings = &state.settings;
     let base = settings.functions_base.clone();
-    let inbound = Inbound { parts, context, trigger: Trigger::FunctionUrl, with_token, base };
+    let mut inbound = Inbound { parts, context, trigger: Trigger::FunctionUrl, with_token, base };
     inbound.check_ready(&target)?;
-    let body = streamed(body, settings.max_function_body_bytes, settings.body_timeout);
+    // A function that sees its request on stdin takes an event as it was sent.
+    let body = if target.version.as_ref().is_some_and(|version| version.spec.format.is_hot()) {
+        unfolded(&mut inbound.parts.headers, body, settings).await?
+    } else {
+        streamed(body, settings.max_function_body_bytes, settings.body_timeout)
+    };
     let route_type = target.route.route_type;
     let message =
         format!("App {} async route {} execution started", target.app.full_name, target.route.pattern);

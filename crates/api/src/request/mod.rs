@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod cloud_event;
 pub(crate) mod context;
 pub(crate) mod headers;
 pub(crate) mod json;

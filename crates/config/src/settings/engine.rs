@@ -19,8 +19,10 @@ section! {
         pub max_waiting_calls: u32 = 1000,
         /// Largest body of a wrapped run and of an asynchronous call, bytes; it is held in memory.
         pub max_buffered_body_bytes: u64 = 6 << 20,
-        /// Largest body of a call through a function URL, bytes; it is streamed.
-        pub max_streamed_body_bytes: u64 = 64 << 20,
+        /// Largest body of a call through a function URL, bytes; it is streamed, so what bounds
+        /// its cost is the route's `timeout`. Formats that hold a body in memory have bounds of
+        /// their own below this.
+        pub max_streamed_body_bytes: u64 = 4 << 30,
         /// Largest output of a wrapped run, bytes; it is held in memory.
         pub max_result_bytes: u64 = 6 << 20,
         /// Largest output of any call, bytes.
