@@ -24,6 +24,8 @@ pub enum Event {
 pub struct End {
     /// Why it failed; `None` for success.
     pub failure: Option<Failure>,
+    /// The status that the function answered with, where its format has one.
+    pub status: Option<u16>,
     /// The request body was the reason.
     pub body_error: Option<BodyError>,
     /// The end of stderr.
@@ -37,10 +39,16 @@ pub struct End {
 }
 
 impl End {
+    /// The end of a call that succeeded.
+    pub fn success() -> Self {
+        Self { failure: None, ..Self::of(Failure::Internal) }
+    }
+
     /// The end of a call that failed for a reason of its own before or outside the sandbox.
     pub fn of(failure: Failure) -> Self {
         Self {
             failure: Some(failure),
+            status: None,
             body_error: None,
             stderr_tail: Vec::new(),
             exit_code: None,

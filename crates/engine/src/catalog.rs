@@ -5,14 +5,18 @@
 //! the change: every entry carries the generation at which its load began, and `forget` notes
 //! the generation from which an app's entries are good again.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
 use picasso_store::{Store, StoreError};
 use picasso_types::route_table::Matched;
 use picasso_types::{App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
+use tokio::sync::Notify;
+
+use crate::place::Place;
 
 /// Apps kept in memory at one time; beyond it the least used are read again.
 const MAX_ENTRIES: u64 = 20_000;
@@ -28,9 +32,17 @@ pub struct Target {
     pub route: Arc<Route>,
     /// The version that runs; `None` while the route's first version is not ready.
     pub version: Option<Arc<RouteVersion>>,
+    /// Where its calls run, found with the first of them.
+    pub(crate) place: Place,
 }
 
 impl Target {
+    /// A route of `app` with the version that new calls run.
+    pub(crate) fn active(app: &Arc<App>, route: Route) -> Self {
+        let version = route.active.clone().map(Arc::new);
+        Self { app: app.clone(), route: Arc::new(route), version, place: Place::default() }
+    }
+
     /// Why the target cannot run yet, or cannot run at all.
     pub(crate) fn not_ready(&self) -> Failure {
         let preparing = || "its image is still being prepared".to_owned();
@@ -66,6 +78,9 @@ pub struct Catalog {
     private: Cache<String, Arc<Entry>>,
     generation: AtomicU64,
     changed: Cache<AppId, u64>,
+    /// Apps that were changed since [`Catalog::changed`] was last asked.
+    news: Mutex<HashSet<AppId>>,
+    has_news: Notify,
 }
 
 impl Catalog {
@@ -79,6 +94,8 @@ impl Catalog {
             generation: AtomicU64::new(1),
             // Outlives every entry that a change could have made stale.
             changed: Cache::builder().time_to_live(ENTRY_TTL * 2).build(),
+            news: Mutex::default(),
+            has_news: Notify::new(),
         }
     }
 
@@ -113,6 +130,19 @@ impl Catalog {
     pub async fn forget(&self, app: &AppId) {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.changed.insert(app.clone(), generation).await;
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
+        self.has_news.notify_one();
+    }
+
+    /// Waits until apps were changed and returns them; for one that follows changes.
+    pub(crate) async fn changed(&self) -> HashSet<AppId> {
+        loop {
+            self.has_news.notified().await;
+            let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
+            if !news.is_empty() {
+                return news;
+            }
+        }
     }
 
     async fn cached(&self, entries: &Cache<String, Arc<Entry>>, key: &str) -> Option<Arc<Entry>> {
@@ -142,9 +172,8 @@ impl Catalog {
         let routes = self.store.list_routes(&app.id).await?;
         let app = Arc::new(app);
         let targets = routes.into_iter().map(|route| {
-            let version = route.active.clone().map(Arc::new);
             let (pattern, methods) = (route.pattern.clone(), route.methods.clone());
-            (pattern, methods, Arc::new(Target { app: app.clone(), route: Arc::new(route), version }))
+            (pattern, methods, Arc::new(Target::active(&app, route)))
         });
         let entry = Arc::new(Entry { generation, app_id: app.id.clone(), routes: RouteTable::new(targets) });
         entries.insert(key.to_owned(), entry.clone()).await;

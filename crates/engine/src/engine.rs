@@ -1,9 +1,9 @@
 //! [`Engine`]: the way in for every call, and the way out at shutdown.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::counter;
 use picasso_sandbox::Features;
 use picasso_types::{CallId, Failure, ProjectId, RouteVersion, VersionState};
 use tokio::sync::{Notify, mpsc};
@@ -14,12 +14,15 @@ use crate::accept::{self, AcceptError};
 use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::call_events::{self, End, Event};
+use crate::call_metrics::CallMetrics;
 use crate::catalog::Target;
 use crate::formats;
+use crate::hot::pools::Hot;
+use crate::hot::{self, janitor::Janitor};
 use crate::invocation::{Answer, CallError, Invocation};
 use crate::parts::EngineParts;
 use crate::prepare;
-use crate::{dispatch, worker};
+use crate::{dispatch, slot, worker};
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
@@ -33,7 +36,12 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) parts: EngineParts,
-    admission: Admission,
+    pub(crate) admission: Arc<Admission>,
+    /// Hot sandboxes.
+    pub(crate) hot: Arc<Hot>,
+    /// Until [`Engine::start`].
+    janitor: Mutex<Option<Janitor>>,
+    pub(crate) metrics: CallMetrics,
     /// Calls and preparations: shutdown waits for them.
     pub(crate) tasks: TaskTracker,
     /// Background loops end when this is cancelled.
@@ -47,11 +55,15 @@ pub(crate) struct Shared {
 impl Engine {
     /// An engine that accepts calls but runs no asynchronous ones until [`Engine::start`].
     pub fn new(parts: EngineParts) -> Self {
-        let admission = Admission::new(&parts.settings);
+        let admission = Arc::new(Admission::new(&parts.settings));
+        let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
         Self {
             shared: Arc::new(Shared {
                 parts,
                 admission,
+                hot,
+                janitor: Mutex::new(Some(janitor)),
+                metrics: CallMetrics::default(),
                 tasks: TaskTracker::new(),
                 stopping: CancellationToken::new(),
                 ending: CancellationToken::new(),
@@ -61,7 +73,7 @@ impl Engine {
     }
 
     /// Takes up what an earlier process left (preparations, asynchronous calls) and starts the
-    /// loops that dispatch and run asynchronous calls.
+    /// loops that dispatch and run asynchronous calls and look after hot sandboxes.
     pub async fn start(&self) -> Result<(), picasso_store::StoreError> {
         let parts = &self.shared.parts;
         let abandoned = parts.store.abandon_leases(&parts.instance).await?;
@@ -73,6 +85,12 @@ impl Engine {
         }
         self.shared.tasks.spawn(dispatch::run(self.clone()));
         self.shared.tasks.spawn(worker::run(self.clone()));
+        let Shared { hot, stopping, .. } = &*self.shared;
+        self.shared.tasks.spawn(hot::reconcile::run(hot.clone(), stopping.clone()));
+        let janitor = self.shared.janitor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(janitor) = janitor {
+            self.shared.tasks.spawn(janitor.run(stopping.clone()));
+        }
         Ok(())
     }
 
@@ -83,10 +101,31 @@ impl Engine {
 
     /// Runs a call for a caller who waits. Dropping the future or the answer ends the call.
     ///
-    /// Returns when the first 64 KiB are there or the function has ended.
+    /// Returns when a hot function's status is there, or when the first 64 KiB of a `default`
+    /// one's output are or it has ended.
     pub async fn run(&self, invocation: Invocation) -> Result<Answer, CallError> {
         let target = invocation.target.clone();
-        answer::begin(self.begin(invocation)).await.map_err(|error| error.with_retry_after(&target))
+        let outcome = if is_hot(&target) {
+            hot::call::run(&self.shared, invocation).await.map_err(CallError::from)
+        } else {
+            answer::begin(self.begin(invocation)).await
+        };
+        outcome.map_err(|error| error.with_retry_after(&target))
+    }
+
+    /// Runs a call that nobody waits for to its end; its output is for nobody.
+    pub(crate) async fn run_to_end(&self, invocation: Invocation) -> End {
+        if is_hot(&invocation.target) {
+            return hot::call::run_to_end(&self.shared, invocation).await;
+        }
+        let mut events = self.begin(invocation);
+        loop {
+            match events.recv().await {
+                Some(Event::Output(_)) => {}
+                Some(Event::Ended(end)) => return end,
+                None => return End { may_repeat: true, ..End::of(Failure::Internal) },
+            }
+        }
     }
 
     /// Accepts an asynchronous call; it is on disk when this returns.
@@ -108,19 +147,22 @@ impl Engine {
         self.shared.tasks.spawn(async move { prepare::run(&engine, &project, &version).await });
     }
 
-    /// Stops taking asynchronous calls, lets running calls finish within `grace`, ends the others.
+    /// Stops taking asynchronous calls, lets running calls finish within `grace`, ends the others,
+    /// and all hot sandboxes.
     pub async fn shut_down(&self, grace: Duration) {
         self.shared.stopping.cancel();
         self.shared.tasks.close();
         if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(running = self.shared.tasks.len(), "calls did not finish in time and are ended");
             self.shared.ending.cancel();
+            self.shared.hot.shut_down().await;
             self.shared.tasks.wait().await;
         }
+        self.shared.hot.shut_down().await;
     }
 
     /// Starts a call's task and returns the caller's end of its events.
-    pub(crate) fn begin(&self, invocation: Invocation) -> mpsc::Receiver<Event> {
+    fn begin(&self, invocation: Invocation) -> mpsc::Receiver<Event> {
         let (sender, receiver) = call_events::channel();
         let engine = self.clone();
         self.shared.tasks.spawn(async move {
@@ -135,87 +177,45 @@ impl Engine {
         let call_id = invocation.call_id.clone();
         let target = invocation.target.clone();
         let began = Instant::now();
-        gauge!("picasso_calls_in_flight").increment(1.0);
+        let metrics = &self.shared.metrics;
+        metrics.in_flight.increment(1.0);
         let end = self.admitted_call(invocation, events).await;
-        gauge!("picasso_calls_in_flight").decrement(1.0);
-        record(&call_id, &target, &end, began.elapsed());
+        metrics.in_flight.decrement(1.0);
+        metrics.record(&call_id, &target, &end, began.elapsed());
         end
     }
 
     async fn admitted_call(&self, invocation: Invocation, events: &mpsc::Sender<Event>) -> End {
-        let Shared { parts, admission, ending, .. } = &*self.shared;
+        let Shared { parts, admission, hot, ending, metrics, .. } = &*self.shared;
         let target = invocation.target.clone();
-        let Some(version) = &target.version else {
+        let Some(version) = target.version.as_ref().filter(|version| version.digest.is_some()) else {
             return End { may_repeat: true, ..End::of(target.not_ready()) };
         };
-        let Some(digest) = &version.digest else {
-            return End::of(target.not_ready());
-        };
         let project = &target.app.project_id;
+        let gates = target.place.gates(admission, &target, version);
         let admitted = tokio::select! {
-            admitted = admission.admit(project, &target.route.id, &version.spec) => admitted,
+            admitted = admission.admit(project, gates, &version.spec, &**hot) => admitted,
             () = events.closed() => return End::of(Failure::HungUp),
             () = ending.cancelled() => return End { may_repeat: true, ..End::of(Failure::NoCapacity) },
         };
         let _admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(NotAdmitted::NeverFits) => {
-                return End::of(Failure::CannotStart {
-                    reason: format!(
-                        "its memory of {} MiB is more than this node gives one project",
-                        version.spec.memory_mb
-                    ),
-                });
-            }
+            Err(NotAdmitted::NeverFits) => return End::of(slot::never_fits(&version.spec)),
             Err(NotAdmitted::WaitedTooLong | NotAdmitted::LineFull) => {
                 return End { may_repeat: true, ..End::of(Failure::NoCapacity) };
             }
         };
         #[expect(clippy::cast_precision_loss, reason = "a gauge of MiB; exact up to 2^52")]
-        gauge!("picasso_memory_promised_mb").set(admission.memory_in_use_mb() as f64);
-        let rootfs = match parts.images.rootfs(project, digest).await {
-            Ok(rootfs) => rootfs,
-            Err(error) if error.is_user_fault() => {
-                return End::of(Failure::CannotStart { reason: error.to_string() });
-            }
-            Err(error) => {
-                tracing::error!(call_id = %invocation.call_id, error = &error as &dyn std::error::Error, "no root filesystem");
-                return End { may_repeat: true, ..End::of(Failure::Internal) };
-            }
-        };
-        // Done when the version was made, unless the driver has lost it since.
-        if let Err(error) = parts.sandbox.prepare(&rootfs).await {
-            return formats::default::end_of_driver_error(&error, &invocation.call_id, true);
+        metrics.memory_promised.set(admission.memory_in_use_mb() as f64);
+        match slot::rootfs(parts, project, version).await {
+            Ok(rootfs) => formats::default::run(parts, ending, &rootfs, version, invocation, events).await,
+            Err(end) => end,
         }
-        formats::default::run(parts, ending, &rootfs, version, invocation, events).await
     }
 }
 
-/// Every call, however it ended, leaves one log line and its metrics.
-fn record(call_id: &CallId, target: &Target, end: &End, took: Duration) {
-    let outcome = match &end.failure {
-        None => "succeeded",
-        Some(Failure::Timeout { .. }) => "timed_out",
-        Some(Failure::HungUp) => "cancelled",
-        Some(Failure::NoCapacity | Failure::NotReady { .. }) => "refused",
-        Some(_) => "failed",
-    };
-    counter!("picasso_calls_total", "outcome" => outcome).increment(1);
-    histogram!("picasso_call_duration_seconds").record(took.as_secs_f64());
-    tracing::info!(
-        target: "picasso::call",
-        call_id = %call_id,
-        project = %target.app.project_id,
-        app = %target.app.full_name,
-        route = %target.route.pattern,
-        version = target.version.as_ref().map(|v| v.number),
-        outcome,
-        failure = end.failure.as_ref().map(tracing::field::display),
-        exit_code = end.exit_code,
-        memory_peak_bytes = end.memory_peak_bytes,
-        duration_ms = took.as_secs_f64() * 1000.0,
-        "call ended"
-    );
+fn is_hot(target: &Target) -> bool {
+    target.version.as_ref().is_some_and(|version| version.spec.format.is_hot())
 }
 
 impl CallError {

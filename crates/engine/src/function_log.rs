@@ -126,7 +126,7 @@ impl FunctionLog {
     }
 
     fn emit(&self, name: LogStream, call: Option<&CallId>, line: &str) {
-        let Target { app, route, version } = &*self.target;
+        let Target { app, route, version, .. } = &*self.target;
         tracing::info!(
             target: "picasso::function",
             call_id = call.map(tracing::field::display),

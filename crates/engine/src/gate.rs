@@ -1,31 +1,42 @@
 //! A weighted, first-come gate: at most `capacity` units at one time, waiters served in order.
 //!
 //! Unlike a semaphore its capacity can change while units are out, which a route's
-//! `max_concurrency` does when the route is updated.
+//! `max_concurrency` does when the route is updated; and its holders can be asked to leave: it
+//! tells how much its waiters lack ([`Gate::lack`]) and counts what is about to be given back
+//! ([`Pass::leave`]).
+//!
+//! Every call passes gates that all calls share, so entering and leaving take no lock unless
+//! somebody waits. `waiting` decides that: who is about to wait raises it before a last look at
+//! `used`, who leaves lowers `used` before a look at `waiting`, all in one total order - so one
+//! of the two always sees the other, and nobody waits for units that are free.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
 struct Waiter {
     weight: u64,
+    owner: u64,
+    since: Instant,
     admit: oneshot::Sender<Pass>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    capacity: u64,
-    used: u64,
-    waiters: VecDeque<Waiter>,
-    max_waiting: usize,
 }
 
 /// The gate. Cheap to clone through its `Arc`.
 #[derive(Debug)]
 pub struct Gate {
-    inner: Mutex<Inner>,
+    capacity: AtomicU64,
+    used: AtomicU64,
+    /// Units of passes whose holders are on their way out.
+    leaving: AtomicU64,
+    /// At least 1 while anybody is in `line` or about to be.
+    waiting: AtomicUsize,
+    line: Mutex<VecDeque<Waiter>>,
+    max_waiting: usize,
 }
 
 /// Units held; given back on drop.
@@ -33,6 +44,7 @@ pub struct Gate {
 pub struct Pass {
     gate: Arc<Gate>,
     weight: u64,
+    leaving: AtomicBool,
 }
 
 /// Why a gate did not admit.
@@ -44,99 +56,193 @@ pub enum Refused {
     TooManyWaiting,
 }
 
+/// What the waiters of a gate lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// Units, beyond those that are free or about to be.
+    pub units: u64,
+    /// How long the first of them has waited.
+    pub longest: Duration,
+}
+
 impl Gate {
     /// A gate of `capacity` units where at most `max_waiting` wait.
     pub fn new(capacity: u64, max_waiting: usize) -> Arc<Self> {
         Arc::new(Self {
-            inner: Mutex::new(Inner { capacity, used: 0, waiters: VecDeque::new(), max_waiting }),
+            capacity: AtomicU64::new(capacity),
+            used: AtomicU64::new(0),
+            leaving: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            line: Mutex::default(),
+            max_waiting,
         })
+    }
+
+    /// Takes `weight` units if they are free and nobody waits for any.
+    pub fn try_enter(self: &Arc<Self>, weight: u64) -> Result<Option<Pass>, Refused> {
+        if weight > self.capacity.load(SeqCst) {
+            return Err(Refused::TooLarge);
+        }
+        Ok((self.waiting.load(SeqCst) == 0 && self.take(weight)).then(|| self.pass(weight)))
     }
 
     /// Waits for `weight` units. Dropping the future leaves the line.
     pub async fn enter(self: &Arc<Self>, weight: u64) -> Result<Pass, Refused> {
-        let admitted = {
-            let mut inner = self.lock();
-            if weight > inner.capacity {
-                return Err(Refused::TooLarge);
-            }
-            if inner.waiters.is_empty() && inner.used + weight <= inner.capacity {
-                inner.used += weight;
-                return Ok(Pass { gate: self.clone(), weight });
-            }
-            // A caller that went away leaves its place: it must not count against the bound.
-            inner.waiters.retain(|waiter| !waiter.admit.is_closed());
-            if inner.waiters.len() >= inner.max_waiting {
-                return Err(Refused::TooManyWaiting);
-            }
-            let (admit, admitted) = oneshot::channel();
-            inner.waiters.push_back(Waiter { weight, admit });
-            admitted
+        self.enter_for(weight, 0, || ()).await
+    }
+
+    /// The same for `owner`, whose own waiters do not count as others' ([`Gate::lack`]).
+    /// `on_wait` is called once if it has to wait, when its place in the line is visible.
+    pub async fn enter_for(
+        self: &Arc<Self>,
+        weight: u64,
+        owner: u64,
+        on_wait: impl FnOnce(),
+    ) -> Result<Pass, Refused> {
+        if let Some(pass) = self.try_enter(weight)? {
+            return Ok(pass);
+        }
+        let mut place = match self.line_up(weight, owner)? {
+            Ok(pass) => return Ok(pass),
+            Err(place) => place,
         };
-        admitted.await.map_err(|_| Refused::TooLarge)
+        on_wait();
+        match &mut place.admitted {
+            // Dropping the sender says that the capacity sank below the weight.
+            Some(admitted) => admitted.await.map_err(|_| Refused::TooLarge),
+            None => Err(Refused::TooLarge),
+        }
+    }
+
+    /// A pass at once, or a place in the line.
+    fn line_up(self: &Arc<Self>, weight: u64, owner: u64) -> Result<Result<Pass, Place>, Refused> {
+        let mut line = self.lock();
+        // A caller that went away leaves its place: it must not count against the bound.
+        line.retain(|waiter| !waiter.admit.is_closed());
+        self.waiting.store(line.len() + 1, SeqCst);
+        if line.is_empty() && self.take(weight) {
+            self.waiting.store(0, SeqCst);
+            return Ok(Ok(self.pass(weight)));
+        }
+        if line.len() >= self.max_waiting {
+            self.waiting.store(line.len(), SeqCst);
+            return Err(Refused::TooManyWaiting);
+        }
+        let (admit, admitted) = oneshot::channel();
+        line.push_back(Waiter { weight, owner, since: Instant::now(), admit });
+        Ok(Err(Place { gate: self.clone(), admitted: Some(admitted) }))
     }
 
     /// Changes the capacity; units that are out stay out.
     pub fn set_capacity(self: &Arc<Self>, capacity: u64) {
-        let mut inner = self.lock();
-        if inner.capacity != capacity {
-            inner.capacity = capacity;
-            self.admit(&mut inner);
+        if self.capacity.swap(capacity, SeqCst) != capacity {
+            self.admit();
         }
     }
 
     /// Units held now.
     pub fn used(&self) -> u64 {
-        self.lock().used
+        self.used.load(SeqCst)
     }
 
     /// Whether nobody holds or waits for anything.
     pub fn is_idle(&self) -> bool {
-        let inner = self.lock();
-        inner.used == 0 && inner.waiters.is_empty()
+        self.used() == 0 && self.waiting.load(SeqCst) == 0
     }
 
-    fn admit(self: &Arc<Self>, inner: &mut Inner) {
-        while let Some(first) = inner.waiters.front() {
-            if first.admit.is_closed() {
-                inner.waiters.pop_front();
-                continue;
-            }
-            if first.weight > inner.capacity {
-                // The capacity sank below it: dropping the sender tells it so.
-                inner.waiters.pop_front();
-                continue;
-            }
-            if inner.used + first.weight > inner.capacity {
-                return;
-            }
-            let Some(waiter) = inner.waiters.pop_front() else { return };
-            let pass = Pass { gate: self.clone(), weight: waiter.weight };
-            match waiter.admit.send(pass) {
-                Ok(()) => inner.used += waiter.weight,
-                // It went away in between. Its pass was never counted and must not be given back.
-                Err(pass) => pass.discard(),
+    /// What the waiters other than `owner` lack, if they lack anything. No lock while none waits.
+    pub fn lack(&self, owner: u64) -> Option<Lack> {
+        if self.waiting.load(SeqCst) == 0 {
+            return None;
+        }
+        let line = self.lock();
+        let others = || line.iter().filter(|waiter| waiter.owner != owner && !waiter.admit.is_closed());
+        let wanted: u64 = others().map(|waiter| waiter.weight).sum();
+        let held = self.used().saturating_sub(self.leaving.load(SeqCst));
+        let units = (held + wanted).saturating_sub(self.capacity.load(SeqCst)).min(wanted);
+        let longest = others().next()?.since.elapsed();
+        (units > 0).then_some(Lack { units, longest })
+    }
+
+    fn take(&self, weight: u64) -> bool {
+        let capacity = self.capacity.load(SeqCst);
+        self.used
+            .fetch_update(SeqCst, SeqCst, |used| used.checked_add(weight).filter(|sum| *sum <= capacity))
+            .is_ok()
+    }
+
+    fn pass(self: &Arc<Self>, weight: u64) -> Pass {
+        Pass { gate: self.clone(), weight, leaving: AtomicBool::new(false) }
+    }
+
+    fn give_back(self: &Arc<Self>, weight: u64) {
+        self.used.fetch_sub(weight, SeqCst);
+        self.admit();
+    }
+
+    fn admit(self: &Arc<Self>) {
+        if self.waiting.load(SeqCst) == 0 {
+            return;
+        }
+        let mut line = self.lock();
+        while let Some(first) = line.front() {
+            // Too large since the capacity sank: dropping the sender tells it so.
+            if !first.admit.is_closed() && first.weight <= self.capacity.load(SeqCst) {
+                if !self.take(first.weight) {
+                    break;
+                }
+                let Some(waiter) = line.pop_front() else { break };
+                if let Err(pass) = waiter.admit.send(self.pass(waiter.weight)) {
+                    // It went away in between. Its pass must not come back here for the lock.
+                    self.used.fetch_sub(pass.discard(), SeqCst);
+                }
+            } else {
+                line.pop_front();
             }
         }
+        self.waiting.store(line.len(), SeqCst);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+        // Every update leaves the line whole.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the line. Whoever leaves it before its turn lets those behind it pass.
+struct Place {
+    gate: Arc<Gate>,
+    admitted: Option<oneshot::Receiver<Pass>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A pass that was admitted meanwhile goes back with the receiver.
+        drop(self.admitted.take());
+        self.gate.admit();
     }
 }
 
 impl Pass {
-    fn discard(mut self) {
-        self.weight = 0;
+    /// Says that the holder is about to give its units back.
+    pub fn leave(&self) {
+        if !self.leaving.swap(true, SeqCst) {
+            self.gate.leaving.fetch_add(self.weight, SeqCst);
+        }
+    }
+
+    fn discard(mut self) -> u64 {
+        std::mem::take(&mut self.weight)
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.weight > 0 {
-            let gate = self.gate.clone();
-            let mut inner = gate.lock();
-            inner.used -= self.weight;
-            gate.admit(&mut inner);
+            if *self.leaving.get_mut() {
+                self.gate.leaving.fetch_sub(self.weight, SeqCst);
+            }
+            self.gate.give_back(self.weight);
         }
     }
 }

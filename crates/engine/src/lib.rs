@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod answer;
 mod call_events;
+mod call_metrics;
 pub mod catalog;
 mod dispatch;
 mod engine;
@@ -18,8 +19,10 @@ mod gate;
 mod hot;
 pub mod invocation;
 mod parts;
+mod place;
 mod prepare;
 mod settings;
+mod slot;
 mod worker;
 
 #[cfg(test)]

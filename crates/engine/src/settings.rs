@@ -29,6 +29,12 @@ pub struct EngineSettings {
     pub max_async_body_bytes: u64,
     /// Most bytes of stderr kept as log lines per call.
     pub max_log_bytes: u64,
+    /// How long a hot sandbox may take to become ready for its first call.
+    pub start_timeout: Duration,
+    /// A hot sandbox that has been idle for this time is frozen; zero: never.
+    pub freeze_after: Duration,
+    /// From SIGTERM to SIGKILL, for formats whose contract has SIGTERM.
+    pub stop_grace: Duration,
     /// Asynchronous calls this process runs at one time.
     pub async_workers: usize,
     /// How long a node holds an asynchronous call without saying that it still runs it.
@@ -54,6 +60,9 @@ impl Default for EngineSettings {
             max_output_bytes: 64 * 1024 * 1024,
             max_async_body_bytes: 6 * 1024 * 1024,
             max_log_bytes: 1024 * 1024,
+            start_timeout: Duration::from_secs(60),
+            freeze_after: Duration::from_millis(50),
+            stop_grace: Duration::from_secs(10),
             async_workers: 16,
             lease: Duration::from_secs(30),
             async_retry_delay: Duration::from_secs(1),

@@ -12,6 +12,7 @@ use picasso_types::{
 
 use crate::catalog::Target;
 use crate::invocation::Invocation;
+use crate::place::Place;
 
 pub fn config(pairs: &[(&str, &str)]) -> Config {
     let entries: BTreeMap<_, _> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -67,7 +68,12 @@ pub fn target(pattern: &str) -> Target {
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     };
-    Target { app: Arc::new(app), route: Arc::new(route), version: Some(Arc::new(version)) }
+    Target {
+        app: Arc::new(app),
+        route: Arc::new(route),
+        version: Some(Arc::new(version)),
+        place: Place::default(),
+    }
 }
 
 pub fn invocation(pattern: &str) -> Invocation {

@@ -13,10 +13,11 @@ use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId};
 use tokio::sync::Semaphore;
 
 use crate::accept;
-use crate::call_events::{End, Event};
+use crate::call_events::End;
 use crate::catalog::Target;
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
+use crate::place::Place;
 
 /// How long one look into the queue waits for work.
 const RECEIVE_WAIT: Duration = Duration::from_secs(1);
@@ -104,17 +105,13 @@ async fn claim_and_run(engine: &Engine, id: &CallId) -> Result<(), StoreError> {
 /// Runs the call, extending its lease all the while; its output is for nobody yet.
 async fn run_with_lease(engine: &Engine, id: &CallId, invocation: Invocation) -> End {
     let Shared { parts, .. } = &*engine.shared;
-    let mut events = engine.begin(invocation);
+    let mut end = std::pin::pin!(engine.run_to_end(invocation));
     let mut beat = tokio::time::interval(parts.settings.lease / 3);
     // The claim has just set the lease: the first beat, which would be now, is not needed.
     beat.reset();
     loop {
         tokio::select! {
-            event = events.recv() => match event {
-                Some(Event::Output(_)) => {}
-                Some(Event::Ended(end)) => return end,
-                None => return End { may_repeat: true, ..End::of(Failure::Internal) },
-            },
+            end = &mut end => return end,
             _ = beat.tick() => {
                 match parts.store.extend_lease(id, &parts.instance, lease_end(&engine.shared)).await {
                     Ok(true) => {}
@@ -147,8 +144,12 @@ async fn invocation_of(store: &dyn Store, claimed: ClaimedCall) -> Result<Option
     };
     let request = accept::stored_request(&envelope)
         .ok_or(StoreError::Damaged { what: "envelope", detail: format!("call {}", call.id) })?;
-    let target =
-        Arc::new(Target { app: Arc::new(app), route: Arc::new(route), version: Some(Arc::new(version)) });
+    let target = Arc::new(Target {
+        app: Arc::new(app),
+        route: Arc::new(route),
+        version: Some(Arc::new(version)),
+        place: Place::default(),
+    });
     let payload = bytes::Bytes::from(payload);
     Ok(Some(Invocation {
         call_id: call.id.clone(),

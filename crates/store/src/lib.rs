@@ -133,6 +133,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// that share another version's preparation are left out.
     async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError>;
 
+    /// The apps with a route whose active version has `min_instances`.
+    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError>;
+
     /// The digests that active or latest versions and unfinished calls name: not to be removed.
     async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError>;
 

@@ -4,19 +4,15 @@
 //! holds its other end; when that is dropped the task sees it and ends the sandbox. The task
 //! itself is never cancelled in the middle: that is what leaves nothing behind.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use picasso_image::RootFs;
-use picasso_sandbox::{
-    Channel, Ended, EndedBy, ProcessSpec, Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec,
-};
+use picasso_sandbox::{Channel, Ended, EndedBy, ProcessSpec, SandboxError, SlotId};
 use picasso_types::{CallId, Failure, RouteVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_events::{End, Event};
@@ -24,10 +20,7 @@ use crate::environment;
 use crate::function_log::{FunctionLog, LogStream};
 use crate::invocation::{Body, BodyError, Invocation};
 use crate::parts::EngineParts;
-use crate::settings::EngineSettings;
-
-/// How long a new slot is asked for while the driver's helper process is being restarted.
-const DRIVER_PATIENCE: Duration = Duration::from_secs(5);
+use crate::slot;
 
 /// Runs one admitted call to its end and removes its sandbox. Events go to `events`; a closed
 /// receiver means the caller hung up and ends the call.
@@ -40,9 +33,9 @@ pub async fn run(
     events: &mpsc::Sender<Event>,
 ) -> End {
     let EngineParts { sandbox, settings, .. } = parts;
-    let slot = match make_slot(sandbox, settings, version).await {
+    let slot = match slot::make(sandbox, settings, version).await {
         Ok(slot) => slot,
-        Err(error) => return end_of_driver_error(&error, &invocation.call_id, true),
+        Err(error) => return slot::end_of_driver_error(&error, &invocation.call_id),
     };
     let process = ProcessSpec {
         argv: rootfs.process.argv.clone(),
@@ -58,53 +51,12 @@ pub async fn run(
     log.begin(Some(call_id.clone()));
     let end = match sandbox.start(slot, rootfs, &process).await {
         Ok(io) => drive(parts, ending, version, &log, &call_id, slot, io, body, events).await,
-        Err(error) => end_of_driver_error(&error, &call_id, true),
+        Err(error) => slot::end_of_driver_error(&error, &call_id),
     };
     if let Err(error) = sandbox.remove(slot).await {
         tracing::warn!(%call_id, slot = slot.0, %error, "a sandbox was not removed cleanly");
     }
     end
-}
-
-/// Asks for a slot, again for a moment while the driver says that it is away: the supervisor is
-/// then restarting its spawner.
-async fn make_slot(
-    sandbox: &Arc<dyn Sandbox>,
-    settings: &EngineSettings,
-    version: &RouteVersion,
-) -> Result<SlotId, SandboxError> {
-    let memory_bytes = u64::from(version.spec.memory_mb) << 20;
-    let spec = SlotSpec {
-        limits: SlotLimits {
-            memory_bytes,
-            cpu_millis: settings.call_cpu_millis,
-            pids: settings.pids,
-            tmp_bytes: (settings.tmp_mb << 20).min(memory_bytes),
-            tmp_inodes: settings.tmp_inodes,
-            nofile: settings.nofile,
-        },
-        network: version.spec.network,
-    };
-    let patience = Instant::now() + DRIVER_PATIENCE;
-    loop {
-        match sandbox.make_slot(&spec).await {
-            Err(SandboxError::Unavailable { .. }) if Instant::now() < patience => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// The end of a call whose sandbox could not be had.
-pub fn end_of_driver_error(error: &SandboxError, call_id: &CallId, before_start: bool) -> End {
-    match error {
-        SandboxError::CannotStart(reason) => End::of(Failure::CannotStart { reason: reason.clone() }),
-        error => {
-            tracing::error!(%call_id, %error, before_start, "the sandbox driver failed");
-            End { may_repeat: true, ..End::of(Failure::Internal) }
-        }
-    }
 }
 
 /// Why the function is being ended by us.
@@ -200,7 +152,7 @@ fn conclude(
     let ended = match exit {
         Some(Ok(ended)) => ended,
         Some(Err(error)) if stop.is_none() => {
-            return End { stderr_tail, ..end_of_driver_error(&error, call_id, false) };
+            return End { stderr_tail, ..slot::end_of_driver_error(&error, call_id) };
         }
         _ => Ended { by: EndedBy::Signal(9), out_of_memory: false, memory_peak_bytes: None },
     };
@@ -213,6 +165,7 @@ fn conclude(
     };
     End {
         failure,
+        status: None,
         body_error,
         stderr_tail,
         exit_code: match ended.by {

@@ -119,6 +119,10 @@ impl Store for SqliteStore {
         self.writer.run(move |db| Box::pin(async move { versions::set_failed(db, &id, &error).await })).await
     }
 
+    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
+        versions::list_kept_warm(&self.readers).await
+    }
+
     async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError> {
         versions::list_preparing(&self.readers).await
     }

@@ -1,7 +1,7 @@
 //! Immutable versions of routes, and how their preparation ends.
 
 use picasso_types::{
-    Config, Digest, ProjectId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
+    AppId, Config, Digest, ProjectId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
 };
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
@@ -176,6 +176,18 @@ pub(super) async fn list_preparing(db: &SqlitePool) -> Result<Vec<PreparingVersi
             })
         })
         .collect()
+}
+
+pub(super) async fn list_kept_warm(db: &SqlitePool) -> Result<Vec<AppId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT r.app_id FROM route_versions v \
+         JOIN routes r ON r.id = v.route_id AND r.active_number = v.number \
+         WHERE v.min_instances > 0 ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .context("listing apps that are kept warm")?;
+    rows.iter().map(|row| parsed(row, "app_id", AppId::parse)).collect()
 }
 
 pub(super) async fn list_referenced_digests(db: &SqlitePool) -> Result<Vec<Digest>, StoreError> {

@@ -1,0 +1,154 @@
+//! All warm pools of an engine: finding one, and what concerns several - memory that one needs
+//! and another can spare, versions that were superseded, shutdown.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use picasso_types::{AppId, RouteId, VersionId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::janitor;
+use super::metrics::HotMetrics;
+use super::pool::Pool;
+use crate::admission::{Admission, NOBODY, Relief, Short};
+use crate::catalog::Target;
+use crate::formats;
+use crate::parts::EngineParts;
+
+/// A pool without sandboxes is forgotten when it was not used for this time.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// Everything about hot sandboxes that is not of one pool.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    pub(super) parts: EngineParts,
+    pub(super) admission: Arc<Admission>,
+    /// Tasks that own sandboxes: shutdown waits for them.
+    pub(super) keepers: TaskTracker,
+    /// Starts are broken off when this is cancelled.
+    pub(super) closing: CancellationToken,
+    pub(super) metrics: HotMetrics,
+    pools: Mutex<HashMap<VersionId, Arc<Pool>>>,
+    due: mpsc::UnboundedSender<Arc<Pool>>,
+}
+
+impl Hot {
+    /// No pools yet; the janitor runs until [`Hot::shut_down`].
+    pub(crate) fn new(parts: EngineParts, admission: Arc<Admission>) -> (Arc<Self>, janitor::Janitor) {
+        // Bounded by the number of pools: each is in it once at most.
+        let (due, dues) = mpsc::unbounded_channel();
+        let hot = Arc::new(Self {
+            parts,
+            admission,
+            keepers: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            metrics: HotMetrics::default(),
+            pools: Mutex::default(),
+            due,
+        });
+        (hot, janitor::Janitor::new(dues))
+    }
+
+    /// The pool of the target's version; `None` for a version that is not ready or not hot.
+    pub(crate) fn pool(self: &Arc<Self>, target: &Target) -> Option<Arc<Pool>> {
+        let version = target.version.as_ref()?;
+        let mut pools = self.lock();
+        if let Some(pool) = pools.get(&version.id) {
+            return Some(pool.clone());
+        }
+        let pool = Pool::new(self.clone(), target, version, formats::hot(version.spec.format)?);
+        pools.insert(version.id.clone(), pool.clone());
+        Some(pool)
+    }
+
+    /// Tells the janitor that a pool has something to be tended.
+    pub(super) fn watch(&self, pool: &Arc<Pool>) {
+        // It ends after all pools.
+        let _ = self.due.send(pool.clone());
+    }
+
+    /// The apps that have pools.
+    pub(crate) fn apps(&self) -> HashSet<AppId> {
+        self.lock().values().map(|pool| pool.target.app.id.clone()).collect()
+    }
+
+    /// The app's routes are now these: pools of other versions retire, and of these are kept warm
+    /// what is to be.
+    pub(crate) fn reconcile(self: &Arc<Self>, app: &AppId, targets: &[Target]) {
+        let active: HashMap<&RouteId, &VersionId> = targets
+            .iter()
+            .filter_map(|target| Some((&target.route.id, &target.version.as_ref()?.id)))
+            .collect();
+        let mut of_app = self.all();
+        of_app.retain(|pool| pool.target.app.id == *app);
+        for pool in of_app {
+            if active.get(&pool.version.route_id) == Some(&&pool.version.id) {
+                pool.revive();
+            } else {
+                pool.retire();
+            }
+        }
+        for target in targets {
+            let keeps_warm = target.version.as_ref().is_some_and(|version| version.spec.min_instances > 0);
+            if keeps_warm && let Some(pool) = self.pool(target) {
+                pool.watch();
+            }
+        }
+    }
+
+    /// Forgets pools that nobody uses.
+    pub(crate) fn sweep(&self) {
+        let unused_since = Instant::now().checked_sub(FORGET_AFTER);
+        self.lock().retain(|_, pool| !unused_since.is_some_and(|since| pool.close_unused(since)));
+    }
+
+    /// Ends all sandboxes and waits until they are gone.
+    pub(crate) async fn shut_down(&self) {
+        self.closing.cancel();
+        for pool in self.all() {
+            pool.shut_down();
+        }
+        self.keepers.close();
+        self.keepers.wait().await;
+        self.lock().clear();
+    }
+
+    fn all(&self) -> Vec<Arc<Pool>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<VersionId, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Relief for Hot {
+    /// Ends idle sandboxes, longest idle first and those that are to be kept warm last, until
+    /// what they hold is what is lacking.
+    fn relieve(&self, short: Short<'_>) {
+        let mut pools = self.all();
+        if let Short::Project(project) = short {
+            pools.retain(|pool| pool.target.app.project_id == *project);
+        }
+        let mut idle: Vec<_> = pools
+            .iter()
+            .flat_map(|pool| {
+                pool.evictable().into_iter().map(move |(key, since, warm)| (warm, since, key, pool))
+            })
+            .collect();
+        idle.sort_unstable_by_key(|(warm, since, ..)| (*warm, *since));
+        for (_, _, key, pool) in idle {
+            let lack = match short {
+                Short::Project(_) => pool.gates.project.lack(NOBODY),
+                Short::Machine => self.admission.machine_lack(),
+            };
+            if lack.is_none() {
+                return;
+            }
+            pool.evict(key);
+        }
+    }
+}
