@@ -29,6 +29,14 @@ section! {
         pub max_output_bytes: u64 = 64 << 20,
         /// Most bytes of one call's stderr that reach the log.
         pub max_log_bytes: u64 = 1 << 20,
+        /// How long a hot sandbox may take to become ready for its first call, seconds.
+        pub start_timeout_s: u32 = 60,
+        /// A hot sandbox without a call is frozen after this time, milliseconds: it uses no CPU
+        /// then. 0: never. It is not done where continuing one takes longer than 0.2 ms.
+        pub freeze_after_ms: u32 = 50,
+        /// How long a sandbox of format `http-server` that was told to end (SIGTERM) may take,
+        /// seconds; then it is killed.
+        pub stop_grace_s: u32 = 10,
     }
 }
 

@@ -168,11 +168,19 @@ async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>), End> {
 async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, began: Instant) {
     let hot = &pool.hot;
     let sandbox = &*hot.parts.sandbox;
-    let SandboxIo { stdin, stdout, stderr, endpoint, freezer } = io;
+    let SandboxIo { stdin, stdout, stderr, endpoint, freezer, fence } = io;
     let log = Arc::new(FunctionLog::new(pool.target.clone(), hot.parts.settings.max_log_bytes));
     let start_timeout = hot.parts.settings.start_timeout;
-    let started =
-        Started { stdin, stdout, endpoint, log: log.clone(), target: pool.target.clone(), start_timeout };
+    let started = Started {
+        stdin,
+        stdout,
+        endpoint,
+        fence,
+        log: log.clone(),
+        target: pool.target.clone(),
+        start_timeout,
+        max_buffered_body_bytes: hot.parts.settings.max_async_body_bytes,
+    };
     let mut process = Process::new(sandbox, slot, &log, stderr);
     let opened = tokio::select! {
         biased;
