@@ -1,4 +1,5 @@
-//! The environment a function of format `default` sees.
+//! The environment a function sees: that of one call of format `default`, and that of a hot
+//! process.
 //!
 //! Contract: IronFunctions' variables (`METHOD`, `ROUTE`, `REQUEST_URL`, configuration in upper
 //! case, `PARAM_…`, `HEADER_…`), without its defects: `REQUEST_URL` is a URL and the call id is
@@ -15,25 +16,37 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The whole environment of one call: the image's, then the configuration, then the request's.
 pub fn of_call(image: &ImageProcess, config: &Config, invocation: &Invocation) -> Vec<(String, String)> {
+    let mut env = of_image(image);
+    env.extend(config.entries().map(|(key, value)| (variable("", key), value.to_owned())));
+    // A decoded parameter may hold a NUL byte, which no environment can.
+    env.extend(of_request(invocation).into_iter().map(|(name, value)| (name, value.replace('\0', ""))));
+    let call_id = invocation.call_id.to_string();
+    env.extend([("PICASSO_CALL_ID".to_owned(), call_id.clone()), ("FN_CALL_ID".to_owned(), call_id)]);
+    env.into_iter().collect()
+}
+
+fn of_image(image: &ImageProcess) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     env.extend(image.env.iter().cloned());
-    env.extend(config.entries().map(|(key, value)| (variable("", key), value.to_owned())));
+    env
+}
+
+/// What IronFunctions tells of a request beside the request itself, by the names of `default`'s
+/// variables: in the order of their names.
+pub fn of_request(invocation: &Invocation) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
     for (name, value) in joined_headers(invocation) {
         env.insert(variable("HEADER_", &name), value);
     }
     for (name, value) in &invocation.params {
-        // A decoded parameter may hold a NUL byte, which no environment can.
-        env.insert(variable("PARAM_", name), value.replace('\0', ""));
+        env.insert(variable("PARAM_", name), value.clone());
     }
-    let call_id = invocation.call_id.to_string();
     env.extend([
         ("METHOD".to_owned(), invocation.method.to_string()),
         ("ROUTE".to_owned(), invocation.target.route.pattern.to_string()),
         ("REQUEST_URL".to_owned(), invocation.url.clone()),
-        ("PICASSO_CALL_ID".to_owned(), call_id.clone()),
-        ("FN_CALL_ID".to_owned(), call_id),
     ]);
-    env.into_iter().collect()
+    env
 }
 
 /// The whole environment of a process that serves several calls: the image's, then the
@@ -43,10 +56,27 @@ pub fn of_process(
     config: Option<&Config>,
     ours: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Vec<(String, String)> {
-    let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-    env.extend(image.env.iter().cloned());
+    with_config(image, config, ours, str::to_owned)
+}
+
+/// As [`of_process`], with the configuration in upper case as `default` has it.
+pub fn of_ironfunctions_process(
+    image: &ImageProcess,
+    config: Option<&Config>,
+    ours: impl IntoIterator<Item = (&'static str, String)>,
+) -> Vec<(String, String)> {
+    with_config(image, config, ours, |key| variable("", key))
+}
+
+fn with_config(
+    image: &ImageProcess,
+    config: Option<&Config>,
+    ours: impl IntoIterator<Item = (&'static str, String)>,
+    name: impl Fn(&str) -> String,
+) -> Vec<(String, String)> {
+    let mut env = of_image(image);
     let config = config.into_iter().flat_map(Config::entries);
-    env.extend(config.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    env.extend(config.map(|(key, value)| (name(key), value.to_owned())));
     env.extend(ours.into_iter().map(|(key, value)| (key.to_owned(), value)));
     env.into_iter().collect()
 }
@@ -127,6 +157,16 @@ mod tests {
         assert_eq!(get(&env, "FN_TYPE"), Some("sync"));
         assert_eq!(get(&env, "FROM_IMAGE"), Some("2"));
         assert_eq!(get(&env, "PATH"), Some(DEFAULT_PATH));
+    }
+
+    #[test]
+    fn a_hot_process_of_ironfunctions_sees_its_configuration_in_upper_case() {
+        let config = testing::config(&[("my-key", "v"), ("FN_FORMAT", "FORGED")]);
+        let ours = [("FN_FORMAT", "http".to_owned())];
+        let env = of_ironfunctions_process(&image(&[("FROM_IMAGE", "1")]), Some(&config), ours);
+        assert_eq!((get(&env, "MY_KEY"), get(&env, "my-key")), (Some("v"), None));
+        assert_eq!((get(&env, "FROM_IMAGE"), get(&env, "PATH")), (Some("1"), Some(DEFAULT_PATH)));
+        assert_eq!(get(&env, "FN_FORMAT"), Some("http"));
     }
 
     #[test]

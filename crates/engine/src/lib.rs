@@ -15,6 +15,8 @@ mod engine;
 mod environment;
 mod formats;
 mod function_log;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod hot;
 pub mod invocation;

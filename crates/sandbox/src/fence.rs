@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{ioctl_fionbio, ioctl_fionread};
 use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::unix::AsyncFd;
@@ -63,6 +64,14 @@ impl Fence {
         if let Ok(stdin) = open(&self.stdin) {
             let _ = fcntl_setpipe_size(stdin.as_fd(), WIDE);
         }
+    }
+
+    /// Whether any process still has the other end of stdin.
+    pub fn has_reader(&self) -> io::Result<bool> {
+        let stdin = open(&self.stdin)?;
+        let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        Ok(!polled[0].revents().intersects(PollFlags::ERR))
     }
 
     /// Bytes that were written to stdin and that the process has not read.
@@ -196,7 +205,9 @@ mod tests {
     async fn a_process_that_is_gone_consumes_nothing() {
         let (function, mut stdin, _stdout, fence) = started();
         stdin.write_all(b"four").await.unwrap();
+        assert!(fence.has_reader().unwrap());
         drop(function);
+        assert!(!fence.has_reader().unwrap());
         let gone = timeout(SOON, poll_fn(|cx| fence.poll_consumed(cx))).await.unwrap();
         assert_eq!(gone.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }

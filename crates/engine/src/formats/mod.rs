@@ -6,8 +6,11 @@ mod exchange;
 mod http;
 mod http_server;
 mod http_stream;
-mod json;
+pub(crate) mod json;
 mod lambda;
+#[cfg(test)]
+mod pipe_kit;
+mod pipes;
 
 use std::sync::Arc;
 
