@@ -1,16 +1,18 @@
 //! What the new process does between its birth and the function's first instruction.
 //!
 //! It begins as a copy of the spawner with all its rights, in new pid, mount, ipc and uts
-//! namespaces, and gives the rights up step by step: cgroup, network, file tree, limits, user
+//! namespaces. First it sits down: it does whatever is the same for all functions, ahead of any
+//! start. Told what to become, it gives its rights up step by step: file tree, limits, user
 //! namespace, capabilities, seccomp. The tenant's strings are read only after the user namespace
 //! was entered and every capability dropped.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::blob::ProcessBlob;
-use super::mounts::{self, Tree, TreePart};
+use super::mounts::{self, Mask, Stage, Tree, TreePart};
 use super::sys::{Kernel, Namespace, Rlimit};
 use crate::Channel;
 
@@ -117,14 +119,26 @@ impl StartFault {
     }
 }
 
-/// Everything a child needs, prepared by the spawner before the clone.
+/// Where a process sits until it is told what to become.
 #[derive(Debug)]
-pub(crate) struct Launch<'a> {
+pub(crate) struct Seat<'a> {
     /// cgroup v1: the `tasks` files to write oneself into; empty on v2, where the clone did it.
     pub(crate) tasks: &'a [OwnedFd],
     pub(crate) netns: BorrowedFd<'a>,
     pub(crate) userns: BorrowedFd<'a>,
+    /// Our end of the line to the spawner; closed by exec.
+    pub(crate) line: BorrowedFd<'a>,
+    /// The masked parts of `/proc` that this kernel has.
+    pub(crate) masks: &'a [Mask],
+    /// Host id that is 0 inside.
+    pub(crate) base_id: u32,
+}
+
+/// What it is to become.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
     pub(crate) tree: Tree<'a>,
+    pub(crate) channel: Channel,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: &'a [u32],
@@ -132,9 +146,6 @@ pub(crate) struct Launch<'a> {
     pub(crate) streams: [BorrowedFd<'a>; 3],
     /// The sealed memory file with the tenant's strings.
     pub(crate) process: BorrowedFd<'a>,
-    /// Our end of the line to the spawner; closed by exec.
-    pub(crate) line: BorrowedFd<'a>,
-    pub(crate) channel: Channel,
     /// The seccomp program.
     pub(crate) filter: &'a [u8],
 }
@@ -149,59 +160,72 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// Becomes the function. Returns only when that failed.
-pub(crate) fn become_function(k: &dyn Kernel, launch: &Launch<'_>) -> StartFault {
-    match isolate(k, launch).and_then(|()| run_program(k, launch)) {
-        Ok(never) => match never {},
-        Err(fault) => fault,
-    }
-}
-
-fn isolate(k: &dyn Kernel, launch: &Launch<'_>) -> Result<(), StartFault> {
+/// Does everything that does not depend on what the process will become.
+pub(crate) fn sit_down(k: &dyn Kernel, seat: &Seat<'_>) -> Result<Stage, StartFault> {
     // First of all, so that every page from here on is the sandbox's.
-    for tasks in launch.tasks {
+    for tasks in seat.tasks {
         k.write_fd(tasks.as_fd(), b"0").at(Step::Cgroup)?;
     }
     k.unshare(Namespace::Cgroup).at(Step::Cgroup)?;
-    k.enter(Namespace::Network, launch.netns).at(Step::Network)?;
-    let folder = mounts::build(k, &launch.tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
+    k.enter(Namespace::Network, seat.netns).at(Step::Network)?;
+    // A seat outlives the moment of its making: what is the spawner's is closed in it, and it
+    // ends with the spawner.
+    k.close_all_but(&[seat.line, seat.userns]).at(Step::Session)?;
+    k.die_with_parent().at(Step::Session)?;
+    stay_only_with_spawner(k, seat)?;
+    k.set_host_name(HOST_NAME).at(Step::Session)?;
+    k.default_signals();
+    k.new_session().at(Step::Session)?;
+    limit_resources(k).at(Step::Session)?;
+    mounts::set_stage(k, seat.masks).map_err(|(part, e)| StartFault::new(part.into(), &e))
+}
+
+/// Becomes the function. Returns only when that failed.
+pub(crate) fn become_function(
+    k: &dyn Kernel,
+    seat: &Seat<'_>,
+    stage: &Stage,
+    launch: &Launch<'_>,
+) -> Result<Infallible, StartFault> {
+    let folder =
+        mounts::build(k, stage, &launch.tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
     let channel = match launch.channel {
         Channel::Listener { port } => Some(k.listen(port).at(Step::Channel)?),
         Channel::Streams | Channel::SocketFolder | Channel::Port { .. } => folder,
     };
     if let Some(channel) = channel {
-        k.pass(launch.line, channel.as_fd()).at(Step::Channel)?;
+        k.pass(seat.line, channel.as_fd()).at(Step::Channel)?;
     }
-    k.set_host_name(HOST_NAME).at(Step::Session)?;
-    k.default_signals();
-    k.new_session().at(Step::Session)?;
-    limit_resources(k, launch.nofile).at(Step::Session)?;
-    take_streams(k, launch).at(Step::Streams)?;
+    k.limit(Rlimit::OpenFiles, launch.nofile).at(Step::Session)?;
+    take_streams(k, seat.base_id, launch).at(Step::Streams)?;
     // Last of the namespaces: all others stay owned by the host's, where the function has no
     // rights whatever it is inside.
-    k.enter(Namespace::User, launch.userns).at(Step::Identity)?;
+    k.enter(Namespace::User, seat.userns).at(Step::Identity)?;
     k.set_ids(launch.uid, launch.gid, launch.groups).at(Step::Identity)?;
     k.drop_capabilities().at(Step::Identity)?;
     k.no_new_privileges().at(Step::Identity)?;
-    // After the change of ids, which clears it.
+    // Again after the change of ids, which clears it.
     k.die_with_parent().at(Step::Identity)?;
-    if k.peer_is_gone(launch.line).at(Step::Orphan)? {
+    stay_only_with_spawner(k, seat)?;
+    run_program(k, launch)
+}
+
+fn stay_only_with_spawner(k: &dyn Kernel, seat: &Seat<'_>) -> Result<(), StartFault> {
+    if k.peer_is_gone(seat.line).at(Step::Orphan)? {
         return Err(StartFault { step: Step::Orphan, errno: libc::ESRCH });
     }
     Ok(())
 }
 
-fn limit_resources(k: &dyn Kernel, nofile: u64) -> io::Result<()> {
+fn limit_resources(k: &dyn Kernel) -> io::Result<()> {
     // 1, not 0: the kernel pipes a core to a host's handler even at 0, and stops at 1.
     k.limit(Rlimit::Core, 1)?;
-    k.limit(Rlimit::OpenFiles, nofile)?;
     k.limit(Rlimit::MessageQueueBytes, 0)?;
     k.limit(Rlimit::PendingSignals, 1024)?;
     k.limit(Rlimit::LockedBytes, 64 << 10)
 }
 
-fn take_streams(k: &dyn Kernel, launch: &Launch<'_>) -> io::Result<()> {
-    let base = launch.tree.base_id;
+fn take_streams(k: &dyn Kernel, base: u32, launch: &Launch<'_>) -> io::Result<()> {
     for (number, fd) in (0..).zip(launch.streams) {
         // Programs open /dev/stdout by name: it must be theirs.
         k.own_pipe(fd, base + launch.uid, base + launch.gid)?;
@@ -210,7 +234,7 @@ fn take_streams(k: &dyn Kernel, launch: &Launch<'_>) -> io::Result<()> {
     k.close_on_exec_from(3)
 }
 
-fn run_program(k: &dyn Kernel, launch: &Launch<'_>) -> Result<std::convert::Infallible, StartFault> {
+fn run_program(k: &dyn Kernel, launch: &Launch<'_>) -> Result<Infallible, StartFault> {
     let blob = ProcessBlob::read(launch.process).at(Step::Blob)?;
     k.change_dir(&blob.cwd).at(Step::WorkDir)?;
     k.load_filter(launch.filter).at(Step::Filter)?;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::blob;
-use super::child::{Launch, StartFault, Step, become_function};
+use super::child::{Launch, Seat, StartFault, Step, become_function, sit_down};
 use super::mounts::{self, Mask, Skeleton, Tree};
 use super::recorder::Recorder;
 use crate::{Channel, ProcessSpec};
@@ -45,12 +45,9 @@ impl Fixture {
     fn run(&self) -> StartFault {
         let [netns, userns, stdin, stdout, stderr, line] =
             [0, 1, 2, 3, 4, 5].map(|n: usize| self.fds[n].as_fd());
+        let seat = Seat { tasks: &self.tasks, netns, userns, line, masks: &self.masks, base_id: 1 << 28 };
         let launch = Launch {
-            tasks: &self.tasks,
-            netns,
-            userns,
             tree: Tree {
-                masks: &self.masks,
                 userns,
                 layers: &self.layers,
                 skeleton: Skeleton::None,
@@ -59,17 +56,21 @@ impl Fixture {
                 tmp_inodes: 50,
                 socket_folder: (self.channel == Channel::SocketFolder).then_some((7, 8)),
             },
+            channel: self.channel,
             uid: 1000,
             gid: 100,
             groups: &[27],
             nofile: 256,
             streams: [stdin, stdout, stderr],
             process: self.process.as_fd(),
-            line,
-            channel: self.channel,
             filter: &[0; 16],
         };
-        become_function(&self.k, &launch)
+        let start = |stage| {
+            self.k.note_seated();
+            become_function(&self.k, &seat, &stage, &launch)
+        };
+        let Err(fault) = sit_down(&self.k, &seat).and_then(start);
+        fault
     }
 
     fn position(done: &[String], call: &str) -> usize {
@@ -87,14 +88,20 @@ fn rights_are_given_up_in_order_and_the_function_comes_last() {
         "write pids/tasks 0",
         "unshare Cgroup",
         "setns Network netns",
-        "overlay root",
-        "pivot",
-        "bind /dev/null /proc/kcore",
-        "bind /dev/mqueue /proc/acpi",
+        "close-all-but line userns",
+        "die-with-parent",
+        "orphaned? line",
         "hostname picasso",
         "signals",
         "session",
         "rlimit Core 1",
+        "attach tmpfs at dir:dev",
+        "attach proc at dir:proc",
+        "bind dev/null proc/kcore",
+        "bind dev/mqueue proc/acpi",
+        "seated",
+        "overlay root",
+        "pivot",
         "rlimit OpenFiles 256",
         "chown in 268436456:268435556",
         "stream 2 err",
@@ -103,15 +110,16 @@ fn rights_are_given_up_in_order_and_the_function_comes_last() {
         "ids 1000:100 [27]",
         "drop-capabilities",
         "no-new-privileges",
-        "die-with-parent",
-        "orphaned? line",
         "cwd /srv",
         "seccomp 16 bytes",
         "exec /bin/f",
     ];
     let positions = order.map(|call| Fixture::position(&done, call));
     assert!(positions.is_sorted(), "{done:#?}");
-    assert_eq!(positions[24], done.len() - 1);
+    assert_eq!(positions.last(), Some(&(done.len() - 1)));
+    // A change of ids clears it, so it is asked for again, and only then is the spawner looked for.
+    let last = |call: &str| done.iter().rposition(|c| c.starts_with(call)).unwrap();
+    assert!(last("ids ") < last("die-with-parent") && last("die-with-parent") < last("orphaned?"));
 }
 
 #[test]

@@ -234,6 +234,10 @@ impl Kernel for Linux {
         Ok(())
     }
 
+    fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+        raw::close_all_but(keep)
+    }
+
     fn close_on_exec_from(&self, first: u32) -> io::Result<()> {
         raw::close_on_exec_from(first)
     }

@@ -14,6 +14,7 @@ mod faults;
 mod linux;
 mod mounts;
 mod netns;
+mod order;
 mod packet;
 mod protocol;
 pub(crate) mod raw;

@@ -1,4 +1,5 @@
-//! A sandbox's file tree, built inside its own mount namespace before any tenant code runs.
+//! A sandbox's file tree, built inside its own mount namespace before any tenant code runs: what
+//! is the same for all ahead, on the stage, the image's part when it is known.
 //!
 //! The root is a read-only overlay of the image's layers, each shown through an idmapped mount so
 //! that its owners are the sandbox's own ids, below a skeleton layer that guarantees real folders
@@ -52,7 +53,8 @@ const MASKED_DIRS: [&str; 4] = ["acpi", "asound", "scsi", "driver"];
 /// directory. The child opens them itself: a descriptor of the spawner's would belong to another
 /// mount namespace, whose mounts cannot be copied.
 pub(crate) const LAYERS: &str = "layers";
-/// Holds `root` and `l0` to `l126`: folders to mount on, in the sandbox's own namespace only.
+/// Holds `root`, `dev`, `proc` and `l0` to `l126`: folders to mount on, in the sandbox's own
+/// namespace only.
 pub(crate) const STAGE: &str = "native/stage";
 /// Holds the skeleton layers, [`Skeleton::name`].
 pub(crate) const SKELETONS: &str = "native/skeleton";
@@ -92,8 +94,6 @@ pub(crate) fn masks(exists: impl Fn(&str) -> bool) -> Vec<Mask> {
 /// What one sandbox's tree is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tree<'a> {
-    /// The masked parts of `/proc` that this kernel has.
-    pub(crate) masks: &'a [Mask],
     pub(crate) userns: BorrowedFd<'a>,
     /// Folder names of the image's layers, lowest first.
     pub(crate) layers: &'a [String],
@@ -129,21 +129,46 @@ impl<T> In<T> for io::Result<T> {
     }
 }
 
-/// Builds the tree and makes it the root. The caller is in the sandbox's own mount and pid
-/// namespaces, still with the host's privileges, and in the sandbox's cgroup, which pays for
-/// every page of the scratch file systems. Gives the socket folder.
-pub(crate) fn build(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<Option<OwnedFd>> {
-    let root = mount_root(k, tree)?;
-    mount_devices(k, tree, root.as_fd()).of(TreePart::Devices)?;
+/// What was mounted ahead, and the folders a root is made from.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    stage: OwnedFd,
+    skeletons: OwnedFd,
+    layers: OwnedFd,
+    dev: OwnedFd,
+    proc: OwnedFd,
+}
+
+/// Mounts what needs no image: `/dev`, `/proc`, its masks. The caller is in the sandbox's own
+/// mount and pid namespaces, still with the host's privileges, and in the sandbox's cgroup, which
+/// pays for every page of the scratch file systems. The stage becomes the working directory.
+pub(crate) fn set_stage(k: &dyn Kernel, masks: &[Mask]) -> PartResult<Stage> {
+    let [stage, skeletons, layers] = [STAGE, SKELETONS, LAYERS].map(|p| k.open_in(CWD, p));
+    let (stage, skeletons) = (stage.of(TreePart::Root)?, skeletons.of(TreePart::Root)?);
+    let layers = layers.of(TreePart::Root)?;
+    k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
+    let dev = devices(k).of(TreePart::Devices)?;
+    attach_at(k, dev.as_fd(), stage.as_fd(), "dev").of(TreePart::Devices)?;
     let proc = k.new_file_system("proc", &[], MountFlags::PROC).of(TreePart::Proc)?;
-    attach_at(k, proc.as_fd(), root.as_fd(), "proc").of(TreePart::Proc)?;
+    attach_at(k, proc.as_fd(), stage.as_fd(), "proc").of(TreePart::Proc)?;
+    mask_proc(k, masks).of(TreePart::Proc)?;
+    Ok(Stage { stage, skeletons, layers, dev, proc })
+}
+
+/// Builds the tree on its stage and makes it the root. Gives the socket folder.
+pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResult<Option<OwnedFd>> {
+    let root = mount_root(k, stage, tree)?;
+    attach_at(k, stage.dev.as_fd(), root.as_fd(), "dev").of(TreePart::Devices)?;
+    let shm_bytes = tree.tmp_bytes.min(SHM_BYTES);
+    let shm = scratch(k, tree.base_id, shm_bytes, tree.tmp_inodes.min(SHM_INODES)).of(TreePart::Scratch)?;
+    attach_at(k, shm.as_fd(), root.as_fd(), "dev/shm").of(TreePart::Scratch)?;
+    attach_at(k, stage.proc.as_fd(), root.as_fd(), "proc").of(TreePart::Proc)?;
     let tmp = scratch(k, tree.base_id, tree.tmp_bytes, tree.tmp_inodes).of(TreePart::Scratch)?;
     attach_at(k, tmp.as_fd(), root.as_fd(), "tmp").of(TreePart::Scratch)?;
     let folder = tree.socket_folder.map(|(uid, gid)| make_socket_folder(k, tmp.as_fd(), uid, gid));
     let folder = folder.transpose().of(TreePart::Scratch)?;
     k.enter_dir(root.as_fd()).of(TreePart::Pivot)?;
     k.pivot_here().of(TreePart::Pivot)?;
-    mask_proc(k, tree.masks).of(TreePart::Proc)?;
     Ok(folder)
 }
 
@@ -153,24 +178,21 @@ fn make_socket_folder(k: &dyn Kernel, tmp: BorrowedFd<'_>, uid: u32, gid: u32) -
     k.open_in(tmp, name)
 }
 
-fn mount_root(k: &dyn Kernel, tree: &Tree<'_>) -> PartResult<OwnedFd> {
-    let [stage, skeletons, layers] = [STAGE, SKELETONS, LAYERS].map(|p| k.open_in(CWD, p));
-    let (stage, skeletons) = (stage.of(TreePart::Root)?, skeletons.of(TreePart::Root)?);
-    let layers = layers.of(TreePart::Root)?;
-    k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
-    let skeleton = (skeletons.as_fd(), tree.skeleton.name());
-    let image = tree.layers.iter().rev().map(|name| (layers.as_fd(), name.as_str()));
+fn mount_root(k: &dyn Kernel, on: &Stage, tree: &Tree<'_>) -> PartResult<OwnedFd> {
+    let stage = on.stage.as_fd();
+    let skeleton = (on.skeletons.as_fd(), tree.skeleton.name());
+    let image = tree.layers.iter().rev().map(|name| (on.layers.as_fd(), name.as_str()));
     let mut names = Vec::new();
     for (number, (dir, name)) in std::iter::once(skeleton).chain(image).enumerate() {
         let part = if number == 0 { TreePart::Root } else { TreePart::Layer };
         let layer = k.clone_tree(dir, name).of(part)?;
         k.restrict_mapped(layer.as_fd(), MountFlags::IMAGE, tree.userns).of(part)?;
-        attach_at(k, layer.as_fd(), stage.as_fd(), &format!("l{number}")).of(part)?;
+        attach_at(k, layer.as_fd(), stage, &format!("l{number}")).of(part)?;
         names.push(format!("l{number}"));
     }
     let options = format!("lowerdir={}", names.join(":"));
     k.mount_overlay("root", &options).of(TreePart::Root)?;
-    k.open_in(stage.as_fd(), "root").of(TreePart::Root)
+    k.open_in(stage, "root").of(TreePart::Root)
 }
 
 fn attach_at(k: &dyn Kernel, tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
@@ -180,7 +202,7 @@ fn attach_at(k: &dyn Kernel, tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &
 
 /// A `/dev` of the sandbox's own: nodes shared between sandboxes would let one lock or watch what
 /// the other opens.
-fn mount_devices(k: &dyn Kernel, tree: &Tree<'_>, root: BorrowedFd<'_>) -> io::Result<()> {
+fn devices(k: &dyn Kernel) -> io::Result<OwnedFd> {
     let options = [("size", "64k".to_owned()), ("nr_inodes", "64".to_owned()), ("mode", "755".to_owned())];
     let mut writable = MountFlags::DEVICES;
     writable.read_only = false;
@@ -194,10 +216,7 @@ fn mount_devices(k: &dyn Kernel, tree: &Tree<'_>, root: BorrowedFd<'_>) -> io::R
     k.make_dir_in(dev.as_fd(), "shm")?;
     k.make_dir_in(dev.as_fd(), "mqueue")?;
     k.restrict(dev.as_fd(), MountFlags::DEVICES)?;
-    attach_at(k, dev.as_fd(), root, "dev")?;
-    let bytes = tree.tmp_bytes.min(SHM_BYTES);
-    let shm = scratch(k, tree.base_id, bytes, tree.tmp_inodes.min(SHM_INODES))?;
-    attach_at(k, shm.as_fd(), root, "dev/shm")
+    Ok(dev)
 }
 
 fn scratch(k: &dyn Kernel, owner: u32, bytes: u64, inodes: u64) -> io::Result<OwnedFd> {
@@ -211,13 +230,13 @@ fn scratch(k: &dyn Kernel, owner: u32, bytes: u64, inodes: u64) -> io::Result<Ow
     k.new_file_system("tmpfs", &options, MountFlags::SCRATCH)
 }
 
-/// Hides parts of `/proc`; called when `/dev` and `/proc` are the sandbox's own mounts, so no
-/// path in here is the image's.
+/// Hides parts of `/proc`, below the stage, where `dev` and `proc` are the sandbox's own mounts, so
+/// no path in here is anybody else's.
 fn mask_proc(k: &dyn Kernel, masks: &[Mask]) -> io::Result<()> {
     for mask in masks {
         match mask {
-            Mask::File(name) => k.bind("/dev/null", &format!("/proc/{name}"))?,
-            Mask::Dir(name) => k.bind("/dev/mqueue", &format!("/proc/{name}"))?,
+            Mask::File(name) => k.bind("dev/null", &format!("proc/{name}"))?,
+            Mask::Dir(name) => k.bind("dev/mqueue", &format!("proc/{name}"))?,
         }
     }
     Ok(())

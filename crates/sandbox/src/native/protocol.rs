@@ -169,14 +169,7 @@ impl Request {
             Self::Start { id, start } => {
                 w.push(2);
                 put32(&mut w, *id);
-                put64(&mut w, start.slot);
-                put32(&mut w, start.uid);
-                put32(&mut w, start.gid);
-                put_count(&mut w, start.groups.len());
-                start.groups.iter().for_each(|g| put32(&mut w, *g));
-                put_count(&mut w, start.layers.len());
-                start.layers.iter().for_each(|l| w.extend_from_slice(l));
-                put_channel(&mut w, start.channel);
+                start.put(&mut w);
             }
             Self::Kill { id, slot } => {
                 w.push(3);
@@ -229,7 +222,7 @@ impl Request {
                 };
                 Self::MakeSlot { id, limits, network }
             }
-            2 => Self::Start { id, start: Start::decode(r)? },
+            2 => Self::Start { id, start: Start::take(r)? },
             3 => Self::Kill { id, slot: r.u64()? },
             4 => Self::Remove { id, slot: r.u64()? },
             5 => Self::Reap { id },
@@ -246,7 +239,20 @@ impl Request {
 }
 
 impl Start {
-    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+    /// Appends its bytes.
+    pub(super) fn put(&self, w: &mut Vec<u8>) {
+        put64(w, self.slot);
+        put32(w, self.uid);
+        put32(w, self.gid);
+        put_count(w, self.groups.len());
+        self.groups.iter().for_each(|g| put32(w, *g));
+        put_count(w, self.layers.len());
+        self.layers.iter().for_each(|l| w.extend_from_slice(l));
+        put_channel(w, self.channel);
+    }
+
+    /// Reads what [`Self::put`] wrote, and checks every range.
+    pub(super) fn take(r: &mut Reader<'_>) -> Option<Self> {
         let slot = r.u64()?;
         let below = |id: u32| (id < IDS).then_some(id);
         let uid = below(r.u32()?)?;
@@ -376,7 +382,7 @@ fn put32(w: &mut Vec<u8>, number: u32) {
     w.extend_from_slice(&number.to_le_bytes());
 }
 
-fn put64(w: &mut Vec<u8>, number: u64) {
+pub(super) fn put64(w: &mut Vec<u8>, number: u64) {
     w.extend_from_slice(&number.to_le_bytes());
 }
 
@@ -408,7 +414,8 @@ fn channel(r: &mut Reader<'_>) -> Option<Channel> {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Reads a message from its start.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Option<&'a [u8]> {
@@ -421,7 +428,11 @@ impl<'a> Reader<'a> {
         Some(self.take(1)?[0])
     }
 
-    fn flag(&mut self) -> Option<bool> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn flag(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),
@@ -433,7 +444,7 @@ impl<'a> Reader<'a> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 

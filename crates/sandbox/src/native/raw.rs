@@ -289,6 +289,23 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from 3 on but `keep`. For a freshly cloned child only, which leaves by
+/// exec or [`exit_now`], so that no owner's destructor ever runs in it.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for end in keep.into_iter().map(Some).chain([None]) {
+        let last = end.map_or(u32::MAX, |fd| fd.saturating_sub(1));
+        if first <= last {
+            // SAFETY: the child's table is its own; nothing in it uses these numbers again.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+        first = end.map_or(u32::MAX, |fd| fd.saturating_add(1)).max(first);
+    }
+    Ok(())
+}
+
 /// Closes a freshly cloned child's copy of a descriptor that only its parent should keep. The
 /// child must leave by [`exit_now`], so that the owner's destructor never runs in it.
 pub(crate) fn close_inherited(fd: &OwnedFd) -> io::Result<()> {

@@ -50,6 +50,11 @@ impl Recorder {
         self.done.take()
     }
 
+    /// The process sits and waits for what it is to become.
+    pub(crate) fn note_seated(&self) {
+        self.done.borrow_mut().push("seated".to_owned());
+    }
+
     /// A descriptor with a name, as calls on it are recorded.
     pub(crate) fn named(&self, name: &str) -> OwnedFd {
         let fd: OwnedFd = File::open("/dev/null").unwrap().into();
@@ -241,6 +246,11 @@ impl Kernel for Recorder {
 
     fn set_stream(&self, fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
         self.note(format!("stream {number} {}", self.name(fd)))
+    }
+
+    fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let keep: Vec<String> = keep.iter().map(|fd| self.name(*fd)).collect();
+        self.note(format!("close-all-but {}", keep.join(" ")))
     }
 
     fn close_on_exec_from(&self, first: u32) -> io::Result<()> {

@@ -108,6 +108,8 @@ pub(crate) trait Kernel {
     fn own_pipe(&self, fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()>;
     /// Makes `fd` the standard stream `number` (0, 1 or 2).
     fn set_stream(&self, fd: BorrowedFd<'_>, number: i32) -> io::Result<()>;
+    /// Closes every descriptor from 3 on but these.
+    fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> io::Result<()>;
     fn close_on_exec_from(&self, first: u32) -> io::Result<()>;
     /// A TCP listener on 127.0.0.1 in the network namespace of the caller.
     fn listen(&self, port: u16) -> io::Result<OwnedFd>;

@@ -316,8 +316,23 @@ pub fn cgroups_of(instance: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Host pids of the processes in an instance's cgroups.
+/// Host pids of the functions' processes in an instance's cgroups.
 pub fn pids_of(instance: &str) -> Vec<u32> {
+    all_pids_of(instance).into_iter().filter(|pid| !is_seat(*pid)).collect()
+}
+
+/// Host pids of the processes that sit ready in an instance's cgroups.
+pub fn seats_of(instance: &str) -> Vec<u32> {
+    all_pids_of(instance).into_iter().filter(|pid| is_seat(*pid)).collect()
+}
+
+/// Whether a process is still a copy of the spawner, which is this program.
+fn is_seat(pid: u32) -> bool {
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program(&pid.to_string()) == program("self")
+}
+
+fn all_pids_of(instance: &str) -> Vec<u32> {
     let mut pids = Vec::new();
     for base in cgroups_of(instance) {
         for entry in fs::read_dir(base).into_iter().flatten().flatten() {

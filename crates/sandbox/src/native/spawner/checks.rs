@@ -72,7 +72,9 @@ pub(crate) fn prepare_folders(data_dir: &Path, egress_resolv_conf: &str) -> io::
     make_private(&data_dir.join(mounts::LAYERS))?;
     make_private(&data_dir.join("native"))?;
     let stage = data_dir.join(mounts::STAGE);
-    make_open(&stage.join("root"))?;
+    for name in ["root", "dev", "proc"] {
+        make_open(&stage.join(name))?;
+    }
     for number in 0..=mounts::MAX_LAYERS {
         make_open(&stage.join(format!("l{number}")))?;
     }

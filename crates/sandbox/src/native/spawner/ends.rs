@@ -8,7 +8,7 @@ use rustix::event::epoll;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::serve::{Spawner, find};
-use super::slot::{self, Slot, State};
+use super::slot::{self, Parts, Slot, State};
 use super::{Level, log};
 use crate::native::child::StartFault;
 use crate::native::packet;
@@ -20,6 +20,7 @@ impl Spawner {
     pub(super) fn kill(&mut self, id: u32, number: u64) {
         if let Some((index, slot)) = find(&mut self.slots, number)
             && slot.process().is_some()
+            && !matches!(slot.state, State::Made { .. })
         {
             self.doomed.insert(index);
             if let Err(e) = self.hunt(index) {
@@ -75,7 +76,7 @@ impl Spawner {
                 ids.push(id);
                 slot.state = State::Removing { process, ids };
             }
-            State::Made { .. } | State::Ended => {
+            State::Ended => {
                 self.slots.remove(&index);
                 self.begin_burial(index, network, vec![id]);
             }
@@ -83,24 +84,33 @@ impl Spawner {
                 let _ = epoll::delete(&self.epoll, &line);
                 slot.state = State::Removing { process: Some(process), ids: vec![id] };
                 self.refuse(starting, RefusalKind::Slot, "the slot was removed meanwhile");
-                self.kill_for_removal(index);
+                self.doom(index);
             }
             State::Failing { process, id: starting, fault } => {
                 slot.state = State::Removing { process: Some(process), ids: vec![id] };
                 self.report(&Report::StartFault { id: starting, fault });
-                self.kill_for_removal(index);
+                self.doom(index);
             }
-            State::Running { process } => {
+            State::Running { process } | State::Made { parts: Parts { process, .. }, .. } => {
                 slot.state = State::Removing { process: Some(process), ids: vec![id] };
-                self.kill_for_removal(index);
+                self.doom(index);
             }
         }
     }
 
-    pub(super) fn kill_for_removal(&mut self, index: u16) {
+    /// Has a slot's process end.
+    pub(super) fn doom(&mut self, index: u16) {
         self.doomed.insert(index);
         // What fails is tried again.
         let _ = self.hunt(index);
+    }
+
+    /// Ends parts that nobody was given.
+    pub(super) fn discard(&mut self, parts: Parts) {
+        let Parts { index, network, process, .. } = parts;
+        let state = State::Removing { process: Some(process), ids: Vec::new() };
+        self.slots.insert(index, Slot { serial: 0, network, freezer: None, netns: None, state });
+        self.doom(index);
     }
 
     // What happens to processes.
@@ -144,7 +154,7 @@ impl Spawner {
 
     pub(super) fn collect(&mut self, index: u16) {
         self.hear_line(index);
-        let Some(slot) = self.slots.get_mut(&index) else { return };
+        let Some(slot) = self.slots.get_mut(&index) else { return self.lose_seat(index) };
         let Some(process) = slot.process() else { return };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let status = match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), options) {
@@ -157,6 +167,7 @@ impl Spawner {
         let serial = slot.serial;
         let network = slot.network;
         match std::mem::replace(&mut slot.state, State::Ended) {
+            State::Made { .. } => {}
             State::Failing { id, fault, .. } => self.report(&Report::StartFault { id, fault }),
             State::Removing { ids, .. } => {
                 self.slots.remove(&index);
@@ -176,6 +187,25 @@ impl Spawner {
                 };
                 self.report(&Report::Ended { slot: slot::number(serial, index), ended });
             }
+        }
+    }
+
+    /// A process died that sat ready: another takes its place.
+    fn lose_seat(&mut self, index: u16) {
+        let attaching = self.network.as_mut().and_then(|link| link.lose(index));
+        if attaching.is_some() {
+            self.pool.attaching(-1);
+        }
+        let Some(parts) = attaching.or_else(|| self.pool.lose(index)) else { return };
+        let told = packet::receive(parts.line.as_fd()).ok();
+        let fault = told.and_then(|packet| StartFault::from_bytes(&packet.bytes));
+        let text = format!("the process of ready slot s{index} died: {fault:?}");
+        log(Level::Error, "spawner", &text);
+        self.pool.pause();
+        self.discard(parts);
+        self.collect(index);
+        if !self.waiting.is_empty() {
+            self.attach_one();
         }
     }
 

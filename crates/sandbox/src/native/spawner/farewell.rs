@@ -17,12 +17,14 @@ const FAREWELL: Duration = Duration::from_secs(10);
 impl Spawner {
     pub(super) fn end_everything(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + FAREWELL;
-        for parts in self.pool.drain() {
-            self.burying.push((parts.index, Vec::new()));
+        let mut unused = self.pool.drain();
+        unused.extend(self.network.as_mut().map(Link::take_waiting).unwrap_or_default());
+        for parts in unused {
+            self.discard(parts);
         }
         let indexes: Vec<u16> = self.slots.keys().copied().collect();
         for index in &indexes {
-            self.kill_for_removal(*index);
+            self.doom(*index);
         }
         for index in indexes {
             if let Some(process) = self.slots.get(&index).and_then(Slot::process) {
@@ -32,9 +34,6 @@ impl Spawner {
             self.slots.remove(&index);
             self.burying.push((index, Vec::new()));
         }
-        let lost = self.network.as_mut().map(Link::take_waiting).unwrap_or_default();
-        self.burying.extend(lost.iter().map(|parts| (parts.index, Vec::new())));
-        drop(lost);
         loop {
             self.bury();
             if self.burying.is_empty() {

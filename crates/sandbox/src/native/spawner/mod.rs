@@ -8,11 +8,11 @@ mod answers;
 mod checks;
 mod ends;
 mod farewell;
-mod launch;
 mod log;
 mod network;
 mod pool;
 mod refill;
+mod seat;
 mod serve;
 mod settings;
 mod slot;
@@ -76,7 +76,7 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
     cgroups.prepare(&k).map_err(|e| e.to_string())?;
     let masks = mounts::masks(|name| k.exists(&Path::new("/proc").join(name)));
     let filter = crate::seccomp::filter().map_err(|e| e.to_string())?;
-    let tools = launch::Tools { cgroups, masks, filter };
+    let tools = seat::Tools { cgroups, masks, filter };
     checks::keep_only_needed_capabilities().map_err(|e| format!("own capabilities: {e}"))?;
     serve::Spawner::new(settings, socket, kept, network, tools, left)
 }

@@ -127,6 +127,11 @@ impl Link {
         }
     }
 
+    /// Takes parts out whose process died; their attachment is of no use.
+    pub(super) fn lose(&mut self, index: u16) -> Option<Parts> {
+        self.waiting.remove(&index)
+    }
+
     /// Parts that will not come back.
     pub(super) fn take_waiting(&mut self) -> Vec<Parts> {
         std::mem::take(&mut self.waiting).into_values().collect()

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use picasso_types::NetworkMode;
 
 use super::SpawnerSettings;
+use super::seat::{self, Tools};
 use super::slot::Parts;
-use crate::native::cgroup::Cgroups;
 use crate::native::sys::Kernel;
 use crate::native::{linux, netns, userns};
 
@@ -50,36 +50,34 @@ impl Pool {
         &self.home
     }
 
-    /// Ready parts, or new ones where none are.
-    pub(super) fn take(
-        &mut self,
-        k: &dyn Kernel,
-        cgroups: &Cgroups,
-        settings: &SpawnerSettings,
-    ) -> Result<Parts, String> {
-        match self.ready.pop_front() {
-            Some(parts) => Ok(parts),
-            None => self.make(k, cgroups, settings),
+    /// Ready parts.
+    pub(super) fn take(&mut self, network: NetworkMode) -> Option<Parts> {
+        match network {
+            NetworkMode::None => self.ready.pop_front(),
+            NetworkMode::Egress => self.ready_egress.pop_front(),
         }
     }
 
-    /// Ready parts with egress.
-    pub(super) fn take_egress(&mut self) -> Option<Parts> {
-        self.ready_egress.pop_front()
+    /// Takes out the parts with this index: their process died.
+    pub(super) fn lose(&mut self, index: u16) -> Option<Parts> {
+        [&mut self.ready, &mut self.ready_egress].into_iter().find_map(|ready| {
+            let at = ready.iter().position(|parts| parts.index == index)?;
+            ready.remove(at)
+        })
     }
 
     /// Makes the parts of one slot. Nothing is left behind where that fails.
     pub(super) fn make(
         &mut self,
         k: &dyn Kernel,
-        cgroups: &Cgroups,
+        tools: &Tools,
         settings: &SpawnerSettings,
     ) -> Result<Parts, String> {
         let index = self.free.pop_front().ok_or("every slot is in use")?;
-        match self.make_at(k, cgroups, settings, index) {
+        match self.make_at(k, tools, settings, index) {
             Ok(parts) => Ok(parts),
             Err(reason) => {
-                let _ = cgroups.remove(k, index);
+                let _ = tools.cgroups.remove(k, index);
                 self.free.push_back(index);
                 Err(reason)
             }
@@ -89,14 +87,18 @@ impl Pool {
     fn make_at(
         &self,
         k: &dyn Kernel,
-        cgroups: &Cgroups,
+        tools: &Tools,
         settings: &SpawnerSettings,
         index: u16,
     ) -> Result<Parts, String> {
-        let group = cgroups.make(k, index).map_err(|e| e.to_string())?;
+        let group = tools.cgroups.make(k, index).map_err(|e| e.to_string())?;
         let netns = netns::make(&self.home).map_err(|e| format!("network namespace: {e}"))?;
-        let userns = userns::make(settings.base_id(index)).map_err(|e| format!("user namespace: {e}"))?;
-        Ok(Parts { index, group, netns, userns, network: NetworkMode::None })
+        let base_id = settings.base_id(index);
+        let userns = userns::make(base_id).map_err(|e| format!("user namespace: {e}"))?;
+        let (process, line) = seat::take_seat(tools, &group, &netns, &userns, base_id)
+            .map_err(|e| format!("cloning a process: {e}"))?;
+        let freezer = group.freezer;
+        Ok(Parts { index, freezer, netns, process, line, network: NetworkMode::None })
     }
 
     /// Which pool is short of parts, if one is and an index is free.

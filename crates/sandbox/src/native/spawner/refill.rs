@@ -5,16 +5,20 @@ use rustix::event::epoll;
 
 use super::network::Attachment;
 use super::serve::Spawner;
+use super::slot::State;
 use super::{Level, log};
 use crate::native::protocol::RefusalKind;
-use crate::native::sys::Linux;
 
 impl Spawner {
     pub(super) fn refill(&mut self) {
+        // A start that is under way is somebody's call.
+        if self.slots.values().any(|slot| matches!(slot.state, State::Starting { .. })) {
+            return;
+        }
         match self.pool.shortage() {
             None => {}
             Some(NetworkMode::Egress) => self.attach_one(),
-            Some(NetworkMode::None) => match self.pool.make(&Linux, &self.tools.cgroups, &self.settings) {
+            Some(NetworkMode::None) => match self.make_parts() {
                 Ok(parts) => self.pool.put_back(parts),
                 Err(reason) => {
                     self.pool.pause();
@@ -25,11 +29,15 @@ impl Spawner {
     }
 
     pub(super) fn attach_one(&mut self) {
-        let Some(link) = &mut self.network else { return };
-        match self.pool.take(&Linux, &self.tools.cgroups, &self.settings) {
+        if self.network.is_none() {
+            return;
+        }
+        match self.take_parts() {
             Ok(parts) => {
-                self.pool.attaching(1);
-                link.attach(parts);
+                if let Some(link) = &mut self.network {
+                    self.pool.attaching(1);
+                    link.attach(parts);
+                }
             }
             Err(reason) => {
                 self.pool.pause();
@@ -52,7 +60,7 @@ impl Spawner {
                 self.pool.attaching(-lost.len().cast_signed());
                 lost.extend(self.pool.without_egress());
                 for parts in lost {
-                    self.begin_burial(parts.index, NetworkMode::None, Vec::new());
+                    self.discard(parts);
                 }
                 for (id, _) in std::mem::take(&mut self.waiting) {
                     self.refuse(id, RefusalKind::Failed, "the egress network is not available");
@@ -68,7 +76,7 @@ impl Spawner {
                 (Err(reason), waiting) => {
                     self.pool.pause();
                     log(Level::Error, "spawner", &reason);
-                    self.begin_burial(parts.index, NetworkMode::Egress, Vec::new());
+                    self.discard(parts);
                     if let Some((id, _)) = waiting {
                         self.refuse(id, RefusalKind::Failed, &reason);
                     }

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use picasso_types::NetworkMode;
 use rustix::event::epoll;
 
-use super::launch::{self, StartFds, Tools};
 use super::network::Link;
 use super::pool::Pool;
+use super::seat::{StartFds, Tools};
 use super::slot::{self, Parts, Slot, State};
 use super::{Level, SpawnerSettings, log};
+use crate::native::order::Order;
 use crate::native::protocol::{RefusalKind, Report, Request, Start};
 use crate::native::sys::Linux;
 use crate::native::{netns, packet};
@@ -192,14 +193,14 @@ impl Spawner {
             return self.refuse(id, RefusalKind::Slot, "every slot is in use");
         }
         match network {
-            NetworkMode::None => match self.pool.take(&Linux, &self.tools.cgroups, &self.settings) {
+            NetworkMode::None => match self.take_parts() {
                 Ok(parts) => self.hand_out(id, limits, parts),
                 Err(reason) => self.refuse(id, RefusalKind::Failed, &reason),
             },
             NetworkMode::Egress if self.network.is_none() => {
                 self.refuse(id, RefusalKind::Unsupported, "no egress network is configured");
             }
-            NetworkMode::Egress => match self.pool.take_egress() {
+            NetworkMode::Egress => match self.pool.take(NetworkMode::Egress) {
                 Some(parts) => self.hand_out(id, limits, parts),
                 None => {
                     self.waiting.push_back((id, limits));
@@ -209,11 +210,32 @@ impl Spawner {
         }
     }
 
+    /// Ready parts without network, or new ones where none are.
+    pub(super) fn take_parts(&mut self) -> Result<Parts, String> {
+        match self.pool.take(NetworkMode::None) {
+            Some(parts) => Ok(parts),
+            None => self.make_parts(),
+        }
+    }
+
+    /// Makes the parts of one slot, whose process is watched from here on.
+    pub(super) fn make_parts(&mut self) -> Result<Parts, String> {
+        let parts = self.pool.make(&Linux, &self.tools, &self.settings)?;
+        let data = epoll::EventData::new_u64(PROCESS | u64::from(parts.index));
+        match epoll::add(&self.epoll, &parts.process.pidfd, data, epoll::EventFlags::IN) {
+            Ok(()) => Ok(parts),
+            Err(e) => {
+                self.discard(parts);
+                Err(format!("watching a process: {e}"))
+            }
+        }
+    }
+
     pub(super) fn hand_out(&mut self, id: u32, limits: SlotLimits, parts: Parts) {
         let index = parts.index;
         if let Err(e) = self.tools.cgroups.limit(&Linux, index, &limits) {
             self.refuse(id, RefusalKind::Failed, &e.to_string());
-            return self.begin_burial(index, parts.network, Vec::new());
+            return self.discard(parts);
         }
         self.serial += 1;
         let slot = Slot {
@@ -239,29 +261,26 @@ impl Spawner {
             State::Made { parts, limits } => (parts, limits),
             other => {
                 slot.state = other;
-                return self.refuse(id, RefusalKind::Slot, "the slot was started already");
+                return self.refuse(
+                    id,
+                    RefusalKind::Slot,
+                    "the slot was started already, or its process died",
+                );
             }
         };
-        let launched = launch::launch(&self.tools, &self.settings, &parts, &limits, start, &fds);
-        let watched = launched.and_then(|launched| {
-            let data = epoll::EventData::new_u64;
-            let read = epoll::EventFlags::IN;
-            let index = u64::from(index);
-            epoll::add(&self.epoll, &launched.line, data(LINE | index), read)?;
-            epoll::add(&self.epoll, &launched.process.pidfd, data(PROCESS | index), read)?;
-            Ok(launched)
+        let Parts { network, freezer, netns, process, line, .. } = parts;
+        let order = Order::encode(network, &limits, start);
+        let watched = fds.send(&line, &order).and_then(|()| {
+            let data = epoll::EventData::new_u64(LINE | u64::from(index));
+            Ok(epoll::add(&self.epoll, &line, data, epoll::EventFlags::IN)?)
         });
+        (slot.freezer, slot.netns) = (freezer, Some(netns));
         match watched {
-            Ok(launched) => {
-                let launch::Launched { process, line } = launched;
-                let Parts { group, netns, .. } = parts;
-                (slot.freezer, slot.netns) = (group.freezer, Some(netns));
-                slot.state = State::Starting { process, line, channel: None, id };
-            }
+            Ok(()) => slot.state = State::Starting { process, line, channel: None, id },
             Err(e) => {
-                // Where the clone worked but the watching did not, the group tells what to kill.
-                let _ = self.tools.cgroups.kill_all(&Linux, index);
+                slot.state = State::Running { process };
                 self.refuse(id, RefusalKind::Failed, &format!("starting a process: {e}"));
+                self.doom(index);
             }
         }
     }

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use picasso_types::NetworkMode;
 
 use crate::SlotLimits;
-use crate::native::cgroup::Group;
 use crate::native::child::StartFault;
 use crate::native::protocol::{FreezerKind, SpawnerSlot};
 use crate::native::raw::Process;
@@ -17,9 +16,12 @@ const INDEX_BITS: u32 = 12;
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) index: u16,
-    pub(super) group: Group,
+    pub(super) freezer: Option<(FreezerKind, OwnedFd)>,
     pub(super) netns: OwnedFd,
-    pub(super) userns: OwnedFd,
+    /// Sits in the slot's namespaces and its cgroup.
+    pub(super) process: Process,
+    /// The way to it.
+    pub(super) line: OwnedFd,
     pub(super) network: NetworkMode,
 }
 
@@ -53,14 +55,15 @@ pub(super) enum State {
 }
 
 impl Slot {
-    /// The process of the slot, where it has one that has not ended.
+    /// The process of the slot, seated or started, where it has one that has not ended.
     pub(super) fn process(&self) -> Option<&Process> {
         match &self.state {
             State::Starting { process, .. } | State::Failing { process, .. } | State::Running { process } => {
                 Some(process)
             }
+            State::Made { parts, .. } => Some(&parts.process),
             State::Removing { process, .. } => process.as_ref(),
-            State::Made { .. } | State::Ended => None,
+            State::Ended => None,
         }
     }
 }

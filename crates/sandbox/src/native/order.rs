@@ -1,0 +1,75 @@
+//! What the spawner tells a seated process to become: the engine's start, and the numbers of the
+//! slot's limits that the process itself sets.
+//!
+//! Fixed bytes over the line between the two; the descriptors of the start travel with them.
+
+use picasso_types::NetworkMode;
+
+use super::protocol::{Reader, Start, put64};
+use crate::SlotLimits;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) network: NetworkMode,
+    pub(crate) tmp_bytes: u64,
+    pub(crate) tmp_inodes: u64,
+    pub(crate) nofile: u64,
+    pub(crate) start: Start,
+}
+
+impl Order {
+    /// The message's bytes.
+    pub(crate) fn encode(network: NetworkMode, limits: &SlotLimits, start: &Start) -> Vec<u8> {
+        let mut w = Vec::with_capacity(128);
+        w.push(u8::from(network == NetworkMode::Egress));
+        for number in [limits.tmp_bytes, limits.tmp_inodes, limits.nofile] {
+            put64(&mut w, number);
+        }
+        start.put(&mut w);
+        w
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let r = &mut Reader(bytes);
+        let network = if r.flag()? { NetworkMode::Egress } else { NetworkMode::None };
+        let (tmp_bytes, tmp_inodes, nofile) = (r.u64()?, r.u64()?, r.u64()?);
+        let start = Start::take(r)?;
+        r.is_empty().then_some(Self { network, tmp_bytes, tmp_inodes, nofile, start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Channel;
+    use crate::native::mounts::MAX_LAYERS;
+    use crate::native::packet::MAX_MESSAGE;
+    use crate::native::protocol::MAX_GROUPS;
+
+    #[test]
+    fn an_order_is_read_as_it_was_written_and_the_longest_fits_a_packet() {
+        let limits = SlotLimits {
+            memory_bytes: 1 << 30,
+            cpu_millis: 1,
+            pids: 2,
+            tmp_bytes: 3,
+            tmp_inodes: 4,
+            nofile: 5,
+        };
+        let start = Start {
+            slot: 1,
+            uid: 2,
+            gid: 3,
+            groups: vec![4; MAX_GROUPS],
+            layers: vec![[5; 32]; MAX_LAYERS],
+            channel: Channel::Port { port: 6 },
+        };
+        let bytes = Order::encode(NetworkMode::Egress, &limits, &start);
+        assert!(bytes.len() <= MAX_MESSAGE);
+        let order = Order { network: NetworkMode::Egress, tmp_bytes: 3, tmp_inodes: 4, nofile: 5, start };
+        assert_eq!(Order::decode(&bytes), Some(order));
+        assert_eq!(Order::decode(&bytes[1..]), None);
+    }
+}
