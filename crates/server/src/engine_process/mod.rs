@@ -31,8 +31,8 @@ pub(crate) fn main(args: &[OsString]) -> Result<ExitCode, ServerFailure> {
         ServerFailure::new("this command is for picasso itself").because(error).hint("run `picasso serve`")
     })?;
     let Handover { loaded, key, root } = Handover::from_bytes(&side.settings)?;
-    telemetry::start_logs(&loaded.settings.log)?;
-    let metrics = telemetry::start_metrics()?;
+    let logs = telemetry::start_logs(&loaded.settings.log)?;
+    let metrics = telemetry::start_metrics(&logs)?;
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return Err(ServerFailure::new("another TLS provider is installed already"));
     }
