@@ -6,11 +6,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, inotify};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
+
+/// Waits between two tries to connect to a socket whose listener is full.
+const SHORTEST_WAIT: Duration = Duration::from_micros(200);
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 
 /// The folder, as a descriptor.
 #[derive(Debug)]
@@ -86,9 +91,19 @@ impl FolderWatch {
 }
 
 impl FolderSocket {
-    /// Connects to the socket. `ConnectionRefused` while nothing listens on it.
+    /// Connects to the socket. `ConnectionRefused` while nothing listens on it. Where as many
+    /// connections wait as its listener lets, this one waits too: a Unix socket says `EAGAIN` then
+    /// and tells nobody when there is room.
     pub async fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd())).await
+        let path = format!("/proc/self/fd/{}", self.socket.as_raw_fd());
+        let mut wait = SHORTEST_WAIT;
+        loop {
+            match UnixStream::connect(&path).await {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(wait).await,
+                done => return done,
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl<T> In<T> for io::Result<T> {
 /// What was mounted ahead, and the folders a root is made from.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    stage: OwnedFd,
+    folder: OwnedFd,
     skeletons: OwnedFd,
     layers: OwnedFd,
     dev: OwnedFd,
@@ -152,7 +152,7 @@ pub(crate) fn set_stage(k: &dyn Kernel, masks: &[Mask]) -> PartResult<Stage> {
     let proc = k.new_file_system("proc", &[], MountFlags::PROC).of(TreePart::Proc)?;
     attach_at(k, proc.as_fd(), stage.as_fd(), "proc").of(TreePart::Proc)?;
     mask_proc(k, masks).of(TreePart::Proc)?;
-    Ok(Stage { stage, skeletons, layers, dev, proc })
+    Ok(Stage { folder: stage, skeletons, layers, dev, proc })
 }
 
 /// Builds the tree on its stage and makes it the root. Gives the socket folder.
@@ -179,7 +179,7 @@ fn make_socket_folder(k: &dyn Kernel, tmp: BorrowedFd<'_>, uid: u32, gid: u32) -
 }
 
 fn mount_root(k: &dyn Kernel, on: &Stage, tree: &Tree<'_>) -> PartResult<OwnedFd> {
-    let stage = on.stage.as_fd();
+    let stage = on.folder.as_fd();
     let skeleton = (on.skeletons.as_fd(), tree.skeleton.name());
     let image = tree.layers.iter().rev().map(|name| (on.layers.as_fd(), name.as_str()));
     let mut names = Vec::new();

@@ -103,6 +103,52 @@ int main(int argc, char **argv) {
         printf("%o %d\n", folder.st_mode & 07777, folder.st_uid);
         echo(fd);
     }
+    if (!strcmp(what, "unix-slow")) {
+        int fd = unix_listener("/tmp/iofs/lsnr.sock", 1);
+        char go;
+        puts("ready");
+        if (read(0, &go, 1) != 1) return 1;
+        echo(fd);
+    }
+    if (!strcmp(what, "plant")) {
+        /* Whatever is not a socket of its own, under the name that we look for. */
+        const char *name = "/tmp/iofs/lsnr.sock", *kind = argv[2];
+        int bad = 0;
+        if (!strcmp(kind, "link")) bad = symlink(argv[3], name);
+        else if (!strcmp(kind, "chain")) {
+            bad = symlink(argv[3], "/tmp/iofs/last") || symlink("last", "/tmp/iofs/next") ||
+                  symlink("next", name);
+        } else if (!strcmp(kind, "folder-link")) {
+            bad = symlink(argv[3], "/tmp/iofs/out") || symlink(argv[4], name);
+        } else if (!strcmp(kind, "fifo")) bad = mkfifo(name, 0666);
+        else if (!strcmp(kind, "file")) bad = close(open(name, O_CREAT | O_WRONLY, 0666));
+        else if (!strcmp(kind, "folder")) bad = mkdir(name, 0777);
+        else bad = 1;
+        puts(bad ? "failed" : "ready");
+        for (;;) pause();
+    }
+    if (!strcmp(what, "swap")) {
+        int fd = unix_listener("/tmp/iofs/real.sock", 128);
+        if (!fork()) echo(fd);
+        puts("ready");
+        for (;;) {
+            /* The socket itself, a link to it, a link to the host's: each put there at once. */
+            if (link("/tmp/iofs/real.sock", "/tmp/iofs/new") || rename("/tmp/iofs/new", "/tmp/iofs/lsnr.sock"))
+                unlink("/tmp/iofs/new");
+            if (symlink(argv[2], "/tmp/iofs/new") || rename("/tmp/iofs/new", "/tmp/iofs/lsnr.sock")) return 1;
+            if (symlink("real.sock", "/tmp/iofs/new") || rename("/tmp/iofs/new", "/tmp/iofs/lsnr.sock")) return 1;
+            if (symlink(argv[2], "/tmp/iofs/new") || rename("/tmp/iofs/new", "/tmp/iofs/lsnr.sock")) return 1;
+        }
+    }
+    if (!strcmp(what, "read-all")) {
+        static char buffer[65536];
+        int fd = open(argv[2], O_RDONLY);
+        long long total = 0;
+        ssize_t n;
+        while ((n = read(fd, buffer, sizeof buffer)) > 0) total += n;
+        printf("%lld %s\n", total, n < 0 ? strerror(errno) : "whole");
+        return 0;
+    }
     if (!strcmp(what, "tcp-client")) {
         struct sockaddr_in name = loopback(argv[2]);
         int fd = socket(AF_INET, SOCK_STREAM, 0);

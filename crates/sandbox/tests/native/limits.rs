@@ -23,6 +23,31 @@ async fn a_function_over_its_memory_is_killed_and_it_is_told_why() {
     assert!(child.ended.out_of_memory, "a killed child counts: {child:?}");
 }
 
+/// Of the function that reads much more.
+const LIMIT: u64 = 16 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_ten_times_the_memory_limit_is_no_out_of_memory() {
+    if !root() {
+        return;
+    }
+    let native = Native::start().await;
+    let layer = crate::kit::lay(&native.dir, &[("big", b"", 0o644)]);
+    let file = native.dir.join("layers").join(layer.hex()).join("big");
+    std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(10 * LIMIT).unwrap();
+    let mut image = native.rootfs.clone();
+    image.layers.push(layer);
+    let slot = native.slot_with(SlotLimits { memory_bytes: LIMIT, ..limits() }).await;
+    let process = guest_process(&["read-all", "/big"]);
+    let io = native.sandbox().start(slot, &image, &process).await.unwrap();
+    let (stdout, _) = crate::kit::read_all(io, b"").await;
+    assert_eq!(stdout, format!("{} whole\n", 10 * LIMIT));
+    let ended = native.sandbox().wait(slot).await.unwrap();
+    assert_eq!((ended.by, ended.out_of_memory), (EndedBy::Exit(0), false));
+    assert!(ended.memory_peak_bytes.is_none_or(|peak| peak <= LIMIT), "{ended:?}");
+    native.sandbox().remove(slot).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_function_did_not_run_out_of_memory() {
     if !root() {

@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "tests: a surprise is to fail them, and a skip is to be seen"
 )]
@@ -12,7 +13,9 @@ mod ends;
 mod freezer;
 mod kit;
 mod limits;
+mod planted;
 mod protocol;
 mod run;
+mod seats;
 mod supervised;
 mod walls;
