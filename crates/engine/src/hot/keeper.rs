@@ -216,6 +216,7 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
     let (ended, ours) = until_end(&instance, &mut process, slot, stopped).await;
     // Fails only if set before, which only happens here.
     let _ = instance.ended.set(Obituary { ended, ours, stderr_tail: log.tail() });
+    instance.link.ended();
     if !ours {
         tracing::info!(
             version = %pool.version.id,

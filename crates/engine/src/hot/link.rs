@@ -61,6 +61,10 @@ pub(crate) trait Link: Send + Sync + std::fmt::Debug {
 
     /// Asks the function to end by itself (SIGTERM is sent beside it); nothing by default.
     fn close(&self) {}
+
+    /// The process ended; what it wrote before still counts. Nothing by default: most links see
+    /// the end of their channel.
+    fn ended(&self) {}
 }
 
 /// A process that was just started.
