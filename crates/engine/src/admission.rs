@@ -186,6 +186,12 @@ impl Admission {
         self.memory.lack(NOBODY)
     }
 
+    /// Thousandths of a CPU that running calls hold.
+    #[cfg(test)]
+    pub fn cpu_in_use(&self) -> u64 {
+        self.cpu.used()
+    }
+
     /// MiB of memory promised to sandboxes.
     pub fn memory_in_use_mb(&self) -> u64 {
         self.memory.used()

@@ -145,6 +145,12 @@ impl Gate {
         self.used.load(SeqCst)
     }
 
+    /// How many wait now.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
     /// Whether nobody holds or waits for anything.
     pub fn is_idle(&self) -> bool {
         self.used() == 0 && self.waiting.load(SeqCst) == 0
@@ -313,5 +319,69 @@ mod tests {
         assert!(futures_util::poll!(&mut waiting).is_pending());
         gate.set_capacity(2);
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_leaves_the_line_lets_a_smaller_one_pass() {
+        let gate = Gate::new(10, 4);
+        let _held = gate.enter(8).await.unwrap();
+        let (gate2, gate3) = (gate.clone(), gate.clone());
+        let mut large = Box::pin(gate2.enter(5));
+        let mut small = Box::pin(gate3.enter(2));
+        assert!(futures_util::poll!(&mut large).is_pending());
+        assert!(futures_util::poll!(&mut small).is_pending());
+        drop(large);
+        small.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_lacking_counts_others_and_not_what_is_leaving() {
+        let gate = Gate::new(10, 4);
+        let held = gate.enter(8).await.unwrap();
+        assert_eq!(gate.lack(7), None);
+        let gate2 = gate.clone();
+        let mut waiting = Box::pin(gate2.enter_for(5, 7, || ()));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(gate.lack(7), None, "its own");
+        assert_eq!(gate.lack(8).unwrap().units, 3);
+        held.leave();
+        assert_eq!(gate.lack(8), None, "enough is about to be free");
+        drop(held);
+        waiting.await.unwrap();
+        assert!(gate.is_idle());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_that_come_and_go_at_once_never_exceed_the_capacity_nor_wait_for_ever() {
+        const CAPACITY: u64 = 7;
+        let gate = Gate::new(CAPACITY, 10_000);
+        let inside = Arc::new(AtomicU64::new(0));
+        let tasks: Vec<_> = (0..32u64)
+            .map(|task| {
+                let (gate, inside) = (gate.clone(), inside.clone());
+                tokio::spawn(async move {
+                    for round in 0..500u64 {
+                        let weight = 1 + (task * 31 + round * 17) % CAPACITY;
+                        if round % 5 == 0 {
+                            // Leaves again at once, in whatever state the gate is.
+                            let mut entering = Box::pin(gate.enter(weight));
+                            let _ = futures_util::poll!(&mut entering);
+                            continue;
+                        }
+                        let pass = gate.enter(weight).await.unwrap();
+                        assert!(inside.fetch_add(weight, SeqCst) + weight <= CAPACITY);
+                        if round % 3 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        inside.fetch_sub(weight, SeqCst);
+                        drop(pass);
+                    }
+                })
+            })
+            .collect();
+        let all = futures_util::future::join_all(tasks);
+        let done = tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever");
+        done.into_iter().for_each(Result::unwrap);
+        assert!(gate.is_idle());
     }
 }

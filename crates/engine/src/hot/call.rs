@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use picasso_types::{CallId, Failure, VersionSpec};
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::instance::Instance;
@@ -112,7 +113,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
         }
         let limit = Duration::from_secs(spec.timeout_s.into());
         let dispatched = Instant::now();
-        let deadline = tokio::time::Instant::from_std(dispatched + limit);
+        let deadline = dispatched + limit;
         let call = HotCall { invocation, deadline };
         let fault = match tokio::time::timeout_at(deadline, instance.link.call(call, lease)).await {
             Ok(Ok(answer)) => {
@@ -141,7 +142,7 @@ async fn place(shared: &Shared, target: &Target, until: Instant) -> Result<Pass,
     let gate = &target.place.gates(&shared.admission, target, version).route;
     let entered = match gate.try_enter(1) {
         Ok(Some(pass)) => return Ok(pass),
-        Ok(None) => tokio::time::timeout_at(until.into(), gate.enter(1)).await,
+        Ok(None) => tokio::time::timeout_at(until, gate.enter(1)).await,
         Err(refused) => Ok(Err(refused)),
     };
     match entered {
@@ -173,7 +174,7 @@ async fn sandbox(
         }
     };
     if checkout.first {
-        match tokio::time::timeout_at(until.into(), shared.admission.cpu()).await {
+        match tokio::time::timeout_at(until, shared.admission.cpu()).await {
             Ok(Ok(cpu)) => {
                 if let Some(instance) = checkout.instance() {
                     instance.set_cpu(Some(cpu));
@@ -213,7 +214,7 @@ async fn begin(
     mut running: Running,
     instance: Arc<Instance>,
     answer: HotAnswer,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
     dispatched: Instant,
 ) -> Result<Answer, End> {
     let HotAnswer { status, headers, mut body } = answer;

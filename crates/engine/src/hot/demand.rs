@@ -4,7 +4,10 @@ use std::time::Duration;
 
 /// A moving average that follows changes within a few samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Average(Option<f64>);
+pub(super) struct Average {
+    seconds: f64,
+    samples: u32,
+}
 
 /// Weight of a new sample.
 const NEW: f64 = 0.2;
@@ -13,12 +16,14 @@ impl Average {
     /// Takes in a measurement.
     pub(super) fn add(&mut self, sample: Duration) {
         let sample = sample.as_secs_f64();
-        self.0 = Some(self.0.map_or(sample, |old| old + NEW * (sample - old)));
+        let weight = if self.samples == 0 { 1.0 } else { NEW };
+        self.seconds += weight * (sample - self.seconds);
+        self.samples = self.samples.saturating_add(1);
     }
 
-    /// The average; `None` before the first measurement.
-    pub(super) fn get(self) -> Option<Duration> {
-        self.0.map(Duration::from_secs_f64)
+    /// The average; `None` before `least` measurements, so that a single odd one decides nothing.
+    pub(super) fn of_at_least(self, least: u32) -> Option<Duration> {
+        (self.samples >= least).then(|| Duration::from_secs_f64(self.seconds))
     }
 }
 
@@ -37,7 +42,7 @@ pub(super) struct Situation {
     pub(super) waiting: usize,
     /// Of those, the ones that have waited longer than a start takes.
     pub(super) overdue: usize,
-    /// How long a call takes; `None` before the first was served.
+    /// How long a call takes, where that is known.
     pub(super) service: Option<Duration>,
     /// How long a start takes.
     pub(super) cold_start: Duration,
@@ -147,7 +152,7 @@ mod tests {
         for _ in 0..20 {
             average.add(100 * MS);
         }
-        assert!(average.get().unwrap() > 95 * MS);
+        assert!(average.of_at_least(1).unwrap() > 95 * MS);
     }
 
     proptest! {

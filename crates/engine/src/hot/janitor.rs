@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Pool;
@@ -31,7 +31,7 @@ impl Janitor {
             let next = self.due.first().map(|(time, _)| *time);
             let alarm = async {
                 match next {
-                    Some(time) => tokio::time::sleep_until(time.into()).await,
+                    Some(time) => tokio::time::sleep_until(time).await,
                     None => std::future::pending().await,
                 }
             };

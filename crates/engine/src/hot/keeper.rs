@@ -5,13 +5,15 @@
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use picasso_image::RootFs;
 use picasso_sandbox::{Ended, EndedBy, Freezer, ProcessSpec, Sandbox, SandboxError, SandboxIo, SlotId};
 use picasso_types::Failure;
 use tokio::io::AsyncRead;
 use tokio::sync::{SetOnce, watch};
+use tokio::time::Instant;
 
 use super::instance::{Instance, Obituary, Stop};
 use super::link::Started;
@@ -58,15 +60,13 @@ async fn room(pool: &Arc<Pool>, cause: Cause) -> Option<Room> {
     }
     let project = &pool.target.app.project_id;
     let mut room = pin!(hot.admission.room(project, &pool.gates, pool.spec(), pool.id, &**hot));
-    let admitted = loop {
-        let mut withdrawn = pin!(pool.withdraw.notified());
-        withdrawn.as_mut().enable();
-        tokio::select! {
-            biased;
-            admitted = &mut room => break admitted,
-            () = withdrawn => if pool.calls_off() {
-                return None;
-            },
+    let admitted = match futures_util::poll!(&mut room) {
+        Poll::Ready(admitted) => admitted,
+        Poll::Pending => {
+            pool.blocked(true);
+            let waited = wanted_room(pool, room).await;
+            pool.blocked(false);
+            waited?
         }
     };
     match admitted {
@@ -78,6 +78,25 @@ async fn room(pool: &Arc<Pool>, cause: Cause) -> Option<Room> {
         Err(NotAdmitted::LineFull | NotAdmitted::WaitedTooLong) => {
             pool.failed(End { may_repeat: true, ..End::of(Failure::NoCapacity) });
             None
+        }
+    }
+}
+
+/// Waits for memory as long as any call waits for the sandbox.
+async fn wanted_room(
+    pool: &Arc<Pool>,
+    mut room: Pin<&mut impl Future<Output = Result<Room, NotAdmitted>>>,
+) -> Option<Result<Room, NotAdmitted>> {
+    loop {
+        let mut withdrawn = pin!(pool.withdraw.notified());
+        withdrawn.as_mut().enable();
+        if pool.calls_off() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            admitted = &mut room => return Some(admitted),
+            () = withdrawn => {}
         }
     }
 }
@@ -253,7 +272,7 @@ async fn until_end(
             Stop::Gently(grace) => {
                 if !asked {
                     instance.link.close();
-                    if let Err(error) = sandbox.kill(slot).await {
+                    if let Err(error) = sandbox.terminate(slot).await {
                         tracing::debug!(slot = slot.0, %error, "a sandbox could not be asked to end");
                     }
                 }

@@ -19,3 +19,6 @@ pub(crate) mod pools;
 pub(crate) mod reconcile;
 mod roster;
 mod streaming;
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use picasso_types::{RouteVersion, VersionSpec};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::demand::{Average, Situation};
 use super::instance::{Instance, Stop};
@@ -43,6 +44,7 @@ const GROWN_UP: Duration = Duration::from_secs(10);
 /// A call in the line.
 #[derive(Debug)]
 struct Waiter {
+    ticket: u64,
     since: Instant,
     grant: oneshot::Sender<Result<Checkout, NoSandbox>>,
 }
@@ -66,6 +68,10 @@ struct State {
     service: Average,
     cold_start: Average,
     thaw: Average,
+    /// The ticket of the call that joins the line next.
+    next_ticket: u64,
+    /// Starts that wait for memory.
+    blocked: usize,
     /// When the first of the sandboxes that are on their way was asked for.
     oldest_start: Option<Instant>,
     /// When a sandbox became ready last.
@@ -210,6 +216,8 @@ impl Pool {
                 service: Average::default(),
                 cold_start: Average::default(),
                 thaw: Average::default(),
+                next_ticket: 0,
+                blocked: 0,
                 oldest_start: None,
                 last_ready: None,
                 failures: 0,
@@ -232,9 +240,10 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sandbox for one call: at once, or in the order of arrival before `until`.
+    /// A sandbox for one call: at once, or in the order of arrival before `until`. A start that is
+    /// under way for it is waited for longer: it has its own time limit.
     pub(super) async fn checkout(self: &Arc<Self>, until: Instant) -> Result<Checkout, NoSandbox> {
-        let (todo, mut granted, since) = {
+        let (todo, mut granted, since, ticket) = {
             let mut state = self.lock();
             if let Some(closed) = &state.closed {
                 return Err(closed.clone());
@@ -257,13 +266,15 @@ impl Pool {
                 }
             }
             let (grant, granted) = oneshot::channel();
-            state.roster.line.push_back(Waiter { since: now, grant });
-            (self.settle(&mut state, now), granted, now)
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.roster.line.push_back(Waiter { ticket, since: now, grant });
+            (self.settle(&mut state, now), granted, now, ticket)
         };
         self.hot.metrics.waits.increment(1);
         self.act(todo);
         loop {
-            let look_again = self.look_again(since).min(until);
+            let look_again = self.look_again(since, until);
             tokio::select! {
                 biased;
                 outcome = &mut granted => {
@@ -271,24 +282,36 @@ impl Pool {
                     checkout.thaw();
                     return Ok(checkout);
                 }
-                () = tokio::time::sleep_until(look_again.into()) => {}
+                () = tokio::time::sleep_until(look_again) => {}
             }
-            if Instant::now() >= until {
-                return Err(NoSandbox::NoCapacity);
-            }
+            let now = Instant::now();
             let todo = {
                 let mut state = self.lock();
-                self.settle(&mut state, Instant::now())
+                let todo = self.settle(&mut state, now);
+                if now >= until && !state.is_coming(ticket) {
+                    drop(state);
+                    self.act(todo);
+                    return Err(NoSandbox::NoCapacity);
+                }
+                todo
             };
             self.act(todo);
         }
     }
 
-    /// When a call that waits since `since` is overdue, but not within 5 ms from now.
-    fn look_again(&self, since: Instant) -> Instant {
+    /// When a call that waits since `since` and may wait `until` is to look again, but not within
+    /// 5 ms from now unless that is all it has.
+    fn look_again(&self, since: Instant, until: Instant) -> Instant {
         let (state, now) = (self.lock(), Instant::now());
         let from = state.last_ready.map_or(since, |ready| ready.max(since));
-        (from + state.cold_start_now(now)).max(now + Duration::from_millis(5))
+        let overdue = (from + state.cold_start_now(now)).max(now + Duration::from_millis(5));
+        if until > now { overdue.min(until) } else { overdue }
+    }
+
+    /// A start has to wait for memory, or has got it.
+    pub(super) fn blocked(&self, is: bool) {
+        let mut state = self.lock();
+        if is { state.blocked += 1 } else { state.blocked -= 1 }
     }
 
     /// A call is over.
@@ -387,7 +410,7 @@ impl Pool {
         let mut todo = Todo { withdraw: state.roster.line.is_empty(), ..Todo::default() };
         let backing_off = state.roster.live() > 0 && state.not_before.is_some_and(|time| now < time);
         if !state.roster.line.is_empty() && !backing_off && state.closed.is_none() {
-            todo.starts = state.situation(self.spec(), now).starts();
+            todo.starts = state.situation(now).starts();
             self.note_starts(state, todo.starts, now);
         }
         todo.watch = !state.told && self.needs_care(state, now);
@@ -555,7 +578,7 @@ impl Pool {
         let idle_timeout = Duration::from_secs(self.spec().idle_timeout_s.into());
         let mut state = self.lock();
         let freezes =
-            !settings.freeze_after.is_zero() && state.thaw.get().is_none_or(|thaw| thaw <= MAX_THAW);
+            !settings.freeze_after.is_zero() && state.thaw.of_at_least(3).is_none_or(|thaw| thaw <= MAX_THAW);
         let mut spare = state.roster.live().saturating_sub(self.warm(&state));
         let mut next: Option<Instant> = None;
         let mut due = |time: Instant| next = Some(next.map_or(time, |next| next.min(time)));
@@ -682,7 +705,13 @@ impl Pool {
 }
 
 impl State {
-    fn situation(&self, spec: &VersionSpec, now: Instant) -> Situation {
+    /// Whether a sandbox is being started that the call will get.
+    fn is_coming(&self, ticket: u64) -> bool {
+        let before = self.roster.line.partition_point(|waiter| waiter.ticket < ticket);
+        before < self.roster.starting.saturating_sub(self.blocked) * self.roster.concurrency()
+    }
+
+    fn situation(&self, now: Instant) -> Situation {
         let cold_start = self.cold_start_now(now);
         let overdue = match self.last_ready {
             Some(ready) if now < ready + cold_start => 0,
@@ -691,11 +720,11 @@ impl State {
         Situation {
             live: self.roster.live(),
             starting: self.roster.starting,
-            concurrency: if spec.format.is_concurrent() { spec.concurrency.max(1) as usize } else { 1 },
+            concurrency: self.roster.concurrency(),
             running: self.roster.running(),
             waiting: self.roster.line.len(),
             overdue,
-            service: self.service.get(),
+            service: self.service.of_at_least(3),
             cold_start,
         }
     }
@@ -703,7 +732,7 @@ impl State {
     /// How long a start takes; the one that is under way may know better than the average.
     fn cold_start_now(&self, now: Instant) -> Duration {
         let under_way = self.oldest_start.map_or(Duration::ZERO, |began| now - began);
-        match self.cold_start.get() {
+        match self.cold_start.of_at_least(1) {
             Some(usual) => usual.max(under_way.min(usual * HANGING)),
             None => UNKNOWN_COLD_START.max(under_way),
         }

@@ -3,14 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use picasso_types::{AppId, RouteId, VersionId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::janitor;
+use super::link::HotFormat;
 use super::metrics::HotMetrics;
 use super::pool::Pool;
 use crate::admission::{Admission, NOBODY, Relief, Short};
@@ -54,12 +56,21 @@ impl Hot {
 
     /// The pool of the target's version; `None` for a version that is not ready or not hot.
     pub(crate) fn pool(self: &Arc<Self>, target: &Target) -> Option<Arc<Pool>> {
+        self.pool_of(target, formats::hot(target.version.as_ref()?.spec.format)?)
+    }
+
+    /// The pool of the target's version, talking to its sandboxes as `format` does.
+    pub(super) fn pool_of(
+        self: &Arc<Self>,
+        target: &Target,
+        format: Arc<dyn HotFormat>,
+    ) -> Option<Arc<Pool>> {
         let version = target.version.as_ref()?;
         let mut pools = self.lock();
         if let Some(pool) = pools.get(&version.id) {
             return Some(pool.clone());
         }
-        let pool = Pool::new(self.clone(), target, version, formats::hot(version.spec.format)?);
+        let pool = Pool::new(self.clone(), target, version, format);
         pools.insert(version.id.clone(), pool.clone());
         Some(pool)
     }

@@ -2,9 +2,9 @@
 //! for one. No I/O and no clock: who decides hands in both.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use slab::Slab;
+use tokio::time::Instant;
 
 /// A sandbox of the pool.
 #[derive(Debug)]
@@ -214,6 +214,11 @@ impl<M: Clone, W> Roster<M, W> {
         self.members.iter().filter(|(_, member)| !member.gone).map(|(key, member)| (key, &member.handle))
     }
 
+    /// Calls that one sandbox serves at one time.
+    pub(super) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     /// Sandboxes that take calls.
     pub(super) fn live(&self) -> usize {
         self.live
@@ -227,5 +232,133 @@ impl<M: Clone, W> Roster<M, W> {
     /// Whether there is nothing: no sandbox, none on its way, no call.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.starting == 0 && self.line.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_newest_with_room_is_taken_first() {
+        let now = Instant::now();
+        let mut roster: Roster<u32, ()> = Roster::new(2);
+        roster.add(|_| 1, now);
+        roster.add(|_| 2, now);
+        let handles: Vec<_> = std::iter::from_fn(|| roster.take().map(|taken| taken.handle)).collect();
+        assert_eq!(handles, [2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_key_is_not_given_anew_while_a_call_of_the_lost_sandbox_runs() {
+        let now = Instant::now();
+        let mut roster: Roster<usize, ()> = Roster::new(1);
+        let lost = roster.add(|key| key, now);
+        roster.take().unwrap();
+        assert_eq!(roster.remove(lost), Removed { unasked: true, running: true });
+        let new = roster.add(|key| key, now);
+        assert_ne!(new, lost);
+        assert_eq!(roster.give_back(lost, true, now), Now::Unchanged);
+        assert_eq!(roster.take().unwrap().handle, new);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add,
+        Join,
+        Leave(usize),
+        Serve,
+        Return(usize, bool),
+        Condemn(usize),
+        Die(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            2 => Just(Step::Add),
+            4 => Just(Step::Join),
+            1 => any::<usize>().prop_map(Step::Leave),
+            6 => Just(Step::Serve),
+            6 => (any::<usize>(), any::<bool>()).prop_map(|(which, kept)| Step::Return(which, kept)),
+            1 => any::<usize>().prop_map(Step::Condemn),
+            1 => any::<usize>().prop_map(Step::Die),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: calls are served in order of arrival, no sandbox
+        /// has more calls than it may, none that is condemned or gone gets one, and no call waits
+        /// beside a sandbox with room.
+        #[test]
+        fn calls_and_sandboxes_meet_by_the_rules(
+            concurrency in 1usize..4,
+            steps in proptest::collection::vec(step(), 1..200),
+        ) {
+            let now = Instant::now();
+            let mut roster: Roster<usize, u64> = Roster::new(concurrency);
+            let (mut next_call, mut left) = (0u64, std::collections::HashSet::new());
+            let mut last_served = None;
+            // Sandboxes by serial number: key, whether it takes calls.
+            let mut sandboxes: Vec<(usize, bool)> = Vec::new();
+            let mut running: Vec<usize> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Add => {
+                        let serial = sandboxes.len();
+                        let mut at = 0;
+                        roster.add(|key| { at = key; serial }, now);
+                        sandboxes.push((at, true));
+                    }
+                    Step::Join => {
+                        roster.line.push_back(next_call);
+                        next_call += 1;
+                    }
+                    Step::Leave(which) => {
+                        if let Some(call) = roster.line.get(which % roster.line.len().max(1)) {
+                            left.insert(*call);
+                        }
+                    }
+                    Step::Serve => {
+                        while let Some((call, taken)) = roster.next(|call| left.contains(call)) {
+                            prop_assert!(!left.contains(&call));
+                            prop_assert!(last_served.is_none_or(|last| call > last), "out of turn");
+                            last_served = Some(call);
+                            prop_assert!(sandboxes[taken.handle].1, "it takes no calls");
+                            running.push(taken.handle);
+                            let held = running.iter().filter(|serial| **serial == taken.handle).count();
+                            prop_assert!(held <= concurrency);
+                            prop_assert_eq!(taken.first, held == 1);
+                        }
+                        let room = sandboxes.iter().enumerate().any(|(serial, (_, takes))| {
+                            *takes && running.iter().filter(|held| **held == serial).count() < concurrency
+                        });
+                        let waits = roster.line.iter().any(|call| !left.contains(call));
+                        prop_assert!(!(room && waits), "a call waits beside a sandbox with room");
+                    }
+                    Step::Return(which, kept) if !running.is_empty() => {
+                        let serial = running.swap_remove(which % running.len());
+                        roster.give_back(sandboxes[serial].0, kept, now);
+                        sandboxes[serial].1 &= kept;
+                    }
+                    Step::Condemn(which) | Step::Die(which) if !sandboxes.is_empty() => {
+                        let serial = which % sandboxes.len();
+                        let (key, takes) = sandboxes[serial];
+                        // A key may be another sandbox's once its own is gone.
+                        if takes {
+                            if matches!(step, Step::Die(_)) {
+                                roster.remove(key);
+                            } else {
+                                roster.condemn(key);
+                            }
+                            sandboxes[serial].1 = false;
+                        }
+                    }
+                    Step::Return(..) | Step::Condemn(_) | Step::Die(_) => {}
+                }
+                prop_assert_eq!(roster.running(), running.len());
+                prop_assert_eq!(roster.live(), sandboxes.iter().filter(|(_, takes)| *takes).count());
+            }
+        }
     }
 }

@@ -54,6 +54,7 @@ macro_rules! store_conformance {
             versions::a_failed_version_leaves_the_active_one,
             versions::a_decided_version_stays_decided,
             versions::preparing_versions_are_listed_oldest_first_with_their_project,
+            versions::apps_are_listed_whose_active_version_is_kept_warm,
             versions::a_change_of_app_config_makes_a_version_of_every_route,
             versions::a_change_of_description_makes_no_version,
             versions::a_change_of_app_config_reaches_calls_while_the_latest_version_prepares,

@@ -1,7 +1,7 @@
 //! Versions: immutable, numbered, prepared once; what is active and what is kept.
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, RouteVersion, VersionId, VersionState};
+use picasso_types::{AppChange, Format, RouteVersion, VersionId, VersionState};
 
 use super::fixture::{
     Fixture, MANY, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
@@ -116,6 +116,19 @@ pub async fn preparing_versions_are_listed_oldest_first_with_their_project(f: Fi
     f.store.set_version_ready(&first.latest.id, &digest("one")).await.unwrap();
     f.store.set_version_failed(&second.latest.id, "no").await.unwrap();
     assert_eq!(f.store.list_preparing_versions().await.unwrap(), []);
+}
+
+pub async fn apps_are_listed_whose_active_version_is_kept_warm(f: Fixture) {
+    let (one, two) = (f.app("one").await, f.app("two").await);
+    let mut warm = new_route("/warm");
+    (warm.spec.format, warm.spec.min_instances) = (Format::Json, 1);
+    f.store.create_route(&two.id, &new_route("/cold"), Some(&digest("one")), MANY).await.unwrap();
+    let route = f.store.create_route(&one.id, &warm, None, MANY).await.unwrap();
+    assert_eq!(f.store.list_kept_warm().await.unwrap(), [], "not ready");
+    f.store.set_version_ready(&route.latest.id, &digest("one")).await.unwrap();
+    assert_eq!(f.store.list_kept_warm().await.unwrap(), [one.id.clone()]);
+    f.store.delete_route(&route.id).await.unwrap();
+    assert_eq!(f.store.list_kept_warm().await.unwrap(), []);
 }
 
 fn app_change(value: &str) -> AppChange {

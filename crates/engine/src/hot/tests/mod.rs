@@ -1,0 +1,6 @@
+//! Pools as calls meet them, over fakes.
+
+mod calls;
+mod fake;
+mod life;
+mod memory;
