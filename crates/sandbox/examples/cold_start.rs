@@ -1,11 +1,11 @@
 //! Measures native cold starts on this machine: from `make_slot` and from `start` to the first
-//! byte a static program prints.
+//! byte a static program prints; and of 8 starts at once, until the last has printed it.
 //!
 //! ```text
-//! cargo run -p picasso-sandbox --release --example cold_start -- PROGRAM [COUNT] [PAUSE_MS]
+//! cargo run -p picasso-sandbox --release --example cold_start -- PROGRAM [COUNT] [PAUSE_MS] [READY]
 //! ```
 //! `PROGRAM` is a static binary that prints at least one byte. 150 ms between starts, the default,
-//! is what a real cold start looks like; 0 hides costs.
+//! is what a real cold start looks like; 0 hides costs. `READY` slots are kept ready, 8 unless said.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool that prints what it measured")]
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use picasso_image::{ImageProcess, RootFs};
 use picasso_sandbox::native::NativeSandbox;
 use picasso_sandbox::supervisor::{self, NativeSettings, SpawnedNative};
-use picasso_sandbox::{ProcessSpec, Sandbox, SlotLimits, SlotSpec};
+use picasso_sandbox::{ProcessSpec, Sandbox, SlotId, SlotLimits, SlotSpec};
 use picasso_types::{Digest, NetworkMode};
 use tokio::io::AsyncReadExt;
 
@@ -41,11 +41,12 @@ fn measure(args: &[OsString]) -> Result<(), Box<dyn Error>> {
     let number = |at: usize, default: u64| -> Result<u64, Box<dyn Error>> {
         args.get(at).map_or(Ok(default), |arg| Ok(arg.to_string_lossy().parse()?))
     };
-    let program = PathBuf::from(args.first().ok_or("usage: cold_start PROGRAM [COUNT] [PAUSE_MS]")?);
+    let program = PathBuf::from(args.first().ok_or("usage: cold_start PROGRAM [COUNT] [PAUSE_MS] [READY]")?);
     let (count, pause) = (number(1, 100)?, Duration::from_millis(number(2, 150)?));
     let dir = std::env::temp_dir().join(format!("picasso-bench-{}", std::process::id()));
     let image = lay(&dir, &program)?;
-    let settings = NativeSettings { ready_slots: 4, ready_egress_slots: 0, max_slots: 64 };
+    let ready_slots = u16::try_from(number(3, 8)?)?;
+    let settings = NativeSettings { ready_slots, ready_egress_slots: 0, max_slots: 64 };
     let instance = picasso_types::random::short_id();
     let ourselves = Path::new("/proc/self/exe");
     let spawned = supervisor::spawn_native(ourselves, dir.clone(), &instance, settings, None)?;
@@ -89,10 +90,7 @@ async fn start_all(
     for _ in 0..count {
         tokio::time::sleep(pause).await;
         let began = Instant::now();
-        let slot = sandbox.make_slot(&spec).await?;
-        let made = Instant::now();
-        let mut io = sandbox.start(slot, image, &process).await?;
-        io.stdout.read_u8().await?;
+        let (slot, made) = start_one(&sandbox, &spec, image, &process).await?;
         let answered = Instant::now();
         sandbox.wait(slot).await?;
         sandbox.remove(slot).await?;
@@ -100,11 +98,41 @@ async fn start_all(
         starts.push(answered - made);
         whole.push(answered - began);
     }
+    let mut bursts = Vec::new();
+    for _ in 0..count.div_ceil(8) {
+        tokio::time::sleep(pause.max(Duration::from_millis(150))).await;
+        let began = Instant::now();
+        let all = (0..8).map(|_| start_one(&sandbox, &spec, image, &process));
+        let all = futures_util::future::try_join_all(all).await?;
+        bursts.push(began.elapsed());
+        for (slot, _) in all {
+            sandbox.remove(slot).await?;
+        }
+    }
     println!("{count} starts, {} ms apart", pause.as_millis());
-    for (name, times) in [("make_slot", slots), ("start to first byte", starts), ("both", whole)] {
+    for (name, times) in [
+        ("make_slot", slots),
+        ("start to first byte", starts),
+        ("both", whole),
+        ("8 at once, the last", bursts),
+    ] {
         report(name, times);
     }
     Ok(spawned.child)
+}
+
+/// Starts the program and waits for its first byte; when its slot was made.
+async fn start_one(
+    sandbox: &NativeSandbox,
+    spec: &SlotSpec,
+    image: &RootFs,
+    process: &ProcessSpec,
+) -> Result<(SlotId, Instant), Box<dyn Error>> {
+    let slot = sandbox.make_slot(spec).await?;
+    let made = Instant::now();
+    let mut io = sandbox.start(slot, image, process).await?;
+    io.stdout.read_u8().await?;
+    Ok((slot, made))
 }
 
 fn report(name: &str, mut times: Vec<Duration>) {

@@ -22,6 +22,8 @@ use crate::{Reaped, SlotLimits};
 
 /// Quiet time before parts are made ahead, so that this does not slow a start that is under way.
 const QUIET: Duration = Duration::from_millis(3);
+/// Time without a quiet moment after which parts are made ahead between two starts.
+const OVERDUE: Duration = Duration::from_millis(20);
 /// Time between two looks at a cgroup that still has processes to bury or to kill.
 pub(super) const BURY_AGAIN: Duration = Duration::from_millis(2);
 /// Time between two looks whether making ahead may be tried again.
@@ -53,6 +55,8 @@ pub(super) struct Spawner {
     /// Slots whose process was told to end: it is thawed and killed until it has.
     pub(super) doomed: BTreeSet<u16>,
     hunt_at: Instant,
+    /// When parts were last made ahead, or could have been.
+    refilled: Instant,
     pub(super) reaped: Reaped,
 }
 
@@ -90,6 +94,7 @@ impl Spawner {
             socket_is_full: false,
             doomed: BTreeSet::new(),
             hunt_at: Instant::now(),
+            refilled: Instant::now(),
             reaped,
         })
     }
@@ -117,7 +122,8 @@ impl Spawner {
             }
             self.bury();
             self.hunt_due();
-            if events.is_empty() {
+            if events.is_empty() || self.refill_is_overdue() {
+                self.refilled = Instant::now();
                 self.refill();
             }
             for event in &events {
@@ -136,6 +142,11 @@ impl Spawner {
                 }
             }
         }
+    }
+
+    /// Whether it was never quiet for so long that what is short is made all the same.
+    fn refill_is_overdue(&self) -> bool {
+        self.refilled.elapsed() > OVERDUE && self.pool.shortage().is_some()
     }
 
     fn hunt_due(&mut self) {
@@ -259,13 +270,12 @@ impl Spawner {
         };
         let (parts, limits) = match std::mem::replace(&mut slot.state, State::Ended) {
             State::Made { parts, limits } => (parts, limits),
+            State::Ended if slot.netns.is_none() => {
+                return self.refuse(id, RefusalKind::Failed, "the slot's process died before its start");
+            }
             other => {
                 slot.state = other;
-                return self.refuse(
-                    id,
-                    RefusalKind::Slot,
-                    "the slot was started already, or its process died",
-                );
+                return self.refuse(id, RefusalKind::Slot, "the slot was started already");
             }
         };
         let Parts { network, freezer, netns, process, line, .. } = parts;
