@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{ioctl_fionbio, ioctl_fionread};
 use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// A pipe of one page is full as long as it holds a byte: the kernel then wakes its writer
 /// whenever it was read empty, which it does for no larger one.
@@ -44,10 +44,16 @@ pub struct Fence {
 pub fn fenced_pipes(stdin: OwnedFd, stdout: OwnedFd) -> io::Result<(StdinPipe, StdoutPipe, Fence)> {
     ioctl_fionbio(&stdin, true)?;
     ioctl_fionbio(&stdout, true)?;
-    let stdin = Arc::new(AsyncFd::with_interest(stdin, tokio::io::Interest::WRITABLE)?);
-    let stdout = Arc::new(AsyncFd::with_interest(stdout, tokio::io::Interest::READABLE)?);
+    let stdin = Arc::new(register(stdin, Interest::WRITABLE)?);
+    let stdout = Arc::new(register(stdout, Interest::READABLE)?);
     let fence = Fence { stdin: Arc::downgrade(&stdin), stdout: Arc::downgrade(&stdout) };
     Ok((StdinPipe(Some(stdin)), StdoutPipe(stdout), fence))
+}
+
+#[expect(unsafe_code, reason = "tokio takes descriptors only with a promise that they stay open")]
+fn register(pipe: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is one open descriptor until it is dropped, and the `AsyncFd` owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(pipe, interest) }?)
 }
 
 impl Fence {

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use picasso_types::Failure;
 use tokio::sync::{mpsc, oneshot};
 
-use super::request::RequestBody;
+use super::request::{RequestBody, TASK_ID};
 use crate::formats::context;
 use crate::formats::pipes::{Pipes, Rest};
 use crate::hot::lease::Lease;
@@ -42,6 +42,8 @@ pub(super) struct Exchange {
     pub(super) lease: Option<Lease>,
     /// The request's.
     pub(super) method: Method,
+    /// The call's id.
+    pub(super) call_id: HeaderValue,
     /// Whom the answer goes to: its head, once, and its body.
     pub(super) head: Option<HeadSender>,
     pub(super) body: mpsc::Sender<Part>,
@@ -153,6 +155,12 @@ impl Exchange {
         if !no_body && !lengths.iter().any(|name| head.headers.contains_key(name)) {
             let sentence = "its answer has neither Content-Length nor Transfer-Encoding: chunked, so nothing says where it ends";
             return Err(Fault::Answer(sentence.to_owned()));
+        }
+        // An answer need not say whose it is; one that does is believed.
+        for name in [context::CALL_ID, TASK_ID] {
+            if head.headers.remove(name).is_some_and(|id| id != self.call_id) {
+                return Err(Fault::Answer("its call id is not that of the request".to_owned()));
+            }
         }
         let reusable = stays_open(&head);
         context::remove_hop_by_hop(&mut head.headers);

@@ -19,6 +19,7 @@ use tokio::time::timeout_at;
 
 use self::exchange::{Exchange, Part};
 use self::request::RequestBody;
+use super::context;
 use super::pipes::{Hold, Pipes, Rest, Unstarted, timed_out};
 use crate::catalog::Target;
 use crate::environment;
@@ -74,10 +75,11 @@ impl Link for HttpLink {
         let (parts, ()) = request::head(&invocation, length).into_parts();
         let target = invocation.target;
         let method = parts.method.clone();
+        let call_id = parts.headers[&context::CALL_ID].clone();
         let request = Request::from_parts(parts, RequestBody::new(invocation.body, length));
         let (head, answer) = oneshot::channel();
         let (body, parts) = mpsc::channel(PARTS);
-        let exchange = Exchange { rest: self.rest.clone(), lease, method, head: Some(head), body };
+        let exchange = Exchange { rest: self.rest.clone(), lease, method, call_id, head: Some(head), body };
         // A task of its own: a function whose caller hung up may finish and live on.
         tokio::spawn(timeout_at(deadline, exchange.run(pipes, request)));
         match answer.await {

@@ -16,7 +16,7 @@ use crate::formats::context;
 use crate::invocation::{Body, BodyError, Invocation};
 
 /// IronFunctions' name for the call's id.
-const TASK_ID: HeaderName = HeaderName::from_static("task-id");
+pub(super) const TASK_ID: HeaderName = HeaderName::from_static("task-id");
 
 /// The request's head; `length` is that of its body, where it is known.
 pub(super) fn head(invocation: &Invocation, length: Option<u64>) -> Request<()> {

@@ -181,6 +181,7 @@ async fn each_broken_answer_is_told_in_a_sentence_without_its_bytes() {
         ("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n".to_owned(), "status"),
         (format!("{OK}6\r\nContent-Length: 7\r\n\r\nsecret"), "is not HTTP/1.1"),
         (format!("{OK}10\r\n\r\nsecret"), "closed its stdin or stdout, or ended"),
+        (format!("{OK}6\r\nTask-ID: another\r\n\r\nsecret"), "call id"),
         (String::new(), "closed its stdin or stdout, or ended"),
     ] {
         let shown = answer.clone();

@@ -176,15 +176,15 @@ impl Exchange {
         let most = self.max_body.saturating_mul(2).saturating_add(AROUND_BODY);
         let mut scanner = Scanner::default();
         let mut text = BytesMut::with_capacity(1024);
-        let mut scanned = 0;
+        let mut seen = 0;
         loop {
             if text.capacity() == text.len() {
                 text.reserve(text.len().clamp(1024, READ));
             }
             pipes.read_more(&mut text).await?;
-            match scanner.feed(&text[scanned..]) {
+            match scanner.feed(&text[seen..]) {
                 Ok(Some(end)) => {
-                    let rest = text.split_off(scanned + end);
+                    let rest = text.split_off(seen + end);
                     if !rest.iter().all(u8::is_ascii_whitespace) {
                         return Err(AnswerFault::Invalid(
                             "more than one JSON document came for one request".to_owned(),
@@ -193,7 +193,7 @@ impl Exchange {
                     }
                     return Ok(text);
                 }
-                Ok(None) => scanned = text.len(),
+                Ok(None) => seen = text.len(),
                 Err(malformed) => return Err(AnswerFault::Invalid(malformed.to_string()).into()),
             }
             if text.len() as u64 > most {

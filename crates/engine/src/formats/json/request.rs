@@ -60,7 +60,7 @@ pub(super) fn document(
         route: invocation.target.route.pattern.to_string(),
         params: invocation.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         headers: by_name(&headers),
-        config: config.into_iter().flat_map(|config| config.entries()).collect(),
+        config: config.into_iter().flat_map(picasso_types::Config::entries).collect(),
         body,
         encoding,
     };
