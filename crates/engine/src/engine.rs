@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 use picasso_sandbox::Features;
-use picasso_types::{CallId, Failure, ProjectId, RouteVersion, VersionState};
+use picasso_types::{CallId, Failure, Format, ProjectId, RouteVersion, VersionState};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::call_events::{self, End, Event};
 use crate::call_metrics::CallMetrics;
+use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
 use crate::formats;
 use crate::hot::pools::Hot;
@@ -97,6 +98,12 @@ impl Engine {
     /// What the sandbox driver can do on this machine.
     pub fn features(&self) -> Features {
         self.shared.parts.sandbox.features()
+    }
+
+    /// Refuses a format that the sandbox driver of this machine has no way into the sandbox for.
+    pub fn carries(&self, format: Format) -> Result<(), FormatNotCarried> {
+        let sandbox = &self.shared.parts.sandbox;
+        carried::check(sandbox.name(), sandbox.features(), format)
     }
 
     /// Runs a call for a caller who waits. Dropping the future or the answer ends the call.

@@ -9,6 +9,7 @@ mod admission;
 mod answer;
 mod call_events;
 mod call_metrics;
+mod carried;
 pub mod catalog;
 mod dispatch;
 mod engine;
@@ -31,6 +32,7 @@ mod worker;
 mod testing;
 
 pub use accept::AcceptError;
+pub use carried::FormatNotCarried;
 pub use catalog::{Catalog, Lookup, Target};
 pub use engine::Engine;
 pub use invocation::{Answer, AnswerHead, Body, BodyError, CallError, Invocation, Output};

@@ -46,7 +46,7 @@ fn measure(args: &[OsString]) -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join(format!("picasso-bench-{}", std::process::id()));
     let image = lay(&dir, &program)?;
     let ready_slots = u16::try_from(number(3, 8)?)?;
-    let settings = NativeSettings { ready_slots, ready_egress_slots: 0, max_slots: 64 };
+    let settings = NativeSettings { ready_slots, ready_egress_slots: 0, max_slots: 64, runtime: None };
     let instance = picasso_types::random::short_id();
     let ourselves = Path::new("/proc/self/exe");
     let spawned = supervisor::spawn_native(ourselves, dir.clone(), &instance, settings, None)?;

@@ -1,7 +1,8 @@
 //! Sandboxes: where a function's process runs, walled off from the host and from all others.
 //!
-//! [`Sandbox`] is the driver trait; `native` (Linux namespaces through a root spawner process)
-//! and `docker` (Docker Engine API) implement it and pass one conformance suite. All `unsafe`
+//! [`Sandbox`] is the driver trait; `native` (Linux namespaces through a root spawner process),
+//! `oci` (any OCI runtime through the same spawner) and `docker` (Docker Engine API) implement it
+//! and pass one conformance suite. All `unsafe`
 //! and all privileged code of the project lives in this crate.
 
 mod dialer;
@@ -11,6 +12,7 @@ mod error;
 mod fence;
 mod freezer;
 pub mod native;
+pub mod oci;
 pub mod seccomp;
 mod socket_folder;
 pub mod supervisor;

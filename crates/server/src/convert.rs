@@ -1,6 +1,7 @@
 //! Settings become the constructor arguments of the other crates. Nowhere else are the two met.
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use picasso_api::ApiSettings;
@@ -21,12 +22,14 @@ fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
-pub(crate) fn native(settings: &Settings) -> NativeSettings {
+/// `runtime` is the OCI runtime's program, where one is to start the functions.
+pub(crate) fn native(settings: &Settings, runtime: Option<PathBuf>) -> NativeSettings {
     let sandbox = &settings.sandbox;
     NativeSettings {
         ready_slots: sandbox.ready_slots,
         ready_egress_slots: sandbox.ready_egress_slots,
         max_slots: sandbox.max_slots,
+        runtime,
     }
 }
 

@@ -4,8 +4,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use picasso_config::settings::{LogFormat, SandboxDriver};
+use picasso_config::settings::{LogFormat, SandboxRuntime};
 use picasso_config::{Inputs, Loaded};
+use picasso_sandbox::oci;
 use picasso_sandbox::supervisor::{self, SupervisorSettings};
 
 use crate::engine_process::telemetry;
@@ -20,19 +21,26 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
     let loaded = Loaded::load(inputs)?.with_secret_files()?;
     let settings = &loaded.settings;
     let root = rustix::process::geteuid().is_root();
-    if !root && settings.sandbox.driver == SandboxDriver::Native {
-        return Err(ServerFailure::new("the native sandbox driver needs a start as root")
-            .hint("start as root (the part that speaks HTTP becomes server.user), or set sandbox.driver = \"docker\""));
+    let docker = settings.sandbox.runtime == SandboxRuntime::Docker;
+    if !root && !docker {
+        return Err(ServerFailure::new("the sandbox runtimes native and oci need a start as root")
+            .hint("start as root (the part that speaks HTTP becomes server.user), or set sandbox.runtime = \"docker\""));
     }
+    let runtime = match &settings.sandbox.runtime {
+        SandboxRuntime::Oci(binary) => Some(oci::find(binary.path()).map_err(|fault| {
+            ServerFailure::new(fault)
+                .hint("sandbox.runtime names it; install it (Debian: apt-get install runc) or give its absolute path")
+        })?),
+        SandboxRuntime::Native | SandboxRuntime::Docker => None,
+    };
     telemetry::filter(&settings.log)?;
     claim_data_dir(&settings.server.data_dir)?;
     warn_of_low_disk(&settings.server.data_dir);
     let key = key_file::read_or_make(&settings.encryption_key_file())?;
-    let docker = settings.sandbox.driver == SandboxDriver::Docker;
     let supervisor = SupervisorSettings {
         data_dir: settings.server.data_dir.clone(),
         user: settings.server.user.clone(),
-        native: (!docker).then(|| convert::native(settings)),
+        native: (!docker).then(|| convert::native(settings, runtime)),
         // The supervisor knows the instance and fills it in.
         egress: convert::egress(settings, "")?,
         docker,

@@ -25,6 +25,9 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            /// Every value there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// Parses the text form; the fault names the field and lists what is allowed.
             pub fn parse(text: &str) -> Result<Self, FieldFault> {
                 match text {

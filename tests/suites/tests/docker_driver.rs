@@ -22,7 +22,7 @@ async fn functions_run_in_containers_and_leave_none() {
     run("chgrp", ["picasso", &engine.socket().display().to_string()]).unwrap();
     std::fs::set_permissions(engine.dir(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let more_config =
-        format!("[sandbox]\ndriver = \"docker\"\ndocker_socket = \"{}\"\n", engine.socket().display());
+        format!("[sandbox]\nruntime = \"docker\"\ndocker_socket = \"{}\"\n", engine.socket().display());
     let cloud = Cloud::start_with(PicassoOptions { more_config, ..PicassoOptions::default() }).await;
     let token = cloud.token("demo1-member").await;
     let app = cloud.app(&token, "docker").await;

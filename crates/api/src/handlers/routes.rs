@@ -210,6 +210,7 @@ async fn check_spec(
         let message = "\"egress\" is not offered by this cloud; use \"none\"";
         return Err(fault("network", message.to_owned()));
     }
+    state.engine.carries(spec.format).map_err(|refused| fault("format", refused.to_string()))?;
     match state.images.resolve(project, &spec.image).await {
         Ok(Resolution::Local(digest)) => Ok(Some(digest)),
         Ok(Resolution::Remote) => Ok(None),

@@ -161,6 +161,31 @@ async fn egress_is_refused_where_the_driver_cannot_give_it() {
 }
 
 #[tokio::test]
+async fn a_format_that_the_runtime_does_not_carry_is_refused_with_those_it_does() {
+    let server = Server::start().await;
+    server.app().await;
+    server.image("x:1", "cat").await;
+    server.route("/stored", "cat", json!({})).await;
+    for format in ["http-stream", "lambda", "http-server"] {
+        let body = json!({"route": {"path": "/a", "image": "x:1", "format": format}});
+        let refused = server.api.post(&routes(), "member", &body).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (400, "invalid_field"));
+        let told = format!(
+            "format: \"{format}\" is not carried by this cloud's sandbox runtime process; it carries \
+             \"default\", \"http\", \"json\""
+        );
+        assert_eq!(refused.message(), format!("route.{told}"));
+        let url = format!("{}/stored", routes());
+        let refused = server.api.put(&url, "member", &json!({"format": format})).await;
+        assert_eq!((refused.status, refused.message()), (400, told));
+    }
+    for format in ["http", "json"] {
+        let body = json!({"route": {"path": format!("/{format}"), "image": "x:1", "format": format}});
+        assert_eq!(server.api.post(&routes(), "member", &body).await.status, 200, "{format}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_the_apps_configuration_reaches_its_functions_at_once() {
     let server = Server::start().await;
     let app = server.app().await;

@@ -14,7 +14,7 @@ pub use images::{Images, Registry, RegistryCredential};
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Listeners};
-pub use sandbox::{Destination, Egress, Sandbox, SandboxDriver};
+pub use sandbox::{Destination, Egress, OciBinary, Sandbox, SandboxRuntime};
 
 use std::path::PathBuf;
 

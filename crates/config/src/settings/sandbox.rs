@@ -7,24 +7,73 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::entry::Entry;
-use crate::leaf::{Leaf, quoted, text, wanted, word_leaf};
+use crate::leaf::{Leaf, quoted, text, wanted};
 use crate::tree::section;
 
-word_leaf!(
-    /// What makes sandboxes.
-    SandboxDriver {
-        /// Linux namespaces and cgroups, made by a root process of ours. Needs a start as root.
-        Native = "native",
-        /// Containers of a Docker Engine.
-        Docker = "docker",
+/// What makes sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SandboxRuntime {
+    /// Linux namespaces and cgroups, made by a root process of ours. Needs a start as root.
+    Native,
+    /// Containers of a Docker Engine.
+    Docker,
+    /// An OCI runtime, started by a root process of ours. Needs a start as root.
+    Oci(OciBinary),
+}
+
+/// The program of an OCI runtime: an absolute path, or a name that root's `PATH` has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciBinary(PathBuf);
+
+impl OciBinary {
+    fn from_text(text: &str) -> Option<Self> {
+        let named = !text.contains('/') && !matches!(text, "" | "." | "..");
+        let sane = !text.chars().any(|c| c.is_control() || c.is_whitespace());
+        (sane && (named || text.starts_with('/'))).then(|| Self(PathBuf::from(text)))
     }
-);
+
+    /// As it was written.
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Leaf for SandboxRuntime {
+    fn kind() -> String {
+        "`native`, `docker` or `oci:BINARY`".to_owned()
+    }
+
+    fn parse(entry: &Entry) -> Result<Self, String> {
+        let known = match text(entry) {
+            Some("native") => Some(Self::Native),
+            Some("docker") => Some(Self::Docker),
+            other => {
+                other.and_then(|text| text.strip_prefix("oci:")).and_then(OciBinary::from_text).map(Self::Oci)
+            }
+        };
+        known.ok_or_else(|| {
+            let right = "\"native\", \"docker\" or \"oci:BINARY\", the binary by its absolute path or its \
+                         name in root's PATH";
+            wanted(right, entry)
+        })
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&match self {
+            Self::Native => "native".to_owned(),
+            Self::Docker => "docker".to_owned(),
+            Self::Oci(binary) => format!("oci:{}", binary.0.display()),
+        }))
+    }
+}
 
 section! {
     /// Sandboxes.
     pub struct Sandbox {
-        /// What makes them. `native` needs Linux and a start as root, `docker` a Docker Engine.
-        pub driver: SandboxDriver = SandboxDriver::Native,
+        /// What makes them. `native` needs Linux and a start as root, `docker` a Docker Engine,
+        /// `oci:BINARY` a start as root and an OCI runtime: its absolute path, or its name in root's
+        /// `PATH` (`oci:runc`). See docs/sandboxes.md.
+        pub runtime: SandboxRuntime = SandboxRuntime::Native,
         /// The Docker Engine's socket.
         pub docker_socket: PathBuf = PathBuf::from("/var/run/docker.sock"),
         /// Processes and threads in one sandbox.
@@ -37,11 +86,11 @@ section! {
         pub nofile: u64 = 1024,
         /// CPU time of one sandbox, thousandths of one CPU.
         pub cpu_millis: u32 = 1000,
-        /// Empty slots (namespaces, cgroup) of the native driver that are kept ready.
+        /// Empty slots (namespaces, cgroup) that are kept ready; not for `docker`.
         pub ready_slots: u16 = 8,
         /// The same with egress, where it is enabled.
         pub ready_egress_slots: u16 = 2,
-        /// Slots of the native driver at one time, used or ready.
+        /// Slots at one time, used or ready; not for `docker`.
         pub max_slots: u16 = 1024,
     }
 }
@@ -141,6 +190,16 @@ mod tests {
             ("2001:db8::1", "\"2001:db8::1/128\""),
         ] {
             assert_eq!(shown(written).as_deref(), Some(means));
+        }
+    }
+
+    #[test]
+    fn an_oci_runtime_is_named_by_an_absolute_path_or_a_bare_name() {
+        for good in ["runc", "/usr/sbin/runc", "runsc-2025"] {
+            assert_eq!(OciBinary::from_text(good).unwrap().path().to_str(), Some(good));
+        }
+        for bad in ["", "..", "bin/runc", "./runc", "run c", "runc\n"] {
+            assert_eq!(OciBinary::from_text(bad), None, "{bad:?}");
         }
     }
 

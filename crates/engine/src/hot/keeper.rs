@@ -20,6 +20,7 @@ use super::link::Started;
 use super::pool::Pool;
 use crate::admission::{NotAdmitted, Room};
 use crate::call_events::End;
+use crate::carried;
 use crate::function_log::{FunctionLog, LogStream};
 use crate::slot;
 
@@ -176,6 +177,11 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
 /// A slot for the version and the root filesystem to start in it.
 async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>), End> {
     let parts = &pool.hot.parts;
+    // The route may have been stored while the node had another runtime.
+    let sandbox = &parts.sandbox;
+    if let Err(refused) = carried::check(sandbox.name(), sandbox.features(), pool.version.spec.format) {
+        return Err(End::of(Failure::CannotStart { reason: refused.to_string() }));
+    }
     let rootfs = slot::rootfs(parts, &pool.target.app.project_id, &pool.version).await?;
     let slot = slot::make(&parts.sandbox, &parts.settings, &pool.version)
         .await

@@ -8,7 +8,8 @@ use bollard::models::{
 };
 use picasso_types::NetworkMode;
 
-use super::{DockerSettings, network, profile};
+use super::{DockerSettings, network};
+use crate::seccomp::profile::profile;
 use crate::{ProcessSpec, SlotSpec};
 
 /// The label that says whose a container, network or image is.
@@ -97,10 +98,7 @@ fn host_config(
         shm_size: Some(signed(limits.tmp_bytes)),
         cap_drop: Some(vec!["ALL".to_owned()]),
         privileged: Some(false),
-        security_opt: Some(vec![
-            "no-new-privileges:true".to_owned(),
-            format!("seccomp={}", profile::profile()),
-        ]),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned(), format!("seccomp={}", profile())]),
         group_add: Some(process.groups.iter().map(u32::to_string).collect()),
         ipc_mode: Some("private".to_owned()),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),

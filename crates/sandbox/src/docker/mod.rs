@@ -13,7 +13,6 @@ mod container;
 mod driver;
 mod images;
 mod network;
-mod profile;
 mod streams;
 
 use std::path::PathBuf;

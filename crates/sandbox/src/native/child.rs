@@ -44,6 +44,8 @@ pub(crate) enum Step {
     Orphan = 14,
     /// Ours: the socket folder or the listener.
     Channel = 15,
+    /// An OCI runtime, which said why in the log.
+    Runtime = 16,
     /// The image's: its working directory.
     WorkDir = 32,
     /// A program without `/` that no folder of `PATH` has.
@@ -53,7 +55,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Cgroup,
         Self::Network,
         Self::Layer,
@@ -69,6 +71,7 @@ impl Step {
         Self::Blob,
         Self::Orphan,
         Self::Channel,
+        Self::Runtime,
         Self::WorkDir,
         Self::Lookup,
         Self::Exec,

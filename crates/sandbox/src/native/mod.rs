@@ -4,7 +4,7 @@
 //! fixed messages over a socket. A sandbox's process is a copy of the spawner that gives its
 //! rights up step by step and becomes the function.
 
-mod blob;
+pub(crate) mod blob;
 pub(crate) mod cgroup;
 mod child;
 mod connection;
@@ -12,7 +12,7 @@ mod driver;
 mod endpoint;
 mod faults;
 mod linux;
-mod mounts;
+pub(crate) mod mounts;
 mod netns;
 mod order;
 mod packet;
@@ -31,5 +31,7 @@ mod recorder;
 pub use driver::NativeSandbox;
 
 pub(crate) use blob::{read_sealed, sealed};
+pub(crate) use child::{HOST_NAME, StartFault, Step};
 pub(crate) use packet::{receive, send};
 pub(crate) use protocol::IDS;
+pub(crate) use sys::{Kernel, Linux, MountFlags};

@@ -19,11 +19,11 @@ use crate::SOCKET_FOLDER;
 pub(crate) const MAX_LAYERS: usize = 126;
 
 /// Bytes and inodes of `/dev/shm` at most; never more than `/tmp` has.
-const SHM_BYTES: u64 = 16 << 20;
-const SHM_INODES: u64 = 1024;
+pub(crate) const SHM_BYTES: u64 = 16 << 20;
+pub(crate) const SHM_INODES: u64 = 1024;
 
 /// Device nodes every sandbox gets (Linux, admin-guide/devices.txt).
-const DEVICES: [(&str, u32, u32); 6] =
+pub(crate) const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 const DEVICE_LINKS: [(&str, &str); 4] = [
@@ -129,12 +129,27 @@ impl<T> In<T> for io::Result<T> {
     }
 }
 
+/// The folders a root is made from.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    stage: OwnedFd,
+    skeletons: OwnedFd,
+    layers: OwnedFd,
+}
+
+/// Opens the folders; the stage becomes the working directory.
+pub(crate) fn open_folders(k: &dyn Kernel) -> PartResult<Folders> {
+    let [stage, skeletons, layers] = [STAGE, SKELETONS, LAYERS].map(|p| k.open_in(CWD, p));
+    let (stage, skeletons) = (stage.of(TreePart::Root)?, skeletons.of(TreePart::Root)?);
+    let layers = layers.of(TreePart::Root)?;
+    k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
+    Ok(Folders { stage, skeletons, layers })
+}
+
 /// What was mounted ahead, and the folders a root is made from.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    folder: OwnedFd,
-    skeletons: OwnedFd,
-    layers: OwnedFd,
+    folders: Folders,
     dev: OwnedFd,
     proc: OwnedFd,
 }
@@ -143,21 +158,19 @@ pub(crate) struct Stage {
 /// mount and pid namespaces, still with the host's privileges, and in the sandbox's cgroup, which
 /// pays for every page of the scratch file systems. The stage becomes the working directory.
 pub(crate) fn set_stage(k: &dyn Kernel, masks: &[Mask]) -> PartResult<Stage> {
-    let [stage, skeletons, layers] = [STAGE, SKELETONS, LAYERS].map(|p| k.open_in(CWD, p));
-    let (stage, skeletons) = (stage.of(TreePart::Root)?, skeletons.of(TreePart::Root)?);
-    let layers = layers.of(TreePart::Root)?;
-    k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
+    let folders = open_folders(k)?;
+    let stage = folders.stage.as_fd();
     let dev = devices(k).of(TreePart::Devices)?;
-    attach_at(k, dev.as_fd(), stage.as_fd(), "dev").of(TreePart::Devices)?;
+    attach_at(k, dev.as_fd(), stage, "dev").of(TreePart::Devices)?;
     let proc = k.new_file_system("proc", &[], MountFlags::PROC).of(TreePart::Proc)?;
-    attach_at(k, proc.as_fd(), stage.as_fd(), "proc").of(TreePart::Proc)?;
+    attach_at(k, proc.as_fd(), stage, "proc").of(TreePart::Proc)?;
     mask_proc(k, masks).of(TreePart::Proc)?;
-    Ok(Stage { folder: stage, skeletons, layers, dev, proc })
+    Ok(Stage { folders, dev, proc })
 }
 
 /// Builds the tree on its stage and makes it the root. Gives the socket folder.
 pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResult<Option<OwnedFd>> {
-    let root = mount_root(k, stage, tree)?;
+    let root = mount_root(k, &stage.folders, tree)?;
     attach_at(k, stage.dev.as_fd(), root.as_fd(), "dev").of(TreePart::Devices)?;
     let shm_bytes = tree.tmp_bytes.min(SHM_BYTES);
     let shm = scratch(k, tree.base_id, shm_bytes, tree.tmp_inodes.min(SHM_INODES)).of(TreePart::Scratch)?;
@@ -178,8 +191,9 @@ fn make_socket_folder(k: &dyn Kernel, tmp: BorrowedFd<'_>, uid: u32, gid: u32) -
     k.open_in(tmp, name)
 }
 
-fn mount_root(k: &dyn Kernel, on: &Stage, tree: &Tree<'_>) -> PartResult<OwnedFd> {
-    let stage = on.folder.as_fd();
+/// Mounts the image's root at `root` in the stage, the working directory.
+pub(crate) fn mount_root(k: &dyn Kernel, on: &Folders, tree: &Tree<'_>) -> PartResult<OwnedFd> {
+    let stage = on.stage.as_fd();
     let skeleton = (on.skeletons.as_fd(), tree.skeleton.name());
     let image = tree.layers.iter().rev().map(|name| (on.layers.as_fd(), name.as_str()));
     let mut names = Vec::new();

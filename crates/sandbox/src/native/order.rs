@@ -1,20 +1,17 @@
-//! What the spawner tells a seated process to become: the engine's start, and the numbers of the
-//! slot's limits that the process itself sets.
+//! What the spawner tells a seated process to become: the engine's start, and the slot's limits.
 //!
 //! Fixed bytes over the line between the two; the descriptors of the start travel with them.
 
 use picasso_types::NetworkMode;
 
-use super::protocol::{Reader, Start, put64};
+use super::protocol::{Reader, Start};
 use crate::SlotLimits;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) network: NetworkMode,
-    pub(crate) tmp_bytes: u64,
-    pub(crate) tmp_inodes: u64,
-    pub(crate) nofile: u64,
+    pub(crate) limits: SlotLimits,
     pub(crate) start: Start,
 }
 
@@ -23,9 +20,7 @@ impl Order {
     pub(crate) fn encode(network: NetworkMode, limits: &SlotLimits, start: &Start) -> Vec<u8> {
         let mut w = Vec::with_capacity(128);
         w.push(u8::from(network == NetworkMode::Egress));
-        for number in [limits.tmp_bytes, limits.tmp_inodes, limits.nofile] {
-            put64(&mut w, number);
-        }
+        limits.put(&mut w);
         start.put(&mut w);
         w
     }
@@ -34,9 +29,9 @@ impl Order {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let r = &mut Reader(bytes);
         let network = if r.flag()? { NetworkMode::Egress } else { NetworkMode::None };
-        let (tmp_bytes, tmp_inodes, nofile) = (r.u64()?, r.u64()?, r.u64()?);
+        let limits = SlotLimits::take(r)?;
         let start = Start::take(r)?;
-        r.is_empty().then_some(Self { network, tmp_bytes, tmp_inodes, nofile, start })
+        r.is_empty().then_some(Self { network, limits, start })
     }
 }
 
@@ -54,9 +49,9 @@ mod tests {
             memory_bytes: 1 << 30,
             cpu_millis: 1,
             pids: 2,
-            tmp_bytes: 3,
+            tmp_bytes: 1 << 20,
             tmp_inodes: 4,
-            nofile: 5,
+            nofile: 50,
         };
         let start = Start {
             slot: 1,
@@ -68,7 +63,7 @@ mod tests {
         };
         let bytes = Order::encode(NetworkMode::Egress, &limits, &start);
         assert!(bytes.len() <= MAX_MESSAGE);
-        let order = Order { network: NetworkMode::Egress, tmp_bytes: 3, tmp_inodes: 4, nofile: 5, start };
+        let order = Order { network: NetworkMode::Egress, limits, start };
         assert_eq!(Order::decode(&bytes), Some(order));
         assert_eq!(Order::decode(&bytes[1..]), None);
     }

@@ -154,16 +154,7 @@ impl Request {
             Self::MakeSlot { id, limits, network } => {
                 w.push(1);
                 put32(&mut w, *id);
-                for number in [
-                    limits.memory_bytes,
-                    limits.cpu_millis.into(),
-                    limits.pids.into(),
-                    limits.tmp_bytes,
-                    limits.tmp_inodes,
-                    limits.nofile,
-                ] {
-                    put64(&mut w, number);
-                }
+                limits.put(&mut w);
                 w.push(u8::from(*network == NetworkMode::Egress));
             }
             Self::Start { id, start } => {
@@ -207,14 +198,7 @@ impl Request {
         let id = r.u32()?;
         let request = match kind {
             1 => {
-                let limits = SlotLimits {
-                    memory_bytes: r.within(&MEMORY_BYTES)?,
-                    cpu_millis: u32::try_from(r.within(&CPU_MILLIS)?).ok()?,
-                    pids: u32::try_from(r.within(&PIDS)?).ok()?,
-                    tmp_bytes: r.within(&TMP_BYTES)?,
-                    tmp_inodes: r.within(&TMP_INODES)?,
-                    nofile: r.within(&NOFILE)?,
-                };
+                let limits = SlotLimits::take(r)?;
                 let network = match r.byte()? {
                     0 => NetworkMode::None,
                     1 => NetworkMode::Egress,
@@ -235,6 +219,34 @@ impl Request {
             _ => return None,
         };
         r.0.is_empty().then_some(request)
+    }
+}
+
+impl SlotLimits {
+    /// Appends their bytes.
+    pub(super) fn put(&self, w: &mut Vec<u8>) {
+        for number in [
+            self.memory_bytes,
+            self.cpu_millis.into(),
+            self.pids.into(),
+            self.tmp_bytes,
+            self.tmp_inodes,
+            self.nofile,
+        ] {
+            put64(w, number);
+        }
+    }
+
+    /// Reads what [`Self::put`] wrote; `None` where a number is out of its range.
+    pub(super) fn take(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            memory_bytes: r.within(&MEMORY_BYTES)?,
+            cpu_millis: u32::try_from(r.within(&CPU_MILLIS)?).ok()?,
+            pids: u32::try_from(r.within(&PIDS)?).ok()?,
+            tmp_bytes: r.within(&TMP_BYTES)?,
+            tmp_inodes: r.within(&TMP_INODES)?,
+            nofile: r.within(&NOFILE)?,
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 //! An allow-list: what [`table`] names is allowed, refused with `EPERM`, absent with `ENOSYS` or
 //! decided by its arguments ([`rules`]); every number it does not name answers `ENOSYS`, so that
 //! programs fall back as on an older kernel. Calls through another ABI (i386, x32) kill the
-//! process. [`filter`] is the program for the native driver; the Docker driver makes its profile
-//! from the same table.
+//! process. [`filter`] is the program for the native driver; [`profile`] says the same of
+//! the table to Docker and to OCI runtimes.
 //!
 //! | Kept out | How |
 //! |---|---|
@@ -22,8 +22,9 @@
 compile_error!("the system call table is written for x86_64");
 
 mod compile;
-pub(crate) mod rules;
-pub(crate) mod table;
+pub(crate) mod profile;
+mod rules;
+mod table;
 #[cfg(test)]
 mod tests;
 

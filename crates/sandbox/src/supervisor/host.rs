@@ -48,7 +48,7 @@ impl Host {
         let mut faults = Vec::new();
         if settings.native.is_some() {
             faults.extend(check_host().into_iter().map(|fault| {
-                format!("{fault}; the native sandbox driver needs it (or use driver = \"docker\")")
+                format!("{fault}; the native sandbox driver needs it (or use runtime = \"docker\")")
             }));
         }
         faults.extend(host.egress.iter().flat_map(EgressSettings::faults));
@@ -65,7 +65,9 @@ impl Host {
             let resolv_conf = self.egress.as_ref().map(EgressSettings::resolv_conf);
             prepare_folders(&data_dir.path, &resolv_conf.unwrap_or_default())
                 .map_err(|e| format!("folders of the native driver: {e}"))?;
-            let cgroups = Cgroups::detect(&Linux, self.instance.as_str()).map_err(|e| e.to_string())?;
+            // The server before this one may have used a runtime.
+            let cgroups =
+                Cgroups::detect_with_runtimes(&Linux, self.instance.as_str()).map_err(|e| e.to_string())?;
             self.reaped.sandboxes = reap::sandboxes(&Linux, &cgroups).map_err(|e| e.to_string())?;
             cgroups.prepare(&Linux).map_err(|e| e.to_string())?;
             self.cgroups = Some(cgroups);

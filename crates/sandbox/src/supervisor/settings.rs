@@ -39,10 +39,13 @@ pub struct NativeSettings {
     pub ready_egress_slots: u16,
     /// Slots that may exist at one time; with the ready ones at most 4096.
     pub max_slots: u16,
+    /// The program of an OCI runtime that starts the functions, absolute; `None` where the spawner
+    /// does it itself.
+    pub runtime: Option<PathBuf>,
 }
 
 impl Default for NativeSettings {
     fn default() -> Self {
-        Self { ready_slots: 8, ready_egress_slots: 2, max_slots: 1024 }
+        Self { ready_slots: 8, ready_egress_slots: 2, max_slots: 1024, runtime: None }
     }
 }

@@ -111,7 +111,7 @@ pub async fn the_host_sees_no_capabilities_and_a_filter(bed: Arc<Bed>) {
         maps.insert(std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap());
         running.push((slot, io));
     }
-    if bed.driver == "native" {
+    if bed.driver != "docker" {
         let ranges: Vec<(u64, u64)> = maps.iter().map(|map| host_range(map)).collect();
         assert_eq!(ranges.len(), 2, "both have the same map: {maps:?}");
         let [(first, first_length), (second, second_length)] = ranges[..] else { panic!("{ranges:?}") };
@@ -137,7 +137,7 @@ pub async fn namespaces_are_not_the_hosts(bed: Arc<Bed>) {
     assert_eq!(line(&mut io.stdout).await, "ready");
     let pid = mark.processes()[0].to_string();
     let mut kinds = vec!["mnt", "pid", "ipc", "uts", "net"];
-    if bed.driver == "native" {
+    if bed.driver != "docker" {
         kinds.push("user");
     }
     for kind in kinds {

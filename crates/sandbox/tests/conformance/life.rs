@@ -33,8 +33,8 @@ pub async fn arguments_environment_and_folder_are_the_ones_given(bed: Arc<Bed>) 
         .lines()
         .into_iter()
         .filter_map(|line| line.strip_prefix("env ")?.split_once('='))
-        // Docker sets these by itself.
-        .filter(|(name, _)| bed.driver != "docker" || !["HOME", "HOSTNAME"].contains(name))
+        // Runtimes set these by themselves.
+        .filter(|(name, _)| bed.driver == "native" || !["HOME", "HOSTNAME"].contains(name))
         .filter(|(name, _)| !["PATH", "WITH SPACE"].contains(name))
         .collect::<Vec<_>>();
     assert!(unasked.is_empty(), "{unasked:?}");

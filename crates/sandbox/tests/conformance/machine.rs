@@ -17,7 +17,7 @@ use picasso_types::Digest;
 use crate::bed::{Bed, probe};
 use crate::docker::Docker;
 use crate::images::probe_image;
-use crate::native::Native;
+use crate::native::{Kind, Native};
 use crate::outside::Outside;
 
 /// Set in the process that is inside the suite's network namespace.
@@ -71,7 +71,7 @@ pub type Restart =
 pub struct Machine {
     pub beds: Vec<Arc<Bed>>,
     docker: Option<Docker>,
-    native: Option<Native>,
+    spawned: Vec<Native>,
     _outside: Outside,
     dir: TestDir,
 }
@@ -83,10 +83,13 @@ impl Machine {
         let outside = Outside::start(&program, dir.path()).await;
         let (store, rootfs) = probe_image(dir.path(), &program).await;
         let docker = Docker::start(&store, &rootfs).await;
-        let native = Some(Native::start(dir.path(), &rootfs).await);
+        let mut spawned = Vec::new();
+        for kind in [Some(Kind::native()), Kind::runc()].into_iter().flatten() {
+            spawned.push(Native::start(kind, dir.path(), &rootfs).await);
+        }
         let beds = docker.iter().map(|docker| Arc::clone(&docker.bed));
-        let beds = beds.chain(native.iter().map(|native| Arc::clone(&native.bed))).collect();
-        Self { beds, docker, native, _outside: outside, dir }
+        let beds = beds.chain(spawned.iter().map(|native| Arc::clone(&native.bed))).collect();
+        Self { beds, docker, spawned, _outside: outside, dir }
     }
 
     /// Ends everything; the logs stay where cases failed.
@@ -95,7 +98,7 @@ impl Machine {
         if let Some(docker) = self.docker {
             docker.stop().await;
         }
-        if let Some(native) = self.native {
+        for native in self.spawned {
             native.stop().await;
         }
         if failed {

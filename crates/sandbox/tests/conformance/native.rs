@@ -1,4 +1,4 @@
-//! The native driver under test; this program, started again, is its spawner.
+//! The native and the OCI driver under test; this program, started again, is their spawner.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use std::time::Duration;
 use picasso_image::RootFs;
 use picasso_sandbox::egress::EgressSettings;
 use picasso_sandbox::native::NativeSandbox;
+use picasso_sandbox::oci::{self, OciSandbox};
 use picasso_sandbox::supervisor::{NativeSettings, SPAWNER_COMMAND, spawn_native, spawner_main};
 use picasso_sandbox::{ProcessSpec, Sandbox};
-use picasso_testkit::process::wait_until;
+use picasso_testkit::process::{require, wait_until};
 use tokio::sync::mpsc;
 
 use crate::bed::{Bed, DEADLINE, egress, within};
@@ -24,21 +25,48 @@ pub fn spawner() -> Option<ExitCode> {
     (arguments.next()? == SPAWNER_COMMAND).then(|| spawner_main(&arguments.collect::<Vec<OsString>>()))
 }
 
+/// Which of the two drivers: what it is called, what starts its functions, its networks.
+#[derive(Clone)]
+pub struct Kind {
+    name: &'static str,
+    runtime: Option<PathBuf>,
+    subnets: [&'static str; 2],
+}
+
+impl Kind {
+    pub fn native() -> Self {
+        Self { name: "native", runtime: None, subnets: ["10.203.0.0/24", "10.204.0.0/24"] }
+    }
+
+    /// With the reference runtime, where it is installed.
+    pub fn runc() -> Option<Self> {
+        let runtime = oci::find(Path::new("runc"));
+        let there = require("runc", runtime.as_ref().err().map(String::as_str));
+        let subnets = ["10.205.0.0/24", "10.206.0.0/24"];
+        there.then(|| Self { name: "oci", runtime: runtime.ok(), subnets })
+    }
+}
+
 /// A spawner and the driver over it. Keeping the sender says that the supervisor lives.
 struct Spawned {
-    sandbox: NativeSandbox,
+    sandbox: Arc<dyn Sandbox>,
     child: Child,
     kept: (mpsc::Sender<std::os::fd::OwnedFd>, std::os::fd::OwnedFd),
 }
 
-async fn spawn(dir: PathBuf, settings: EgressSettings) -> Spawned {
-    let native = NativeSettings { ready_slots: 2, ready_egress_slots: 1, max_slots: 64 };
+async fn spawn(kind: &Kind, dir: PathBuf, settings: EgressSettings) -> Spawned {
+    let runtime = kind.runtime.clone();
+    let native = NativeSettings { ready_slots: 2, ready_egress_slots: 1, max_slots: 64, runtime };
     let instance = settings.instance.clone();
     let spawned = spawn_native(Path::new("/proc/self/exe"), dir, &instance, native, Some(settings)).unwrap();
     let (sockets, received) = mpsc::channel(1);
     sockets.send(spawned.socket).await.unwrap();
     let sandbox = NativeSandbox::new(received);
     sandbox.ready(DEADLINE).await.unwrap();
+    let sandbox: Arc<dyn Sandbox> = match kind.runtime {
+        None => Arc::new(sandbox),
+        Some(_) => Arc::new(OciSandbox::new(Arc::new(sandbox))),
+    };
     Spawned { sandbox, child: spawned.child, kept: (sockets, spawned.ids) }
 }
 
@@ -56,16 +84,17 @@ pub struct Native {
 }
 
 impl Native {
-    pub async fn start(dir: &Path, rootfs: &Arc<RootFs>) -> Self {
-        let settings = egress_settings(&instance(), "10.203.0.0/24");
-        let Spawned { sandbox, child, kept } = spawn(dir.to_owned(), settings.clone()).await;
-        let dir = dir.to_owned();
+    pub async fn start(kind: Kind, dir: &Path, rootfs: &Arc<RootFs>) -> Self {
+        let settings = egress_settings(&instance(), kind.subnets[0]);
+        let Spawned { sandbox, child, kept } = spawn(&kind, dir.to_owned(), settings.clone()).await;
+        let (dir, driver) = (dir.to_owned(), kind.name);
         let restart = move |bed, process| {
-            Box::pin(restart(dir.clone(), bed, process)) as Pin<Box<dyn Future<Output = ()> + Send>>
+            Box::pin(restart(kind.clone(), dir.clone(), bed, process))
+                as Pin<Box<dyn Future<Output = ()> + Send>>
         };
         let bed = Bed {
-            driver: "native",
-            sandbox: Arc::new(sandbox),
+            driver,
+            sandbox,
             rootfs: Arc::clone(rootfs),
             gateway: settings.gateway(),
             restart: Box::new(restart),
@@ -106,9 +135,9 @@ fn tables() -> String {
 }
 
 /// A second server is killed with its spawner; the next one with its id starts clean.
-async fn restart(dir: PathBuf, bed: Arc<Bed>, process: ProcessSpec) {
-    let settings = egress_settings(&instance(), "10.204.0.0/24");
-    let mut killed = spawn(dir.clone(), settings.clone()).await;
+async fn restart(kind: Kind, dir: PathBuf, bed: Arc<Bed>, process: ProcessSpec) {
+    let settings = egress_settings(&instance(), kind.subnets[1]);
+    let mut killed = spawn(&kind, dir.clone(), settings.clone()).await;
     killed.sandbox.prepare(&bed.rootfs).await.unwrap();
     let slot = killed.sandbox.make_slot(&egress()).await.unwrap();
     let io = killed.sandbox.start(slot, &bed.rootfs, &process).await.unwrap();
@@ -121,7 +150,7 @@ async fn restart(dir: PathBuf, bed: Arc<Bed>, process: ProcessSpec) {
     wait_until(DEADLINE, "the end of the network's worker", async || !tables().contains(&settings.instance))
         .await
         .unwrap();
-    let next = spawn(dir, settings.clone()).await;
+    let next = spawn(&kind, dir, settings.clone()).await;
     let reaped = next.sandbox.reap().await.unwrap();
     assert!(reaped.sandboxes >= 1, "{reaped:?}");
     drop(next.sandbox);

@@ -63,7 +63,12 @@ async fn a_killed_spawner_takes_its_sandboxes_along_and_the_next_one_cleans_up()
     let next = Native::over(
         native.dir.clone(),
         &native.instance,
-        picasso_sandbox::supervisor::NativeSettings { ready_slots: 0, ready_egress_slots: 0, max_slots: 8 },
+        picasso_sandbox::supervisor::NativeSettings {
+            ready_slots: 0,
+            ready_egress_slots: 0,
+            max_slots: 8,
+            runtime: None,
+        },
     )
     .await;
     let reaped = next.sandbox().reap().await.unwrap();

@@ -158,7 +158,8 @@ pub fn private_dir() -> PathBuf {
 
 impl Native {
     pub async fn start() -> Self {
-        Self::with(NativeSettings { ready_slots: 2, ready_egress_slots: 1, max_slots: 64 }).await
+        Self::with(NativeSettings { ready_slots: 2, ready_egress_slots: 1, max_slots: 64, runtime: None })
+            .await
     }
 
     pub async fn with(settings: NativeSettings) -> Self {

@@ -21,7 +21,7 @@ struct Raw {
 impl Raw {
     fn start() -> Self {
         let (dir, instance) = (private_dir(), picasso_types::random::short_id());
-        let settings = NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 4 };
+        let settings = NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 4, runtime: None };
         let program = std::path::Path::new("/proc/self/exe");
         let spawned = supervisor::spawn_native(program, dir.clone(), &instance, settings, None).unwrap();
         let hello = Self::receive_from(&spawned.socket);

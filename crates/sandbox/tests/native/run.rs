@@ -192,8 +192,12 @@ async fn a_caller_who_stops_waiting_for_a_slot_leaves_none() {
     if !root() {
         return;
     }
-    let settings =
-        picasso_sandbox::supervisor::NativeSettings { ready_slots: 0, ready_egress_slots: 0, max_slots: 1 };
+    let settings = picasso_sandbox::supervisor::NativeSettings {
+        ready_slots: 0,
+        ready_egress_slots: 0,
+        max_slots: 1,
+        runtime: None,
+    };
     let native = Native::with(settings).await;
     // Asked for once and left; where the answer was quicker than the leaving, again.
     loop {

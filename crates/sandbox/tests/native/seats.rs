@@ -9,7 +9,7 @@ use picasso_sandbox::{Sandbox, SandboxError};
 use crate::kit::{Native, guest_process, pids_of, root, seats_of, status_field, until};
 
 fn ready(ready_slots: u16) -> NativeSettings {
-    NativeSettings { ready_slots, ready_egress_slots: 0, max_slots: 8 }
+    NativeSettings { ready_slots, ready_egress_slots: 0, max_slots: 8, runtime: None }
 }
 
 async fn seated(native: &Native, count: usize) -> Vec<u32> {

@@ -20,7 +20,7 @@ pub fn supervise(data_dir: &str) -> ExitCode {
     supervisor::run(&SupervisorSettings {
         data_dir: data_dir.into(),
         user: "nobody".to_owned(),
-        native: Some(NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 16 }),
+        native: Some(NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 16, runtime: None }),
         egress: None,
         docker: false,
         json_logs: true,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use picasso_api::ApiState;
 use picasso_config::Settings;
-use picasso_config::settings::SandboxDriver;
+use picasso_config::settings::SandboxRuntime;
 use picasso_engine::{Catalog, Engine, EngineParts};
 use picasso_identity::KeystoneValidator;
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageStore, LayerUnpacker};
 use picasso_queue::Queue;
 use picasso_sandbox::docker::{DockerSandbox, DockerSettings, ImageExport};
+use picasso_sandbox::oci::OciSandbox;
 use picasso_sandbox::supervisor::{Control, EngineSide};
 use picasso_sandbox::{Sandbox, SandboxError};
 use picasso_store::{SecretKey, Store};
@@ -102,11 +103,11 @@ fn check_keystone(tokens: Arc<KeystoneValidator>) {
 }
 
 fn open_images(settings: &Settings, control: &Control) -> Result<ImageStore, ServerFailure> {
-    let unpacker: Arc<dyn LayerUnpacker> = match (settings.sandbox.driver, control.unpacker()) {
+    let unpacker: Arc<dyn LayerUnpacker> = match (&settings.sandbox.runtime, control.unpacker()) {
         // Docker unpacks by itself; layers are only checked.
-        (SandboxDriver::Docker, _) => Arc::new(InspectOnly),
-        (SandboxDriver::Native, Some(unpacker)) => unpacker,
-        (SandboxDriver::Native, None) => {
+        (SandboxRuntime::Docker, _) => Arc::new(InspectOnly),
+        (_, Some(unpacker)) => unpacker,
+        (_, None) => {
             return Err(ServerFailure::new("the layer unpacker did not start")
                 .hint("its reason is on the standard error above"));
         }
@@ -124,13 +125,14 @@ async fn open_sandbox(
     instance: &InstanceId,
     images: &Arc<ImageStore>,
 ) -> Result<Arc<dyn Sandbox>, ServerFailure> {
-    match settings.sandbox.driver {
-        SandboxDriver::Native => match control.native() {
-            Some(native) => Ok(native),
-            None => Err(ServerFailure::new("the native sandbox driver did not start")
-                .hint("its reason is on the standard error above; the docker driver may work: sandbox.driver = \"docker\"")),
-        },
-        SandboxDriver::Docker => {
+    match (&settings.sandbox.runtime, control.native()) {
+        (SandboxRuntime::Native, Some(native)) => Ok(native),
+        (SandboxRuntime::Oci(_), Some(spawner)) => Ok(Arc::new(OciSandbox::new(spawner))),
+        (SandboxRuntime::Native | SandboxRuntime::Oci(_), None) => {
+            Err(ServerFailure::new("the spawner of sandboxes did not start")
+                .hint("its reason is on the standard error above; containers of a Docker Engine may work: sandbox.runtime = \"docker\""))
+        }
+        (SandboxRuntime::Docker, _) => {
             let docker = DockerSettings {
                 socket: settings.sandbox.docker_socket.clone(),
                 instance: instance.as_str().to_owned(),

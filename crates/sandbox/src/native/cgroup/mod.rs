@@ -80,12 +80,39 @@ impl Cgroups {
     /// Finds out how this host lays its groups out, and where this process is in them. Changes
     /// nothing.
     pub(crate) fn detect(k: &dyn Kernel, instance: &str) -> Result<Self, CgroupFault> {
+        Ok(match Self::detect_with_runtimes(k, instance)? {
+            Self::V1(found) => Self::V1(found.without_others()),
+            v2 @ Self::V2(_) => v2,
+        })
+    }
+
+    /// The same, with the groups that an OCI runtime makes for a sandbox in hierarchies we have no
+    /// use for: they are removed, too.
+    pub(crate) fn detect_with_runtimes(k: &dyn Kernel, instance: &str) -> Result<Self, CgroupFault> {
         let mounts = read_text(k, "/proc/self/mountinfo")?;
         let own = read_text(k, "/proc/self/cgroup")?;
         if let Some(found) = v1::Hierarchies::find(k, &mounts, &own, instance) {
             return Ok(Self::V1(found));
         }
         v2::Unified::find(k, &mounts, &own, instance).map(Self::V2)
+    }
+
+    /// A slot's group as an OCI runtime is told it (`linux.cgroupsPath`).
+    pub(crate) fn path(&self, index: u16) -> String {
+        let base = match self {
+            Self::V1(h) => h.path(),
+            Self::V2(u) => u.path(),
+        };
+        format!("{base}/{}", slot_name(index))
+    }
+
+    /// Whether memory and swap can be limited together.
+    pub(crate) fn limits_swap(&self) -> bool {
+        match self {
+            Self::V1(h) => h.limits_swap(),
+            // Runtimes look for themselves there.
+            Self::V2(_) => true,
+        }
     }
 
     /// Makes the folder all groups of this server live in.
@@ -146,7 +173,7 @@ impl Cgroups {
     /// Removes a group; `false` while the kernel still has processes of it to bury.
     pub(crate) fn remove(&self, k: &dyn Kernel, index: u16) -> io::Result<bool> {
         let mut gone = true;
-        for dir in self.dirs(index) {
+        for dir in self.everywhere().iter().map(|base| base.join(slot_name(index))) {
             gone &= remove_if_there(k, &dir)?;
         }
         Ok(gone)
@@ -158,7 +185,7 @@ impl Cgroups {
             Self::V1(h) => h.remove_keeper(k)?,
             Self::V2(_) => true,
         };
-        for base in self.bases() {
+        for base in self.everywhere() {
             gone &= remove_if_there(k, base)?;
         }
         Ok(gone)
@@ -174,7 +201,7 @@ impl Cgroups {
     /// Slots whose groups exist, by this or an earlier process of the same instance.
     pub(crate) fn existing(&self, k: &dyn Kernel) -> Vec<u16> {
         let mut found: Vec<u16> = self
-            .bases()
+            .everywhere()
             .iter()
             .flat_map(|base| k.dirs(base).unwrap_or_default())
             .filter_map(|name| name.strip_prefix('s')?.parse().ok())
@@ -184,15 +211,12 @@ impl Cgroups {
         found
     }
 
-    fn bases(&self) -> Vec<&Path> {
+    /// The server's folder, wherever there may be one.
+    fn everywhere(&self) -> Vec<&Path> {
         match self {
-            Self::V1(h) => h.bases(),
+            Self::V1(h) => h.bases().into_iter().chain(h.others().iter().map(PathBuf::as_path)).collect(),
             Self::V2(u) => vec![u.base()],
         }
-    }
-
-    fn dirs(&self, index: u16) -> Vec<PathBuf> {
-        self.bases().iter().map(|base| base.join(slot_name(index))).collect()
     }
 }
 

@@ -247,3 +247,28 @@ fn only_groups_of_this_instance_are_found_for_reaping() {
     assert!(!k.exists(Path::new("/sys/fs/cgroup/pids/picasso-0badcafe/s7")));
     assert!(k.exists(Path::new("/sys/fs/cgroup/pids/picasso-12345678/s1")));
 }
+
+#[test]
+fn a_runtime_is_told_the_group_and_what_it_makes_elsewhere_is_removed() {
+    // The server is in another group of one hierarchy: the path must be relative to its own.
+    let k = hybrid();
+    let cgroups = Cgroups::detect_with_runtimes(&k, "0badcafe").unwrap();
+    assert_eq!(cgroups.path(5), "picasso-0badcafe/s5");
+    assert!(cgroups.remove(&k, 5).unwrap());
+    let unified = "/sys/fs/cgroup/unified/picasso-0badcafe/s5";
+    let done = k.take();
+    assert!(done.contains(&format!("rmdir {unified}")), "{done:?}");
+
+    let k = hybrid().file("/proc/self/cgroup", &HYBRID_OWN.replace("/jobs/7", "/"));
+    let cgroups = Cgroups::detect_with_runtimes(&k, "0badcafe").unwrap();
+    assert_eq!(cgroups.path(5), "/picasso-0badcafe/s5");
+
+    // The native driver makes none there and looks for none.
+    let cgroups = Cgroups::detect(&k, "0badcafe").unwrap();
+    cgroups.remove(&k, 5).unwrap();
+    let done = k.take();
+    assert!(!done.iter().any(|call| call.contains("unified")), "{done:?}");
+
+    let k = v2("/").file("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
+    assert_eq!(Cgroups::detect_with_runtimes(&k, "0badcafe").unwrap().path(5), "/picasso-0badcafe/s5");
+}

@@ -31,6 +31,12 @@ pub(crate) struct Hierarchies {
     freezer: Option<PathBuf>,
     /// Whether the kernel can limit memory and swap together.
     swap_limit: bool,
+    /// The server's folder as an OCI runtime is told it: from the top of every hierarchy where it
+    /// is the same in all, else relative to the group the server is in.
+    path: String,
+    /// Where a runtime makes groups of its own accord: the server's folder in the hierarchies we
+    /// have no use for.
+    others: Vec<PathBuf>,
 }
 
 impl Hierarchies {
@@ -52,7 +58,60 @@ impl Hierarchies {
         // The root group has no limits to write, but its children do; it shows the usage file.
         let usage_file = memory.parent()?.join("memory.memsw.usage_in_bytes");
         let swap_limit = k.exists(&swap_file) || k.exists(&usage_file);
-        Some(Self { memory, cpu: cpu?, pids: pids?, freezer: base("freezer"), swap_limit })
+        let (cpu, pids, freezer) = (cpu?, pids?, base("freezer"));
+        let name = base_name(instance);
+        let own_path = |base: &Path| {
+            let line =
+                mount_lines(mounts).filter(|l| l.kind == "cgroup").find(|l| base.starts_with(l.point))?;
+            base.strip_prefix(line.point).ok().map(|path| format!("/{}", path.display()))
+        };
+        let paths = [&memory, &cpu, &pids].map(|base| own_path(base));
+        let path = match &paths {
+            [Some(path), cpu, pids] if cpu.as_ref() == Some(path) && pids.as_ref() == Some(path) => {
+                path.clone()
+            }
+            _ => name.clone(),
+        };
+        let mut found = Self { memory, cpu, pids, freezer, swap_limit, path, others: Vec::new() };
+        let others =
+            mount_lines(mounts).filter(|l| matches!(l.kind, "cgroup" | "cgroup2")).filter_map(|line| {
+                if found.path.starts_with('/') {
+                    return Some(Path::new(line.point).join(&found.path[1..]));
+                }
+                let group = own.lines().find_map(|l| {
+                    let mut parts = l.splitn(3, ':').skip(1);
+                    let controllers = parts.next()?;
+                    let is_it = if line.kind == "cgroup2" {
+                        controllers.is_empty()
+                    } else {
+                        controllers.split(',').any(|c| line.options.split(',').any(|o| o == c))
+                    };
+                    is_it.then(|| parts.next())?
+                })?;
+                Some(own_dir(line.point, line.root, group).join(&name))
+            });
+        let others: Vec<PathBuf> = others.filter(|dir| !found.bases().contains(&dir.as_path())).collect();
+        found.others = others;
+        Some(found)
+    }
+
+    /// Forgets the hierarchies that only runtimes make groups in.
+    pub(super) fn without_others(mut self) -> Self {
+        self.others.clear();
+        self
+    }
+
+    pub(super) fn others(&self) -> &[PathBuf] {
+        &self.others
+    }
+
+    /// The server's folder as an OCI runtime is told it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn limits_swap(&self) -> bool {
+        self.swap_limit
     }
 
     pub(super) fn bases(&self) -> Vec<&Path> {

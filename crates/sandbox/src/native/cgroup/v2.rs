@@ -21,6 +21,8 @@ const MIN_QUOTA_US: u64 = 1_000;
 pub(crate) struct Unified {
     parent: PathBuf,
     base: PathBuf,
+    /// `base` from the top of the hierarchy.
+    path: String,
 }
 
 impl Unified {
@@ -43,7 +45,9 @@ impl Unified {
             lacking = missing_controllers(k, &parent);
             if lacking.is_empty() {
                 let base = parent.join(base_name(instance));
-                return Ok(Self { parent, base });
+                let path = base.strip_prefix(line.point).unwrap_or(&base);
+                let path = format!("/{}", path.display());
+                return Ok(Self { parent, base, path });
             }
         }
         Err(CgroupFault::Missing(lacking))
@@ -51,6 +55,11 @@ impl Unified {
 
     pub(super) fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The server's folder as an OCI runtime is told it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Enables the controllers down to the slots. A group with processes in it cannot hand

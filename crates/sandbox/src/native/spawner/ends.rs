@@ -14,6 +14,7 @@ use crate::native::child::StartFault;
 use crate::native::packet;
 use crate::native::protocol::{RefusalKind, Report};
 use crate::native::sys::{Linux, PASSED};
+use crate::oci::keeper;
 use crate::{Ended, EndedBy};
 
 impl Spawner {
@@ -109,7 +110,7 @@ impl Spawner {
     pub(super) fn discard(&mut self, parts: Parts) {
         let Parts { index, network, process, .. } = parts;
         let state = State::Removing { process: Some(process), ids: Vec::new() };
-        self.slots.insert(index, Slot { serial: 0, network, freezer: None, netns: None, state });
+        self.slots.insert(index, Slot { serial: 0, network, freezer: None, netns: None, end: None, state });
         self.doom(index);
     }
 
@@ -166,6 +167,7 @@ impl Spawner {
         self.doomed.remove(&index);
         let serial = slot.serial;
         let network = slot.network;
+        let told = slot.end.take().and_then(|end| keeper::told(&end));
         match std::mem::replace(&mut slot.state, State::Ended) {
             State::Made { .. } => {}
             State::Failing { id, fault, .. } => self.report(&Report::StartFault { id, fault }),
@@ -176,6 +178,8 @@ impl Spawner {
             _ => {
                 let usage = self.tools.cgroups.usage(&Linux, index);
                 let by = match status.as_ref() {
+                    // A keeper that did not tell was killed with the function.
+                    _ if self.tools.runtime.is_some() => told.unwrap_or(EndedBy::Signal(libc::SIGKILL)),
                     Some(s) if s.exited() => EndedBy::Exit(s.exit_status().unwrap_or(0)),
                     Some(s) => EndedBy::Signal(s.terminating_signal().unwrap_or(libc::SIGKILL)),
                     None => EndedBy::Signal(libc::SIGKILL),

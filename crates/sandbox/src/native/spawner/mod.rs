@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use super::cgroup::Cgroups;
 use super::sys::{Kernel, Linux};
 use super::{mounts, raw, read_sealed, reap};
+use crate::oci::Runtime;
 
 pub(crate) use checks::{check_host, prepare_folders};
 pub(crate) use log::{JSON_VARIABLE, Level, is_json, log, use_json};
@@ -71,13 +72,21 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
         log(Level::Warn, "spawner", &warning);
     }
     let k = Linux;
-    let cgroups = Cgroups::detect(&k, &settings.instance).map_err(|e| e.to_string())?;
+    let cgroups = match &settings.native.runtime {
+        None => Cgroups::detect(&k, &settings.instance),
+        Some(_) => Cgroups::detect_with_runtimes(&k, &settings.instance),
+    };
+    let cgroups = cgroups.map_err(|e| e.to_string())?;
     let left = reap::sandboxes(&k, &cgroups).map_err(|e| e.to_string())?;
     cgroups.prepare(&k).map_err(|e| e.to_string())?;
     let masks = mounts::masks(|name| k.exists(&Path::new("/proc").join(name)));
     let filter = crate::seccomp::filter().map_err(|e| e.to_string())?;
-    let tools = seat::Tools { cgroups, masks, filter };
-    checks::keep_only_needed_capabilities().map_err(|e| format!("own capabilities: {e}"))?;
+    let runtime = settings.native.runtime.as_deref().map(|program| Runtime::new(program, &masks));
+    let tools = seat::Tools { cgroups, masks, filter, runtime: runtime.transpose()? };
+    // What a runtime needs of root is for it to say.
+    if tools.runtime.is_none() {
+        checks::keep_only_needed_capabilities().map_err(|e| format!("own capabilities: {e}"))?;
+    }
     serve::Spawner::new(settings, socket, kept, network, tools, left)
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use picasso_types::NetworkMode;
 
 use super::SpawnerSettings;
-use super::seat::{self, Tools};
+use super::seat::{self, Place, Seated, Tools};
 use super::slot::Parts;
 use crate::native::sys::Kernel;
 use crate::native::{linux, netns, userns};
@@ -95,10 +95,11 @@ impl Pool {
         let netns = netns::make(&self.home).map_err(|e| format!("network namespace: {e}"))?;
         let base_id = settings.base_id(index);
         let userns = userns::make(base_id).map_err(|e| format!("user namespace: {e}"))?;
-        let (process, line) = seat::take_seat(tools, &group, &netns, &userns, base_id)
-            .map_err(|e| format!("cloning a process: {e}"))?;
+        let place = Place { settings, index, group: &group, netns: &netns, userns: &userns };
+        let Seated { process, line, end } =
+            seat::take_seat(tools, &place).map_err(|e| format!("cloning a process: {e}"))?;
         let freezer = group.freezer;
-        Ok(Parts { index, freezer, netns, process, line, network: NetworkMode::None })
+        Ok(Parts { index, freezer, netns, process, line, end, network: NetworkMode::None })
     }
 
     /// Which pool is short of parts, if one is and an index is free.

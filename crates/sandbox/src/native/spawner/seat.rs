@@ -5,12 +5,14 @@
 //! the spawner's is closed in it. When the spawner goes away, so does it.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use picasso_types::NetworkMode;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::PipeFlags;
 
+use super::SpawnerSettings;
 use crate::Channel;
 use crate::native::cgroup::{Cgroups, Group, Join};
 use crate::native::child::{self, Launch, Seat, StartFault, Step};
@@ -19,6 +21,8 @@ use crate::native::order::Order;
 use crate::native::packet::{self, Packet};
 use crate::native::raw::{self, Cloned, Process};
 use crate::native::sys::Linux;
+use crate::oci::Runtime;
+use crate::oci::keeper::{self, Keep};
 
 /// What every start needs, made once.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Tools {
     pub(super) masks: Vec<Mask>,
     /// The seccomp program.
     pub(super) filter: Vec<u8>,
+    /// What starts functions instead of their seats, where the operator chose one.
+    pub(super) runtime: Option<Runtime>,
 }
 
 const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
@@ -62,30 +68,55 @@ impl StartFds {
     }
 }
 
-/// Clones the process of a slot. `line` is the spawner's way to it: an order goes down; what comes
-/// up is the descriptor of a channel, a fault, or the end of the line, which exec closes.
-pub(super) fn take_seat(
-    tools: &Tools,
-    group: &Group,
-    netns: &OwnedFd,
-    userns: &OwnedFd,
-    base_id: u32,
-) -> std::io::Result<(Process, OwnedFd)> {
+/// Where a seat is.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) settings: &'a SpawnerSettings,
+    pub(super) index: u16,
+    pub(super) group: &'a Group,
+    pub(super) netns: &'a OwnedFd,
+    pub(super) userns: &'a OwnedFd,
+}
+
+/// A taken seat. `line` is the spawner's way to it: an order goes down; what comes up is the
+/// descriptor of a channel, a fault, or the end of the line, which exec closes.
+#[derive(Debug)]
+pub(super) struct Seated {
+    pub(super) process: Process,
+    pub(super) line: OwnedFd,
+    /// Where a keeper tells the function's end: its own is not that.
+    pub(super) end: Option<OwnedFd>,
+}
+
+/// Clones the process of a slot.
+pub(super) fn take_seat(tools: &Tools, place: &Place<'_>) -> std::io::Result<Seated> {
     let (line, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let (tasks, cgroup) = match &group.join {
+    if let Some(runtime) = &tools.runtime {
+        let (end, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // The keeper and the runtime are no part of the sandbox: its limits are the function's.
+        return match raw::clone_process(NAMESPACES, None)? {
+            Cloned::Parent(process) => Ok(Seated { process, line, end: Some(end) }),
+            Cloned::Child => {
+                let Err(fault) = sit_as_keeper(tools, runtime, place, &theirs, &tell);
+                let _ = packet::send(theirs.as_fd(), &fault.to_bytes(), &[]);
+                raw::exit_now(127)
+            }
+        };
+    }
+    let (tasks, cgroup) = match &place.group.join {
         Join::Tasks(files) => (files.as_slice(), None),
         Join::Clone(dir) => (&[][..], Some(dir.as_fd())),
     };
     match raw::clone_process(NAMESPACES, cgroup)? {
-        Cloned::Parent(process) => Ok((process, line)),
+        Cloned::Parent(process) => Ok(Seated { process, line, end: None }),
         Cloned::Child => {
             let seat = Seat {
                 tasks,
-                netns: netns.as_fd(),
-                userns: userns.as_fd(),
+                netns: place.netns.as_fd(),
+                userns: place.userns.as_fd(),
                 line: theirs.as_fd(),
                 masks: &tools.masks,
-                base_id,
+                base_id: place.settings.base_id(place.index),
             };
             let Err(fault) = sit(tools, &seat);
             let _ = packet::send(theirs.as_fd(), &fault.to_bytes(), &[]);
@@ -97,13 +128,7 @@ pub(super) fn take_seat(
 /// The seated process.
 fn sit(tools: &Tools, seat: &Seat<'_>) -> Result<Infallible, StartFault> {
     let stage = child::sit_down(&Linux, seat)?;
-    let Some(Packet { bytes, fds }) = next_order(seat) else {
-        // The spawner is gone, or has no use for this seat.
-        raw::exit_now(0)
-    };
-    let broken = || StartFault { step: Step::Blob, errno: libc::EBADMSG };
-    let order = Order::decode(&bytes).ok_or_else(broken)?;
-    let StartFds { streams, process } = StartFds::check(fds).map_err(|_| broken())?;
+    let (order, StartFds { streams, process }) = take_order(seat.line)?;
     let start = &order.start;
     let layers: Vec<String> = start.layers.iter().map(hex).collect();
     let (uid, gid) = (seat.base_id + start.uid, seat.base_id + start.gid);
@@ -111,20 +136,17 @@ fn sit(tools: &Tools, seat: &Seat<'_>) -> Result<Infallible, StartFault> {
         tree: Tree {
             userns: seat.userns,
             layers: &layers,
-            skeleton: match order.network {
-                NetworkMode::None => Skeleton::None,
-                NetworkMode::Egress => Skeleton::Egress,
-            },
+            skeleton: skeleton(order.network),
             base_id: seat.base_id,
-            tmp_bytes: order.tmp_bytes,
-            tmp_inodes: order.tmp_inodes,
+            tmp_bytes: order.limits.tmp_bytes,
+            tmp_inodes: order.limits.tmp_inodes,
             socket_folder: (start.channel == Channel::SocketFolder).then_some((uid, gid)),
         },
         channel: start.channel,
         uid: start.uid,
         gid: start.gid,
         groups: &start.groups,
-        nofile: order.nofile,
+        nofile: order.limits.nofile,
         streams: [&streams[0], &streams[1], &streams[2]].map(AsFd::as_fd),
         process: process.as_fd(),
         filter: &tools.filter,
@@ -132,15 +154,70 @@ fn sit(tools: &Tools, seat: &Seat<'_>) -> Result<Infallible, StartFault> {
     child::become_function(&Linux, seat, &stage, &launch)
 }
 
-fn next_order(seat: &Seat<'_>) -> Option<Packet> {
+/// The seated process where a runtime starts the function: its keeper.
+fn sit_as_keeper(
+    tools: &Tools,
+    runtime: &Runtime,
+    place: &Place<'_>,
+    line: &OwnedFd,
+    end: &OwnedFd,
+) -> Result<Infallible, StartFault> {
+    let (netns, userns) = (place.netns.as_fd(), place.userns.as_fd());
+    let ready = keeper::make_ready(line, netns, &[line.as_fd(), end.as_fd(), netns, userns])?;
+    let (order, StartFds { streams, process }) = take_order(line.as_fd())?;
+    let start = &order.start;
+    let layers: Vec<String> = start.layers.iter().map(hex).collect();
+    let keep = Keep {
+        name: &format!("picasso-{}-s{}", place.settings.instance, place.index),
+        cgroup: &tools.cgroups.path(place.index),
+        swap: tools.cgroups.limits_swap(),
+        tree: Tree {
+            userns,
+            layers: &layers,
+            skeleton: skeleton(order.network),
+            base_id: place.settings.base_id(place.index),
+            tmp_bytes: order.limits.tmp_bytes,
+            tmp_inodes: order.limits.tmp_inodes,
+            socket_folder: None,
+        },
+        limits: &order.limits,
+        uid: start.uid,
+        gid: start.gid,
+        groups: &start.groups,
+        streams: [&streams[0], &streams[1], &streams[2]].map(AsFd::as_fd),
+        process: process.as_fd(),
+        line,
+        end: end.as_fd(),
+    };
+    keeper::keep(runtime, &ready, &keep)
+}
+
+fn skeleton(network: NetworkMode) -> Skeleton {
+    match network {
+        NetworkMode::None => Skeleton::None,
+        NetworkMode::Egress => Skeleton::Egress,
+    }
+}
+
+fn take_order(line: BorrowedFd<'_>) -> Result<(Order, StartFds), StartFault> {
+    let Some(Packet { bytes, fds }) = next_order(line) else {
+        // The spawner is gone, or has no use for this seat.
+        raw::exit_now(0)
+    };
+    let broken = || StartFault { step: Step::Blob, errno: libc::EBADMSG };
+    let order = Order::decode(&bytes).ok_or_else(broken)?;
+    Ok((order, StartFds::check(fds).map_err(|_| broken())?))
+}
+
+fn next_order(line: BorrowedFd<'_>) -> Option<Packet> {
     loop {
-        match packet::receive(seat.line) {
+        match packet::receive(line) {
             Ok(packet) => return Some(packet).filter(|packet| !packet.bytes.is_empty()),
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return None,
         }
-        let mut fds = [PollFd::from_borrowed_fd(seat.line, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(line, PollFlags::IN)];
         // Interrupted or not, the line is looked at again.
         let _ = poll(&mut fds, None);
     }

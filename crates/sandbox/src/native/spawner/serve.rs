@@ -254,6 +254,7 @@ impl Spawner {
             network: parts.network,
             freezer: None,
             netns: None,
+            end: None,
             state: State::Made { parts, limits },
         };
         self.slots.insert(index, slot);
@@ -278,13 +279,13 @@ impl Spawner {
                 return self.refuse(id, RefusalKind::Slot, "the slot was started already");
             }
         };
-        let Parts { network, freezer, netns, process, line, .. } = parts;
+        let Parts { network, freezer, netns, process, line, end, .. } = parts;
         let order = Order::encode(network, &limits, start);
         let watched = fds.send(&line, &order).and_then(|()| {
             let data = epoll::EventData::new_u64(LINE | u64::from(index));
             Ok(epoll::add(&self.epoll, &line, data, epoll::EventFlags::IN)?)
         });
-        (slot.freezer, slot.netns) = (freezer, Some(netns));
+        (slot.freezer, slot.netns, slot.end) = (freezer, Some(netns), end);
         match watched {
             Ok(()) => slot.state = State::Starting { process, line, channel: None, id },
             Err(e) => {

@@ -22,6 +22,8 @@ pub(super) struct Parts {
     pub(super) process: Process,
     /// The way to it.
     pub(super) line: OwnedFd,
+    /// Where a keeper tells the function's end: its own is not that.
+    pub(super) end: Option<OwnedFd>,
     pub(super) network: NetworkMode,
 }
 
@@ -34,6 +36,8 @@ pub(super) struct Slot {
     pub(super) freezer: Option<(FreezerKind, OwnedFd)>,
     /// From its start, for sockets in it.
     pub(super) netns: Option<OwnedFd>,
+    /// From its start, where a keeper tells the function's end.
+    pub(super) end: Option<OwnedFd>,
     pub(super) state: State,
 }
 
