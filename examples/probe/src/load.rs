@@ -79,6 +79,15 @@ pub fn ignore_term() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Exits with this code when it gets SIGTERM.
+pub fn end_on_term(code: i32) -> std::io::Result<()> {
+    crate::syscalls::exit_on(libc::SIGTERM, code);
+    println!("ready");
+    std::io::stdout().flush()?;
+    std::thread::sleep(Duration::from_hours(1));
+    Ok(())
+}
+
 /// Ends by a signal of the kernel's own, which even the first process of a namespace cannot
 /// ignore.
 pub fn crash() {

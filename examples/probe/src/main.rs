@@ -64,6 +64,7 @@ fn run(arguments: &[&str]) -> Checked {
         ["orphan"] => load::orphan()?,
         ["burn", milliseconds] => load::burn(milliseconds.parse()?)?,
         ["ignore-term"] => load::ignore_term()?,
+        ["end-on-term", code] => load::end_on_term(code.parse()?)?,
         ["crash"] => load::crash(),
         ["syscalls"] => syscalls::every_number()?,
         ["syscall-arguments"] => syscalls::arguments()?,

@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Calls that end, double or stop their caller, whatever their arguments.
@@ -104,6 +105,22 @@ pub fn int80() {
 pub fn ignore(signal: libc::c_int) {
     // SAFETY: SIG_IGN runs no code of ours.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// What [`exit_on`]'s signal makes this process exit with.
+static EXIT_CODE: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn exit_by_signal(_signal: libc::c_int) {
+    // SAFETY: _exit may be called in a handler and has no preconditions.
+    unsafe { libc::_exit(EXIT_CODE.load(Ordering::Relaxed)) }
+}
+
+/// Exits with `code` when the signal comes.
+pub fn exit_on(signal: libc::c_int, code: i32) {
+    EXIT_CODE.store(code, Ordering::Relaxed);
+    let handler: extern "C" fn(libc::c_int) = exit_by_signal;
+    // SAFETY: the handler makes one system call, which is allowed in one.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
 }
 
 /// Ends this process with SIGSEGV.

@@ -71,6 +71,15 @@ pub async fn kill_ends_a_function_that_ignores_signals(bed: Arc<Bed>) {
     bed.remove(slot).await;
 }
 
+pub async fn sigterm_reaches_a_function_that_handles_it(bed: Arc<Bed>) {
+    let Started { slot, mut io } = bed.start(&spec(), &probe(&["end-on-term", "7"])).await.unwrap();
+    assert_eq!(line(&mut io.stdout).await, "ready");
+    bed.sandbox.terminate(slot).await.unwrap();
+    assert_eq!(bed.wait(slot).await.by, EndedBy::Exit(7));
+    bed.sandbox.terminate(slot).await.unwrap();
+    bed.remove(slot).await;
+}
+
 pub async fn removing_a_running_sandbox_ends_it(bed: Arc<Bed>) {
     let (mark, process) = mark(&["ignore-term"]);
     let Started { slot, mut io } = bed.start(&spec(), &process).await.unwrap();

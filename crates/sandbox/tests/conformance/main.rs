@@ -69,6 +69,7 @@ fn all(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
             ids_are_the_ones_given
             a_program_that_is_missing_is_the_images_fault
             kill_ends_a_function_that_ignores_signals
+            sigterm_reaches_a_function_that_handles_it
             removing_a_running_sandbox_ends_it
             processes_left_behind_end_with_the_function
             a_slot_is_used_once
