@@ -19,7 +19,7 @@ mod views;
 pub use endpoints::{Endpoint, EndpointAccess, EndpointFace, endpoints};
 pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;
-pub use request::layer::describe_metrics;
+pub use request::request_metrics::describe_metrics;
 pub use routers::{admin_router, admin_socket_router, api_router, functions_router};
 pub use serve::{ServeLimits, serve_tcp, serve_unix};
 pub use settings::ApiSettings;

@@ -15,40 +15,40 @@ use crate::state::ApiState;
 
 /// The OpenStack face (port 10001): resources, wrapped runs, discovery, health, documentation.
 pub fn api_router(state: ApiState) -> Router {
-    let auth_uri = state.tokens.auth_uri().into();
+    let face = Face::new("api", state.tokens.auth_uri());
     let (router, _) = api_routes().split_for_parts();
-    finished(root_route_forms(router).with_state(state), Face { name: "api", auth_uri })
+    finished(root_route_forms(router).with_state(state), face)
 }
 
 /// The functions face (port 10002): function URLs and nothing else.
 pub fn functions_router(state: ApiState) -> Router {
-    let auth_uri = state.tokens.auth_uri().into();
+    let face = Face::new("functions", state.tokens.auth_uri());
     let (router, _) = function_routes().split_for_parts();
     let router = router
         .route("/f/{app}", any_method(function_urls::call_public))
         .route("/f/{app}/", any_method(function_urls::call_public))
         .route("/v1/f/{project_id}/{app}", any_method(function_urls::call_private))
         .route("/v1/f/{project_id}/{app}/", any_method(function_urls::call_private));
-    finished(router.with_state(state), Face { name: "functions", auth_uri })
+    finished(router.with_state(state), face)
 }
 
 /// The admin listener (TCP): metrics and health; changes nothing.
 pub fn admin_router(state: ApiState, metrics: MetricsText) -> Router {
-    let auth_uri = state.tokens.auth_uri().into();
+    let face = Face::new("admin", state.tokens.auth_uri());
     let router = Router::new().route("/healthcheck", get(health::healthcheck)).with_state(state);
     let metrics = Router::new().route("/metrics", get(admin::get_metrics)).with_state(metrics);
-    finished(router.merge(metrics), Face { name: "admin", auth_uri })
+    finished(router.merge(metrics), face)
 }
 
 /// The admin socket (Unix): what the command line asks of a running server.
 pub fn admin_socket_router(state: ApiState) -> Router {
-    let auth_uri = state.tokens.auth_uri().into();
+    let face = Face::new("admin_socket", state.tokens.auth_uri());
     let router = Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/images", get(admin::list_shared_images))
         .route("/images/{*name}", put(admin::load_shared_image).delete(admin::delete_shared_image))
         .with_state(state);
-    finished(router, Face { name: "admin_socket", auth_uri })
+    finished(router, face)
 }
 
 /// The documented URLs of the OpenStack face.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use picasso_types::{CallId, Failure};
+use picasso_types::{CallId, Failure, RequestId};
 
 use crate::call_events::End;
 use crate::catalog::Target;
@@ -47,7 +47,14 @@ impl Default for CallMetrics {
 
 impl CallMetrics {
     /// Records a call, however it ended.
-    pub(crate) fn record(&self, call_id: &CallId, target: &Target, end: &End, took: Duration) {
+    pub(crate) fn record(
+        &self,
+        call_id: &CallId,
+        request_id: &RequestId,
+        target: &Target,
+        end: &End,
+        took: Duration,
+    ) {
         let (outcome, counter) = match &end.failure {
             None => ("succeeded", &self.succeeded),
             Some(Failure::Timeout { .. }) => ("timed_out", &self.timed_out),
@@ -59,10 +66,11 @@ impl CallMetrics {
         self.duration.record(took.as_secs_f64());
         tracing::info!(
             target: "picasso::call",
-            call_id = %call_id,
-            project = %target.app.project_id,
-            app = %target.app.full_name,
-            route = %target.route.pattern,
+            call_id = call_id.as_str(),
+            request_id = request_id.as_str(),
+            project = target.app.project_id.as_str(),
+            app = target.app.full_name.as_str(),
+            route = target.route.pattern.as_str(),
             version = target.version.as_ref().map(|v| v.number),
             outcome,
             status = end.status,

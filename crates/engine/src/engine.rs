@@ -181,14 +181,14 @@ impl Engine {
     }
 
     async fn call(&self, invocation: Invocation, events: &mpsc::Sender<Event>) -> End {
-        let call_id = invocation.call_id.clone();
+        let (call_id, request_id) = (invocation.call_id.clone(), invocation.request_id.clone());
         let target = invocation.target.clone();
         let began = Instant::now();
         let metrics = &self.shared.metrics;
         metrics.in_flight.increment(1.0);
         let end = self.admitted_call(invocation, events).await;
         metrics.in_flight.decrement(1.0);
-        metrics.record(&call_id, &target, &end, began.elapsed());
+        metrics.record(&call_id, &request_id, &target, &end, began.elapsed());
         end
     }
 

@@ -28,12 +28,7 @@ impl Inbound {
     /// The call of `target` that this request means.
     pub(crate) fn invocation(&self, target: Arc<Target>, params: PathParams, body: Body) -> Invocation {
         let call_id = CallId::generate();
-        self.context.note_call(&call_id);
-        self.context.note_target(
-            target.app.project_id.as_str(),
-            target.app.full_name.as_str(),
-            target.route.pattern.as_str(),
-        );
+        self.context.note_call(&call_id, &target);
         let credentials = if self.with_token { Credentials::Ours } else { Credentials::Functions };
         let mut headers = cleaned(&self.parts.headers, credentials);
         carry_trace(&mut headers);

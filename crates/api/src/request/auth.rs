@@ -55,8 +55,7 @@ async fn authorize(parts: &mut Parts, state: &ApiState, needs: Access) -> Result
     let token = token(parts)?;
     let caller = state.tokens.validate(&token).await?;
     if let Some(context) = parts.extensions.get::<RequestContext>() {
-        context.span.record("user", caller.user_id.as_str());
-        context.span.record("project", caller.project_id.as_str());
+        context.note_caller(&caller);
     }
     if caller.access() < Some(needs) {
         let needs = match needs {

@@ -1,14 +1,17 @@
-//! What is known of a request from its first line on: its ids and the log span they stand in.
+//! What is known of a request from its first line on: its ids, and whom and what it is about.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use picasso_engine::Target;
+use picasso_identity::Caller;
 use picasso_types::{CallId, RequestId};
-use tracing::Span;
 
 /// The header of request ids, as every OpenStack service writes it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -31,31 +34,65 @@ pub(crate) fn with_call_id(mut response: Response, call_id: &CallId) -> Response
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The ids of one request.
+/// What is known of one request; shared by everything that works on it.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestContext {
+pub(crate) struct RequestContext(Arc<RequestNotes>);
+
+/// The ids of one request, and what handlers learn of it for its log line. Never bodies, never
+/// tokens.
+#[derive(Debug)]
+pub(crate) struct RequestNotes {
     /// Ours, new for every request.
     pub(crate) id: RequestId,
-    /// The request's span; handlers add what they learn.
-    pub(crate) span: Span,
+    /// The caller's own.
+    pub(crate) global_id: Option<String>,
+    /// Who asks.
+    pub(crate) caller: OnceLock<Arc<Caller>>,
+    /// The function that is asked for.
+    pub(crate) target: OnceLock<Arc<Target>>,
+    /// The call that the request became.
+    pub(crate) call: OnceLock<CallId>,
 }
 
 impl RequestContext {
     /// A context with a fresh id.
-    pub(crate) fn new(span: Span, id: RequestId) -> Self {
-        Self { id, span }
+    pub(crate) fn new(global_id: Option<String>) -> Self {
+        Self(Arc::new(RequestNotes {
+            id: RequestId::generate(),
+            global_id,
+            caller: OnceLock::new(),
+            target: OnceLock::new(),
+            call: OnceLock::new(),
+        }))
+    }
+}
+
+impl RequestNotes {
+    /// The project whose function or resource it is.
+    pub(crate) fn project(&self) -> Option<&str> {
+        let of_target = self.target.get().map(|target| target.app.project_id.as_str());
+        of_target.or_else(|| self.caller.get().map(|caller| caller.project_id.as_str()))
     }
 
-    /// Notes what the request is about in its log line. Never bodies, never tokens.
-    pub(crate) fn note_target(&self, project: &str, app: &str, route: &str) {
-        self.span.record("project", project);
-        self.span.record("app", app);
-        self.span.record("route", route);
+    /// Notes who asks.
+    pub(crate) fn note_caller(&self, caller: &Arc<Caller>) {
+        // A request is authorized once; a second note says the same.
+        let _ = self.caller.set(caller.clone());
     }
 
     /// Notes the call that the request became.
-    pub(crate) fn note_call(&self, call: &CallId) {
-        self.span.record("call_id", call.as_str());
+    pub(crate) fn note_call(&self, call: &CallId, target: &Arc<Target>) {
+        // A request becomes one call.
+        let _ = self.call.set(call.clone());
+        let _ = self.target.set(target.clone());
+    }
+}
+
+impl Deref for RequestContext {
+    type Target = RequestNotes;
+
+    fn deref(&self) -> &RequestNotes {
+        &self.0
     }
 }
 
@@ -68,7 +105,7 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
             .get::<Self>()
             .cloned()
             // Only a router without the request layer comes here; its ids stay consistent anyway.
-            .unwrap_or_else(|| Self::new(Span::none(), RequestId::generate())))
+            .unwrap_or_else(|| Self::new(None)))
     }
 }
 

@@ -5,8 +5,6 @@
 //! with `_` are dropped because the function's environment cannot tell them from names with `-`
 //! (`X_Auth_Token` would pass for `X-Auth-Token`).
 
-use std::collections::HashSet;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Which way a request came in: decides whose credentials `Authorization` holds.
@@ -18,87 +16,85 @@ pub(crate) enum Credentials {
     Functions,
 }
 
-/// Credentials and request ids that are never a function's business.
-const OURS: [&str; 4] = ["x-auth-token", "x-service-token", "x-subject-token", "x-storage-token"];
-
-/// Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// What keystonemiddleware asserts behind a validated token, each also with `X-Service-`.
-const IDENTITY: [&str; 15] = [
-    "domain-id",
-    "domain-name",
-    "identity-status",
-    "is-admin-project",
-    "project-domain-id",
-    "project-domain-name",
-    "project-id",
-    "project-name",
-    "role",
-    "roles",
-    "service-catalog",
-    "user-domain-id",
-    "user-domain-name",
-    "user-id",
-    "user-name",
-];
-
-/// The short forms of keystonemiddleware's version 2, and headers without the `X-` form.
-const IDENTITY_OTHER: [&str; 6] =
-    ["openstack-system-scope", "x-tenant", "x-tenant-id", "x-tenant-name", "x-user", "x-service-user"];
+/// Room for what is added behind this: ids, a trace, who asks.
+const ADDED: usize = 6;
 
 /// Cookies of ours begin with this; the others are the function's.
 const COOKIE_PREFIX: &[u8] = b"picasso";
 
 /// The headers of `headers` that reach the function.
 pub(crate) fn cleaned(headers: &HeaderMap, credentials: Credentials) -> HeaderMap {
-    let named_by_connection: HashSet<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    let mut clean = HeaderMap::with_capacity(headers.len());
+    let mut clean = HeaderMap::with_capacity(headers.len() + ADDED);
     for (name, value) in headers {
-        if is_ours(name, credentials) || named_by_connection.contains(name.as_str()) {
+        if is_ours(name, credentials) {
             continue;
         }
         if *name == header::COOKIE {
             if let Some(rest) = foreign_cookies(value) {
-                clean.append(name.clone(), rest);
+                clean.append(header::COOKIE, rest);
             }
             continue;
         }
         clean.append(name.clone(), value.clone());
+    }
+    for value in headers.get_all(header::CONNECTION) {
+        for name in value.as_bytes().split(|byte| *byte == b',') {
+            if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
+                clean.remove(name);
+            }
+        }
     }
     clean
 }
 
 fn is_ours(name: &HeaderName, credentials: Credentials) -> bool {
     let name = name.as_str();
-    name.contains('_')
-        || OURS.contains(&name)
-        || HOP_BY_HOP.contains(&name)
-        || IDENTITY_OTHER.contains(&name)
-        || is_identity(name)
-        || (credentials == Credentials::Ours && name == "authorization")
+    match name {
+        // Credentials.
+        "x-auth-token" | "x-service-token" | "x-subject-token" | "x-storage-token" => true,
+        "authorization" => credentials == Credentials::Ours,
+        // Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
+        "connection"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => true,
+        // The short forms of keystonemiddleware's version 2, and headers without the `X-` form.
+        "openstack-system-scope"
+        | "x-tenant"
+        | "x-tenant-id"
+        | "x-tenant-name"
+        | "x-user"
+        | "x-service-user" => true,
+        _ => name.contains('_') || is_identity(name),
+    }
 }
 
+/// What keystonemiddleware asserts behind a validated token, each also with `X-Service-`.
 fn is_identity(name: &str) -> bool {
-    name.strip_prefix("x-").is_some_and(|rest| {
-        IDENTITY.contains(&rest) || rest.strip_prefix("service-").is_some_and(|rest| IDENTITY.contains(&rest))
-    })
+    let Some(rest) = name.strip_prefix("x-") else { return false };
+    matches!(
+        rest.strip_prefix("service-").unwrap_or(rest),
+        "domain-id"
+            | "domain-name"
+            | "identity-status"
+            | "is-admin-project"
+            | "project-domain-id"
+            | "project-domain-name"
+            | "project-id"
+            | "project-name"
+            | "role"
+            | "roles"
+            | "service-catalog"
+            | "user-domain-id"
+            | "user-domain-name"
+            | "user-id"
+            | "user-name"
+    ) || name == "x-service-catalog"
 }
 
 /// Whether a cookie of that name is ours, also behind the prefixes that browsers know.

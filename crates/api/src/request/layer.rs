@@ -7,20 +7,27 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use picasso_types::RequestId;
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use tracing::{Instrument, Span};
 
 use super::context::{REQUEST_ID, RequestContext, global_request_id};
+use super::request_metrics::{Ended, RequestMetrics};
 use crate::error::{ApiError, render};
 
 /// What the layer needs to know of the face it stands before.
 #[derive(Debug, Clone)]
 pub(crate) struct Face {
     /// `api`, `functions` or `admin`, for metrics and logs.
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// Where users authenticate, for 401 answers.
-    pub(crate) auth_uri: Arc<str>,
+    auth_uri: Arc<str>,
+    metrics: Arc<RequestMetrics>,
+}
+
+impl Face {
+    pub(crate) fn new(name: &'static str, auth_uri: &str) -> Self {
+        Self { name, auth_uri: auth_uri.into(), metrics: Arc::new(RequestMetrics::new(name)) }
+    }
 }
 
 /// Marks a request whose head says twice where the request ends; the connection sees it, the
@@ -30,53 +37,37 @@ pub(crate) struct AmbiguousHead;
 
 /// Runs one request.
 pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::generate();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!(
-        "request",
-        request_id = %id,
-        global_request_id = global_request_id(request.headers()),
-        face = face.name,
-        method = %request.method(),
-        path = request.uri().path(),
-        user = tracing::field::Empty,
-        project = tracing::field::Empty,
-        app = tracing::field::Empty,
-        route = tracing::field::Empty,
-        call_id = tracing::field::Empty,
-    );
-    let mut finish = Finish::new(span.clone(), face.name, request.method().to_string(), route);
-    request.extensions_mut().insert(RequestContext::new(span.clone(), id.clone()));
+    let global = global_request_id(request.headers()).map(str::to_owned);
+    let context = RequestContext::new(global);
+    let span = tracing::info_span!("request", request_id = %context.id);
+    let mut finish = Finish::new(context.clone(), span.clone(), face.clone(), &request);
+    request.extensions_mut().insert(context.clone());
 
-    let response = async {
+    let (mut response, failed) = async {
         let ambiguous = request.extensions().get::<AmbiguousHead>().is_some();
         let mut response =
             if ambiguous { ApiError::AmbiguousLength.into_response() } else { next.run(request).await };
-        if let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() {
-            let mut rendered = render(&error, &id, &face.auth_uri);
-            // The router puts Allow into its own 405.
-            if let Some(allow) = response.headers().get(header::ALLOW) {
-                rendered.headers_mut().entry(header::ALLOW).or_insert(allow.clone());
-            }
-            if ambiguous {
-                rendered.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response = rendered;
+        let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
+            return (response, false);
+        };
+        let mut rendered = render(&error, &context.id, &face.auth_uri);
+        // The router puts Allow into its own 405.
+        if let Some(allow) = response.headers().get(header::ALLOW) {
+            rendered.headers_mut().entry(header::ALLOW).or_insert(allow.clone());
         }
-        response
+        if ambiguous {
+            rendered.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        (rendered, true)
     }
     .instrument(span)
     .await;
 
-    let mut response = response;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+    if let Ok(value) = HeaderValue::from_str(context.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    finish.answered(response.status());
+    finish.answered(response.status(), failed);
     response
 }
 
@@ -94,63 +85,76 @@ pub(crate) fn panic_answer(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// Writes the log line and the metrics of a request, also of one whose caller hung up: then the
 /// future is dropped and nobody else would.
 struct Finish {
+    context: RequestContext,
     span: Span,
-    face: &'static str,
-    method: String,
-    route: String,
+    face: Face,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    uri: Uri,
     began: Instant,
     done: bool,
 }
 
 impl Finish {
-    fn new(span: Span, face: &'static str, method: String, route: String) -> Self {
-        // Any token is a method to HTTP; metrics must not grow with what strangers send.
-        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-        let method = if known.contains(&method.as_str()) { method } else { "other".to_owned() };
-        Self { span, face, method, route, began: Instant::now(), done: false }
+    fn new(context: RequestContext, span: Span, face: Face, request: &Request) -> Self {
+        Self {
+            context,
+            span,
+            face,
+            method: known(request.method()),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            uri: request.uri().clone(),
+            began: Instant::now(),
+            done: false,
+        }
     }
 
-    fn answered(&mut self, status: StatusCode) {
+    fn answered(&mut self, status: StatusCode, failed: bool) {
         self.done = true;
-        self.record(status.as_str());
+        self.record(Some(status.as_u16()), failed);
     }
 
-    fn record(&self, status: &str) {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let labels = [
-            ("face", self.face.to_owned()),
-            ("method", self.method.clone()),
-            ("route", self.route.clone()),
-            ("status", status.to_owned()),
-        ];
-        metrics::counter!("picasso_http_requests_total", &labels).increment(1);
-        metrics::histogram!("picasso_http_request_duration_seconds", &labels[..3]).record(seconds);
-        tracing::info!(parent: &self.span, status, duration_ms = seconds * 1000.0, "request");
+    fn record(&self, ended: Ended, failed: bool) {
+        let took = self.began.elapsed();
+        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        self.face.metrics.record(route, self.method, ended, took);
+        let notes = &self.context;
+        // The engine's line of a call that was answered says what there is to know.
+        let said = notes.call.get().is_some() && !failed;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    parent: &self.span,
+                    global_request_id = notes.global_id,
+                    face = self.face.name,
+                    method = self.method,
+                    path = self.uri.path(),
+                    user = notes.caller.get().map(|caller| caller.user_id.as_str()),
+                    project = notes.project(),
+                    app = notes.target.get().map(|target| target.app.full_name.as_str()),
+                    route = notes.target.get().map(|target| target.route.pattern.as_str()),
+                    call_id = notes.call.get().map(picasso_types::CallId::as_str),
+                    status = ended,
+                    hung_up = ended.is_none().then_some(true),
+                    duration_ms = took.as_secs_f64() * 1000.0,
+                    "request"
+                )
+            };
+        }
+        if said { line!(debug) } else { line!(info) }
     }
+}
+
+/// Any token is a method to HTTP; metrics must not grow with what strangers send.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
         if !self.done {
-            self.record("hung_up");
+            self.record(None, true);
         }
     }
-}
-
-/// Names the metrics of this crate to the recorder, with what they count.
-pub fn describe_metrics() {
-    metrics::describe_counter!(
-        "picasso_http_requests_total",
-        "HTTP requests by face, method, route template and status (hung_up: the caller went away first)"
-    );
-    metrics::describe_histogram!(
-        "picasso_http_request_duration_seconds",
-        metrics::Unit::Seconds,
-        "Time from a request's head to its answer's head by face, method and route template"
-    );
-    metrics::describe_gauge!("picasso_http_connections", "Open connections by face");
-    metrics::describe_counter!(
-        "picasso_http_connections_refused_total",
-        "Connections closed at once because the face had its maximum, by face"
-    );
 }

@@ -39,9 +39,14 @@ impl Lines {
 
     /// The lines of finished requests.
     fn requests(&self) -> Vec<Value> {
+        self.lines("request")
+    }
+
+    /// The lines that say `message`.
+    fn lines(&self, message: &str) -> Vec<Value> {
         let lines = self.text();
         let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter(|line| line["fields"]["message"] == "request").collect()
+        lines.filter(|line| line["fields"]["message"] == message).collect()
     }
 }
 
@@ -74,14 +79,25 @@ async fn a_request_leaves_one_line_with_its_ids_and_without_its_secrets() {
     let requests = lines.requests();
     let of_this: Vec<&Value> = requests.iter().filter(|line| line["span"]["request_id"] == id).collect();
     assert_eq!(of_this.len(), 1, "{requests:?}");
-    let line = of_this[0];
-    let span = &line["span"];
-    assert_eq!(span["global_request_id"], global);
-    assert_eq!((&span["project"], &span["app"]), (&json!(PROJECT), &json!(app)));
-    assert_eq!(span["route"], "/a/:id");
-    assert_eq!(span["call_id"], reply.header("picasso-call-id"));
-    assert_eq!(line["fields"]["status"], "200");
-    assert!(line["fields"]["duration_ms"].as_f64().unwrap() > 0.0);
+    let (level, fields) = (&of_this[0]["level"], &of_this[0]["fields"]);
+    // The engine's line of the call is enough where nothing is looked for.
+    assert_eq!(level, "DEBUG");
+    assert_eq!(fields["global_request_id"], global);
+    assert_eq!((&fields["project"], &fields["app"]), (&json!(PROJECT), &json!(app)));
+    assert_eq!((&fields["route"], &fields["user"]), (&json!("/a/:id"), &json!("user-member")));
+    assert_eq!(fields["call_id"], reply.header("picasso-call-id"));
+    assert_eq!(fields["status"], 200);
+    assert!(fields["duration_ms"].as_f64().unwrap() > 0.0);
+    let calls = lines.lines("call ended");
+    let of_this: Vec<&Value> = calls.iter().filter(|line| line["fields"]["request_id"] == id).collect();
+    assert_eq!(of_this.len(), 1, "{calls:?}");
+    assert_eq!(of_this[0]["fields"]["call_id"], reply.header("picasso-call-id"));
+
+    let refused = server.api.get(&format!("/v1/{PROJECT}/apps/missing"), "member").await;
+    let id = refused.header("x-openstack-request-id");
+    let requests = lines.requests();
+    let line = requests.iter().find(|line| line["span"]["request_id"] == id).unwrap();
+    assert_eq!((&line["level"], &line["fields"]["status"]), (&json!("INFO"), &json!(404)));
     assert!(!lines.text().contains("swordfish"), "a secret is in the log");
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use picasso_types::{CallId, Failure, VersionSpec};
+use picasso_types::{CallId, Failure, RequestId, VersionSpec};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -34,6 +34,7 @@ const MAX_SANDBOXES: u32 = 3;
 pub(super) struct Running {
     shared: Arc<Shared>,
     call_id: CallId,
+    request_id: RequestId,
     target: Arc<Target>,
     began: Instant,
     status: Option<u16>,
@@ -49,6 +50,7 @@ impl Running {
         Self {
             shared: shared.clone(),
             call_id: invocation.call_id.clone(),
+            request_id: invocation.request_id.clone(),
             target: invocation.target.clone(),
             began: Instant::now(),
             status: None,
@@ -63,7 +65,8 @@ impl Running {
         if !std::mem::replace(&mut self.over, true) {
             self.shared.metrics.in_flight.decrement(1.0);
             let end = End { status: self.status, ..end.clone() };
-            self.shared.metrics.record(&self.call_id, &self.target, &end, self.began.elapsed());
+            let took = self.began.elapsed();
+            self.shared.metrics.record(&self.call_id, &self.request_id, &self.target, &end, took);
         }
     }
 
