@@ -16,7 +16,7 @@ mod engine;
 mod environment;
 mod formats;
 mod function_log;
-#[doc(hidden)]
+#[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
 mod hot;

@@ -8,6 +8,8 @@ mod bridge;
 mod build;
 mod documents;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod import;
 mod process;
 mod pull;

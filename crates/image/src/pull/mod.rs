@@ -191,3 +191,9 @@ async fn download(
     }
     Ok((file, staging))
 }
+
+/// Reads what a registry asks for.
+#[cfg(fuzzing)]
+pub(crate) fn challenge(header: &str) {
+    let _ = challenge::parse(header);
+}

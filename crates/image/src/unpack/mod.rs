@@ -52,3 +52,12 @@ fn read_layer(
         group: walked.group,
     })
 }
+
+/// Applies every rule of a layer to the entries of `tar`, writing nothing.
+#[cfg(fuzzing)]
+pub(crate) fn check_entries<R: std::io::Read>(
+    tar: &mut TarReader<R>,
+    bounds: UnpackBounds,
+) -> Result<(), UnpackError> {
+    walk(tar, &mut model::ModelSink::default(), bounds).map(drop)
+}

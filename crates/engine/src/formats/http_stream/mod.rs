@@ -120,3 +120,35 @@ fn is_fit(status: StatusCode) -> bool {
 fn spoke_unasked() -> Failure {
     Failure::BadAnswer { reason: "it wrote to a connection before it was sent a request".to_owned() }
 }
+
+/// What a function wrote to a connection, read as the answer to a call. For the fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use futures_util::StreamExt;
+    use tokio::io::AsyncWriteExt;
+
+    #[derive(Debug)]
+    struct Nobody;
+    impl crate::hot::lease::Holder for Nobody {
+        fn returned(&self, _kept: bool) {}
+    }
+
+    let talk = async {
+        let (ours, mut function) = tokio::net::UnixStream::pair().ok()?;
+        let body: crate::invocation::Body = Box::pin(futures_util::stream::empty());
+        let body = RequestBody::take(&mut http::HeaderMap::new(), body).await.ok()?;
+        let request = http::Request::post("/call").body(body).ok()?;
+        // More than a socket's buffer takes would wait for a reader.
+        function.write_all(&bytes[..bytes.len().min(64 * 1024)]).await.ok()?;
+        drop(function);
+        let lease = Lease::new(Arc::new(Nobody));
+        let aftermath = Aftermath { lease, patience: None, fit: is_fit };
+        let answer = exchange(ours, request, aftermath).await.ok()?;
+        let mut body = answer::of(answer, 1).await.ok()?.body;
+        while let Some(Ok(_)) = body.next().await {}
+        Some(())
+    };
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let _ = runtime.block_on(talk);
+    }
+}

@@ -76,3 +76,26 @@ impl HotFormat for Lambda {
         }
     }
 }
+
+/// What a function posted, read as each of the things it may be. For the fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let body = bytes::Bytes::copy_from_slice(bytes);
+    let _ = answer::of_function_url(body.clone());
+    let _ = answer::of_run(body);
+    let mut prelude = prelude::Prelude::default();
+    for chunk in bytes.chunks(7) {
+        if !matches!(prelude.push(chunk), Ok(None)) {
+            break;
+        }
+    }
+    let (first, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let mut headers = http::HeaderMap::new();
+    if let Ok(value) = http::HeaderValue::from_bytes(first) {
+        headers.insert(function_error::ERROR_TYPE, value.clone());
+        headers.insert("traceparent", value);
+    }
+    let _ = function_error::FunctionError::parse(&headers, rest).into_failure();
+    let _ = function_error::FunctionError::in_trailers(&headers);
+    let _ = names::xray_trace(&headers);
+}

@@ -1,0 +1,4 @@
+//! Account files of images.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| picasso_image::fuzzing::accounts(bytes));
