@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_testkit::evidence;
-use picasso_testkit::guest::static_binary;
+use picasso_testkit::guest::{example_image, static_binary};
 use picasso_testkit::keystone::{Keystone, install_tls_provider};
 use picasso_testkit::picasso::{Picasso, PicassoOptions};
 use picasso_testkit::process::{TestDir, require, run};
@@ -31,7 +31,7 @@ pub struct Cloud {
     pub picasso: Picasso,
     /// A client without redirects.
     pub http: reqwest::Client,
-    _dir: TestDir,
+    dir: TestDir,
 }
 
 /// An answer, read whole.
@@ -79,14 +79,14 @@ impl Cloud {
         let keystone = Keystone::shared().await.expect("Keystone starts");
         let picasso = Picasso::start_with(&keystone, options).await.expect("picasso serve starts");
         let dir = TestDir::new("cloud").expect("a folder");
-        let archive = shell_image(dir.path());
+        let archive = shell_image(dir.path(), &[]);
         picasso.load_image(&archive, SHELL_IMAGE).await.expect("the image loads");
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_mins(2))
             .build()
             .expect("a client");
-        Self { keystone, picasso, http, _dir: dir }
+        Self { keystone, picasso, http, dir }
     }
 
     /// A token of `demo1-member`, `demo1-reader`, … for its own project.
@@ -154,21 +154,96 @@ impl Cloud {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     }
 
+    /// Loads the image of an example in Python or Node.js (`python-json`); its name for routes.
+    pub async fn load_example(&self, example: &str) -> String {
+        let name = example.to_owned();
+        let archive = tokio::task::spawn_blocking(move || example_image(&name)).await;
+        let archive = archive.expect("scripts/example-image runs").expect("the image is made");
+        let image = format!("{example}:1");
+        self.picasso.load_image(&archive, &image).await.expect("the image loads");
+        image
+    }
+
+    /// Loads a static example (`stream-hello`) as an image of one file; its name for routes.
+    pub async fn load_static(&self, example: &str) -> String {
+        let package = format!("picasso-example-{example}");
+        let program = tokio::task::spawn_blocking(move || static_binary(&package)).await;
+        let program = program.expect("cargo runs").expect("the example builds");
+        let archive = self.dir.path().join(format!("{example}.tar"));
+        let words = [
+            "image".to_owned(),
+            "build".to_owned(),
+            "--file".to_owned(),
+            format!("{}:/function", program.display()),
+            "--entrypoint".to_owned(),
+            "/function".to_owned(),
+            "--output".to_owned(),
+            archive.display().to_string(),
+        ];
+        run(&Picasso::binary().display().to_string(), words).expect("picasso image build");
+        let image = format!("{example}:1");
+        self.picasso.load_image(&archive, &image).await.expect("the image loads");
+        image
+    }
+
+    /// Changes fields of a route in demo1.
+    pub async fn change(&self, token: &str, app: &str, path: &str, fields: Value) {
+        let project = self.project("demo1").await;
+        let url = format!("/v1/{project}/apps/{app}/routes{path}");
+        let answer = self.api(Method::PUT, &url, Some(token), Some(fields)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+
+    /// A metric's value by its name with labels (`picasso_evictions_total`); 0 where it has not
+    /// been set yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        value_in(&self.metrics().await, name)
+    }
+
+    /// Hot sandboxes in whatever state, at one moment.
+    pub async fn hot_sandboxes(&self) -> u64 {
+        let text = self.metrics().await;
+        let states = ["starting", "idle", "busy", "frozen"];
+        let count = |state| value_in(&text, &format!("picasso_hot_sandboxes{{state=\"{state}\"}}"));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+        let all = states.map(count).iter().sum::<f64>() as u64;
+        all
+    }
+
+    async fn metrics(&self) -> String {
+        self.send(self.http.get(format!("{}/metrics", self.picasso.admin_url()))).await.text()
+    }
+
+    /// Loads [`SHELL_IMAGE`]'s program with another file beside it: the same function, another
+    /// digest.
+    pub async fn load_other_shell(&self, name: &str) {
+        let archive = shell_image(self.dir.path(), &["/etc/hostname:/other"]);
+        self.picasso.load_image(&archive, name).await.expect("the image loads");
+    }
+
     /// The URL of a public function.
     pub fn function_url(&self, app: &str, path: &str) -> String {
         format!("{}/f/{app}{path}", self.picasso.functions_url())
     }
 }
 
+fn value_in(metrics: &str, name: &str) -> f64 {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().expect("a number"))
+}
+
 /// Builds the image with the command line under test.
-fn shell_image(dir: &Path) -> PathBuf {
-    let archive = dir.join("shell.tar");
+fn shell_image(dir: &Path, more_files: &[&str]) -> PathBuf {
+    let archive = dir.join(format!("shell-{}.tar", more_files.len()));
     // `b sleep 1` runs an applet; what the shell has built in needs no `b`.
     let program = ["/bin/busybox", "sh", "-c", "b() { /bin/busybox \"$@\"; }; eval \"$SCRIPT\""];
     let mut all: Vec<String> =
         ["image", "build", "--file", "/bin/busybox:/bin/busybox"].map(str::to_owned).into();
     let probe = static_binary("picasso-example-probe").expect("the probe builds");
     all.extend(["--file".to_owned(), format!("{}:/bin/probe", probe.display())]);
+    for file in more_files {
+        all.extend(["--file".to_owned(), (*file).to_owned()]);
+    }
     for word in program {
         all.extend(["--entrypoint".to_owned(), word.to_owned()]);
     }

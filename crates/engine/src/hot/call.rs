@@ -111,7 +111,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
             Ok(ready) => ready,
             Err(end) => return Err(running.fail(end)),
         };
-        if !spec.format.is_concurrent() {
+        if spec.concurrency == 1 {
             instance.log.begin(Some(running.call_id.clone()));
         }
         let limit = Duration::from_secs(spec.timeout_s.into());
