@@ -1,7 +1,7 @@
 # The entry point for people. Each target is a script of its own under scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test bench lint docs
+.PHONY: help run stop test bench soak fuzz lint docs
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,14 @@ stop: ## End what `make run` started
 test: ## Run every test, with real services (installs what they need)
 	@scripts/test
 
-bench: ## Measure cold calls beside `docker run`; JSON under target/bench/
-	@scripts/bench
+bench: ## Measure speed and memory beside a peer or a floor; JSON under target/bench/ (TABLE=warm: one)
+	@scripts/bench $(TABLE)
+
+soak: ## Ten minutes of calls under crashes, kills and timeouts; nothing may be left (SECONDS=90)
+	@scripts/soak $(SECONDS)
+
+fuzz: ## Fuzz every parser of strangers' bytes, 120 s each (SECONDS=15)
+	@scripts/fuzz $(SECONDS)
 
 lint: ## Check format, lints, documentation and scripts
 	@scripts/lint

@@ -5,6 +5,8 @@ import json
 import os
 
 calls = 0
+# How loud to be: a value of the configuration, read once.
+bangs = "!" * int(os.environ.get("loudness", "1"))
 
 
 def handler(event, context):
@@ -21,7 +23,7 @@ def handler(event, context):
         return {"statusCode": 422, "body": '{"error": "name is missing"}'}
     http = event["requestContext"]["http"]
     answer = {
-        "message": f"{os.environ.get('greeting', 'Hello')}, {name}!",
+        "message": f"{os.environ.get('greeting', 'Hello')}, {name}{bangs}",
         "method": http["method"],
         "url": event["rawPath"] + ("?" + event["rawQueryString"] if event["rawQueryString"] else ""),
         "call_id": context.aws_request_id,
