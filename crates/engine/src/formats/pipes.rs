@@ -2,9 +2,10 @@
 //! between one call and the next.
 //!
 //! Nothing on a pipe says which request an answer belongs to, so the end of every request is held
-//! back until the function has read the rest of it, and stdout must be empty then: whatever the
-//! function wrote before it read this request - a late answer, a second one - is seen before it
-//! could be taken for the answer. Bytes that nobody asked for end the sandbox; they are told to
+//! back until the function has read the rest of it, and stdout must be empty then. It is asked
+//! twice: when all but the end was read, and again when one byte more was. For that byte it came
+//! back to reading, so whatever it wrote before it read this request, or when it saw the request
+//! begin - a late answer, a second one - is seen before it could be taken for the answer. Bytes that nobody asked for end the sandbox; they are told to
 //! the function's owner and never to a caller, whose they may not be.
 
 use std::future::poll_fn;
@@ -29,9 +30,10 @@ const SHOWN: usize = 80;
 /// Where the end of a request is that is held back.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hold {
-    /// All but this many bytes may go.
+    /// This many bytes may go, the last of them alone.
     After(usize),
-    /// The head of an HTTP/1.1 message: all up to the last byte of its empty line may go.
+    /// The head of an HTTP/1.1 message: all up to its empty line may go, then that line's first
+    /// byte alone.
     HeadEnd,
 }
 
@@ -59,9 +61,22 @@ enum Gate {
         hold: Hold,
         /// How much of the empty line that ends a head was seen.
         matched: usize,
+        /// How far the function has come.
+        stage: Stage,
     },
     /// What comes from the function is the answer.
     Open,
+}
+
+/// How far the function has come with a request whose end is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// All but the last byte before the fence is on its way.
+    Most,
+    /// That byte may go: the rest was read.
+    Last,
+    /// That byte is on its way as well.
+    All,
 }
 
 /// Both pipes of one function, for one call at a time.
@@ -129,7 +144,7 @@ impl Pipes {
             fence.narrow().map_err(|_| PipeFault::Unread)?;
             self.widened = false;
         }
-        self.gate = Gate::Closed { hold, matched: 0 };
+        self.gate = Gate::Closed { hold, matched: 0, stage: Stage::Most };
         Ok(())
     }
 
@@ -232,17 +247,17 @@ impl Pipes {
         }
     }
 
-    /// How many of `bytes`, the next ones of a request, may go before the fence.
+    /// How many of `bytes`, the next ones of a request, may go before the byte that goes alone.
     fn before_fence(hold: Hold, matched: usize, bytes: &[u8]) -> usize {
         match hold {
-            Hold::After(left) => left.min(bytes.len()),
+            Hold::After(left) => left.saturating_sub(1).min(bytes.len()),
             Hold::HeadEnd => {
                 let mut matched = matched;
                 bytes
                     .iter()
                     .position(|byte| {
                         matched = after(matched, *byte);
-                        matched == HEAD_END.len()
+                        matched == HEAD_END.len() - 1
                     })
                     .unwrap_or(bytes.len())
             }
@@ -250,7 +265,10 @@ impl Pipes {
     }
 
     fn note_sent(&mut self, bytes: &[u8]) {
-        if let Gate::Closed { hold, matched } = &mut self.gate {
+        if let Gate::Closed { hold, matched, stage } = &mut self.gate {
+            if *stage == Stage::Last && !bytes.is_empty() {
+                *stage = Stage::All;
+            }
             match hold {
                 Hold::After(left) => *left -= bytes.len().min(*left),
                 Hold::HeadEnd => *matched = bytes.iter().fold(*matched, |m, byte| after(m, *byte)),
@@ -269,9 +287,18 @@ fn after(matched: usize, byte: u8) -> usize {
 impl AsyncWrite for Pipes {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut allowed = bytes;
-        if let Gate::Closed { hold, matched } = self.gate {
-            allowed = &bytes[..Self::before_fence(hold, matched, bytes)];
-            if allowed.is_empty() && !bytes.is_empty() {
+        if let Gate::Closed { hold, matched, mut stage } = self.gate {
+            if stage == Stage::Most {
+                allowed = &bytes[..Self::before_fence(hold, matched, bytes)];
+                if allowed.is_empty() && !bytes.is_empty() {
+                    ready!(self.poll_fence(cx))?;
+                    stage = Stage::Last;
+                    self.gate = Gate::Closed { hold, matched, stage };
+                }
+            }
+            if stage == Stage::Last {
+                allowed = &bytes[..bytes.len().min(1)];
+            } else if stage == Stage::All && !bytes.is_empty() {
                 ready!(self.poll_fence(cx))?;
                 self.gate = Gate::Open;
                 // A body may follow.

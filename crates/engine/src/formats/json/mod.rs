@@ -222,4 +222,6 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
