@@ -73,6 +73,8 @@ fn a_runtime_that_is_not_there_ends_the_start_with_a_sentence() {
         .env("PICASSO_SANDBOX__RUNTIME", "oci:no-such-runtime")
         .env("PICASSO_SERVER__DATA_DIR", folder.path().join("data"))
         .env("PICASSO_KEYSTONE__AUTH_URL", "http://127.0.0.1:9/v3")
+        .env("PICASSO_KEYSTONE__USERNAME", "nobody")
+        .env("PICASSO_KEYSTONE__PASSWORD", "asks-it")
         .output()
         .unwrap();
     assert!(!output.status.success());
