@@ -1,5 +1,6 @@
 //! The connections to one function: one for each call, the next opened ahead.
 
+use std::io::ErrorKind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,13 +50,10 @@ impl Connections {
         if let Some(Next { stream, opened }) = next {
             let is_fresh = opened.elapsed() < FRESH;
             match stream.peek(&mut [0]) {
-                // Closed by its server, or as good as closed.
-                Ok(0) => {}
-                Ok(_) if is_fresh => return Err(NoConnection::Spoke),
-                Ok(_) if !ended(&stream) => return Err(NoConnection::Spoke),
-                Ok(_) => {}
-                Err(_) if is_fresh => return Ok(stream),
-                Err(_) => {}
+                Ok(read) if read > 0 && (is_fresh || !ended(&stream)) => return Err(NoConnection::Spoke),
+                Err(error) if is_fresh && error.kind() == ErrorKind::WouldBlock => return Ok(stream),
+                // Closed by its server, or about to be.
+                _ => {}
             }
         }
         self.socket.connect().await.map_err(|_| NoConnection::Unreachable)

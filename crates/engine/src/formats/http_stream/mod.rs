@@ -8,6 +8,8 @@ mod answer;
 mod connections;
 mod ready;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
