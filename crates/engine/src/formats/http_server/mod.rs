@@ -6,6 +6,8 @@
 
 mod ready;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
