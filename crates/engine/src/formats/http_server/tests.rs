@@ -23,8 +23,10 @@ struct Here;
 #[async_trait]
 impl Dial for Here {
     async fn socket(&self) -> Result<TcpSocket, SandboxError> {
-        let failed =
-            |error: std::io::Error| SandboxError::Failed { context: String::new(), reason: error.to_string() };
+        let failed = |error: std::io::Error| SandboxError::Failed {
+            context: String::new(),
+            reason: error.to_string(),
+        };
         TcpSocket::new_v4().map_err(failed)
     }
 }
@@ -84,7 +86,8 @@ fn hot_call() -> HotCall {
     HotCall { invocation: testing::invocation("/a"), deadline: Instant::now() + SOON }
 }
 
-const ANSWER: &[u8] = b"HTTP/1.1 404 Not Found\r\nConnection: x-gone\r\nX-Gone: 1\r\nContent-Length: 2\r\n\r\nhi";
+const ANSWER: &[u8] =
+    b"HTTP/1.1 404 Not Found\r\nConnection: x-gone\r\nX-Gone: 1\r\nContent-Length: 2\r\n\r\nhi";
 
 #[tokio::test]
 async fn a_server_that_listens_late_is_waited_for_and_one_that_never_does_is_told_of() {
