@@ -49,34 +49,34 @@ pub(crate) fn cleaned(headers: &HeaderMap, credentials: Credentials) -> HeaderMa
 
 fn is_ours(name: &HeaderName, credentials: Credentials) -> bool {
     let name = name.as_str();
-    match name {
-        // Credentials.
-        "x-auth-token" | "x-service-token" | "x-subject-token" | "x-storage-token" => true,
-        "authorization" => credentials == Credentials::Ours,
-        // Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
-        "connection"
-        | "keep-alive"
-        | "proxy-authenticate"
-        | "proxy-authorization"
-        | "proxy-connection"
-        | "te"
-        | "trailer"
-        | "transfer-encoding"
-        | "upgrade" => true,
-        // The short forms of keystonemiddleware's version 2, and headers without the `X-` form.
-        "openstack-system-scope"
-        | "x-tenant"
-        | "x-tenant-id"
-        | "x-tenant-name"
-        | "x-user"
-        | "x-service-user" => true,
-        _ => name.contains('_') || is_identity(name),
-    }
+    is_credential(name, credentials) || is_of_connection(name) || is_identity(name) || name.contains('_')
 }
 
-/// What keystonemiddleware asserts behind a validated token, each also with `X-Service-`.
+fn is_credential(name: &str, credentials: Credentials) -> bool {
+    matches!(name, "x-auth-token" | "x-service-token" | "x-subject-token" | "x-storage-token")
+        || (name == "authorization" && credentials == Credentials::Ours)
+}
+
+/// Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
+fn is_of_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// What keystonemiddleware asserts behind a validated token, each also with `X-Service-`; the short
+/// forms of its version 2, and headers without the `X-` form.
 fn is_identity(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("x-") else { return false };
+    let Some(rest) = name.strip_prefix("x-") else { return name == "openstack-system-scope" };
     matches!(
         rest.strip_prefix("service-").unwrap_or(rest),
         "domain-id"
@@ -89,12 +89,15 @@ fn is_identity(name: &str) -> bool {
             | "project-name"
             | "role"
             | "roles"
-            | "service-catalog"
+            | "user"
             | "user-domain-id"
             | "user-domain-name"
             | "user-id"
             | "user-name"
-    ) || name == "x-service-catalog"
+    ) || matches!(
+        rest,
+        "service-catalog" | "service-service-catalog" | "tenant" | "tenant-id" | "tenant-name"
+    )
 }
 
 /// Whether a cookie of that name is ours, also behind the prefixes that browsers know.
