@@ -213,7 +213,7 @@ enum Fault {
 
 /// What a function wrote, read as the answer to the call `call`: the format's two parsers in the
 /// order in which an exchange uses them. For the fuzz target.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     if let Ok(Some(end)) = Scanner::default().feed(bytes) {
         let _ = answer::parse(&bytes[..end], "call", 1 << 16);
