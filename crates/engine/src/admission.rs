@@ -296,10 +296,10 @@ mod tests {
         let (a, old) = (project("a"), version(10, Some(1), 0));
         let mut new = old.clone();
         (new.number, new.spec.max_concurrency) = (2, Some(2));
-        let _first = admit(&admission, &a, &old).await.unwrap();
-        let _second = admit(&admission, &a, &new).await.unwrap();
+        let first = admit(&admission, &a, &old).await.unwrap();
+        let second = admit(&admission, &a, &new).await.unwrap();
         assert_eq!(admit(&admission, &a, &old).await.unwrap_err(), NotAdmitted::WaitedTooLong);
-        drop((_first, _second));
+        drop((first, second));
         let _first = admit(&admission, &a, &old).await.unwrap();
         admit(&admission, &a, &old).await.unwrap();
     }

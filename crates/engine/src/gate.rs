@@ -380,7 +380,7 @@ mod tests {
             })
             .collect();
         let all = futures_util::future::join_all(tasks);
-        let done = tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever");
+        let done = tokio::time::timeout(Duration::from_mins(1), all).await.expect("somebody waits for ever");
         done.into_iter().for_each(Result::unwrap);
         assert!(gate.is_idle());
     }

@@ -180,10 +180,31 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
     }
 }
 
-/// The machine's memory, MiB.
+/// The machine's memory, or what the cgroup that this process was started in may use of it, MiB.
 fn machine_memory_mb() -> u64 {
     let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(info.mem_unit.into()) >> 20
+    let machine = info.totalram.saturating_mul(info.mem_unit.into());
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    machine.min(cgroup_memory_bytes(&groups, read).unwrap_or(u64::MAX)) >> 20
+}
+
+/// The smallest memory limit of the cgroups that `/proc/self/cgroup` names and of those above
+/// them (cgroups(7)); `None` without any.
+fn cgroup_memory_bytes(groups: &str, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let limits = groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        };
+        let counts = controllers.is_empty() || controllers.split(',').any(|name| name == "memory");
+        // In a container the path may be one of the host's; the container's own is then the root.
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]).chain([path.trim_end_matches('/')]);
+        above.filter(|_| counts).map(|group| format!("{root}{group}/{file}")).collect::<Vec<_>>()
+    });
+    limits.filter_map(|path| read(&path)?.trim().parse().ok()).min()
 }
 
 pub(crate) fn api(settings: &Settings) -> ApiSettings {
@@ -201,5 +222,28 @@ pub(crate) fn api(settings: &Settings) -> ApiSettings {
         max_image_bytes: settings.images.max_archive_bytes,
         body_timeout: seconds(api.body_timeout_s),
         ..ApiSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_cgroup_above_this_process_bounds_its_memory() {
+        let files = |files: &'static [(&str, &str)]| {
+            move |path: &str| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
+        };
+        let v2 = files(&[
+            ("/sys/fs/cgroup/a/memory.max", "1048576\n"),
+            ("/sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ]);
+        assert_eq!(cgroup_memory_bytes("0::/a/b\n", v2), Some(1 << 20));
+        let v1 = files(&[
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes", "2097152\n"),
+        ]);
+        assert_eq!(cgroup_memory_bytes("5:cpu:/c\n4:memory:/docker/x\n0::/\n", v1), Some(2 << 20));
+        assert_eq!(cgroup_memory_bytes("0::/\n", |_| None), None);
     }
 }

@@ -6,12 +6,12 @@ use crate::tree::section;
 section! {
     /// The engine.
     pub struct Engine {
-        /// Memory that all sandboxes together may be promised, MiB. Default: the machine's memory
-        /// less 512 MiB.
+        /// Memory that all sandboxes together may be promised, MiB. Default: the memory of the
+        /// machine, or of the cgroup that the server is started in, less 512 MiB.
         pub memory_mb: Option<u64> = None,
         /// Promise that many times the memory there is: functions seldom use all of theirs.
         pub memory_overcommit: f64 = 1.0,
-        /// Sandboxes that run at one time for each CPU.
+        /// Sandboxes with running calls at one time for each CPU; idle ones do not count.
         pub cpu_overcommit: f64 = 8.0,
         /// Most of the places of this node that one project may hold, percent.
         pub project_share_percent: u32 = 50,

@@ -111,9 +111,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
             Ok(ready) => ready,
             Err(end) => return Err(running.fail(end)),
         };
-        if spec.concurrency == 1 {
-            instance.log.begin(Some(running.call_id.clone()));
-        }
+        // Lines of a sandbox with several calls cannot be told apart.
+        instance.log.begin((spec.concurrency == 1).then(|| running.call_id.clone()));
         let limit = Duration::from_secs(spec.timeout_s.into());
         let dispatched = Instant::now();
         let deadline = dispatched + limit;
@@ -198,7 +197,7 @@ async fn end_of_fault(instance: &Instance, fault: LinkFault) -> Result<Invocatio
         LinkFault::Unsent(call) => return Ok(call.invocation),
         LinkFault::BrokenOff(reason) => {
             let (failure, exit_code, stderr_tail) = instance.why(reason).await;
-            End { exit_code, stderr_tail, ..End::of(failure) }
+            End { stderr_tail, exit_code, ..End::of(failure) }
         }
         LinkFault::Body(error) => {
             let body_error = matches!(error, BodyError::TooLarge(_)).then_some(error);
@@ -230,7 +229,7 @@ async fn begin(
             let end = match failure {
                 Failure::BadAnswer { reason } => {
                     let (failure, exit_code, stderr_tail) = instance.why(reason).await;
-                    End { exit_code, stderr_tail, ..End::of(failure) }
+                    End { stderr_tail, exit_code, ..End::of(failure) }
                 }
                 failure => End { stderr_tail: instance.log.tail(), ..End::of(failure) },
             };

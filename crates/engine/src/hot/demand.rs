@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// A moving average that follows changes within a few samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Average {
@@ -24,6 +26,33 @@ impl Average {
     /// The average; `None` before `least` measurements, so that a single odd one decides nothing.
     pub(super) fn of_at_least(self, least: u32) -> Option<Duration> {
         (self.samples >= least).then(|| Duration::from_secs_f64(self.seconds))
+    }
+}
+
+/// A sandbox is not frozen where continuing one takes longer.
+const MAX_THAW: Duration = Duration::from_micros(200);
+/// When that is found out anew: the machine may only have been busy.
+const DOUBT: Duration = Duration::from_mins(1);
+
+/// What continuing frozen sandboxes costs their next callers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Thaws {
+    average: Average,
+    costly_until: Option<Instant>,
+}
+
+impl Thaws {
+    /// Takes in a measurement.
+    pub(super) fn add(&mut self, took: Duration, now: Instant) {
+        self.average.add(took);
+        if self.average.of_at_least(3).is_some_and(|average| average > MAX_THAW) {
+            *self = Self { average: Average::default(), costly_until: Some(now + DOUBT) };
+        }
+    }
+
+    /// Whether idle sandboxes are to be frozen.
+    pub(super) fn are_cheap(&self, now: Instant) -> bool {
+        self.costly_until.is_none_or(|time| now >= time)
     }
 }
 
@@ -153,6 +182,20 @@ mod tests {
             average.add(100 * MS);
         }
         assert!(average.of_at_least(1).unwrap() > 95 * MS);
+    }
+
+    #[test]
+    fn sandboxes_are_not_frozen_where_that_costs_the_next_call_much() {
+        let (mut thaws, now) = (Thaws::default(), Instant::now());
+        for _ in 0..10 {
+            thaws.add(Duration::from_micros(20), now);
+        }
+        assert!(thaws.are_cheap(now));
+        for _ in 0..3 {
+            thaws.add(MS, now);
+        }
+        assert!(!thaws.are_cheap(now));
+        assert!(thaws.are_cheap(now + DOUBT));
     }
 
     proptest! {

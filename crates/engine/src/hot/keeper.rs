@@ -44,7 +44,9 @@ pub(super) fn spawn(pool: Arc<Pool>, cause: Cause) {
     let keepers = pool.hot.keepers.clone();
     keepers.spawn(async move {
         if let Some(room) = room(&pool, cause).await {
+            pool.hot.show_memory();
             keep(&pool, &Arc::new(room)).await;
+            pool.hot.show_memory();
         }
     });
 }
@@ -73,11 +75,11 @@ async fn room(pool: &Arc<Pool>, cause: Cause) -> Option<Room> {
     match admitted {
         Ok(room) => Some(room),
         Err(NotAdmitted::NeverFits) => {
-            pool.failed(End::of(slot::never_fits(pool.spec())));
+            pool.failed(&End::of(slot::never_fits(pool.spec())));
             None
         }
         Err(NotAdmitted::LineFull | NotAdmitted::WaitedTooLong) => {
-            pool.failed(End { may_repeat: true, ..End::of(Failure::NoCapacity) });
+            pool.failed(&End { may_repeat: true, ..End::of(Failure::NoCapacity) });
             None
         }
     }
@@ -107,6 +109,8 @@ struct Process<'a> {
     wait: Pin<Box<dyn Future<Output = Result<Ended, SandboxError>> + Send + 'a>>,
     stderr: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
     logged: bool,
+    /// Once it has.
+    ended: Option<Option<Ended>>,
 }
 
 impl<'a> Process<'a> {
@@ -120,22 +124,31 @@ impl<'a> Process<'a> {
             wait: sandbox.wait(slot),
             stderr: Box::pin(log.follow(stderr, LogStream::Stderr)),
             logged: false,
+            ended: None,
         }
     }
 
-    /// Logs until the process has ended. Fine to drop and call again before that.
+    /// Logs until the process has ended; `None` when the driver lost it. Fine to drop and call
+    /// again.
     async fn ended(&mut self) -> Option<Ended> {
         let ended = loop {
+            if let Some(ended) = self.ended {
+                break ended;
+            }
             tokio::select! {
-                ended = &mut self.wait => break ended,
+                ended = &mut self.wait => {
+                    let told = ended.inspect_err(|error| tracing::warn!(%error, "the driver lost a sandbox"));
+                    self.ended = Some(told.ok());
+                }
                 () = &mut self.stderr, if !self.logged => self.logged = true,
             }
         };
         if !self.logged {
             // Everything that could write is gone with the process.
             let _ = tokio::time::timeout(LAST_WORDS, &mut self.stderr).await;
+            self.logged = true;
         }
-        ended.inspect_err(|error| tracing::warn!(%error, "the driver lost a sandbox")).ok()
+        ended
     }
 
     /// Ends it and waits for that.
@@ -151,9 +164,12 @@ impl<'a> Process<'a> {
 async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
     let sandbox = &*pool.hot.parts.sandbox;
     let began = Instant::now();
+    if pool.hot.closing.is_cancelled() {
+        return pool.failed(&End { may_repeat: true, ..End::of(Failure::NoCapacity) });
+    }
     let started = match slot_of(pool).await {
         Ok(started) => started,
-        Err(end) => return pool.failed(end),
+        Err(end) => return pool.failed(&end),
     };
     let (slot, rootfs) = started;
     let process = ProcessSpec {
@@ -167,7 +183,7 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
     };
     match sandbox.start(slot, &rootfs, &process).await {
         Ok(io) => run(pool, room, slot, io, began).await,
-        Err(error) => pool.failed(slot::end_of_driver_error(&error, &pool.version.id)),
+        Err(error) => pool.failed(&slot::end_of_driver_error(&error, &pool.version.id)),
     }
     if let Err(error) = sandbox.remove(slot).await {
         tracing::warn!(version = %pool.version.id, slot = slot.0, %error, "a sandbox was not removed cleanly");
@@ -210,7 +226,7 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
     let opened = tokio::select! {
         biased;
         opened = pool.format.open(started) => opened,
-        ended = process.ended() => return pool.failed(end_of_start(pool, ended, &log)),
+        ended = process.ended() => return pool.failed(&end_of_start(pool, ended, &log)),
         () = tokio::time::sleep(start_timeout) => Err(Failure::InitFailed {
             reason: format!("it was not ready for a call within {} s", start_timeout.as_secs()),
         }),
@@ -220,7 +236,7 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
         Ok(link) => link,
         Err(failure) => {
             let end = failed_start(pool, &mut process, slot, failure, &log).await;
-            return pool.failed(end);
+            return pool.failed(&end);
         }
     };
     let (stop, stopped) = watch::channel(Stop::No);

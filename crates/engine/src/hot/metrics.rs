@@ -22,6 +22,8 @@ pub(crate) struct HotMetrics {
     pub(super) cold_start_seconds: Histogram,
     /// Idle sandboxes ended because others needed their memory.
     pub(super) evictions: Counter,
+    /// MiB promised to sandboxes.
+    pub(super) memory_promised: Gauge,
     /// Calls that found no sandbox ready.
     pub(super) waits: Counter,
 }
@@ -44,6 +46,7 @@ impl Default for HotMetrics {
             "picasso_evictions_total",
             "Hot sandboxes that were ended because others needed their memory"
         );
+        describe_gauge!("picasso_memory_promised_mb", "MiB promised to sandboxes, idle ones included");
         describe_counter!("picasso_sandbox_waits_total", "Calls that found no hot sandbox ready and waited");
         let sandboxes = |state: &'static str| gauge!("picasso_hot_sandboxes", "state" => state);
         Self {
@@ -55,6 +58,7 @@ impl Default for HotMetrics {
             failed_starts: counter!("picasso_cold_starts_total", "outcome" => "failed"),
             cold_start_seconds: histogram!("picasso_cold_start_seconds"),
             evictions: counter!("picasso_evictions_total"),
+            memory_promised: gauge!("picasso_memory_promised_mb"),
             waits: counter!("picasso_sandbox_waits_total"),
         }
     }

@@ -13,7 +13,7 @@ use picasso_types::{RouteVersion, VersionSpec};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::demand::{Average, Situation};
+use super::demand::{Average, Situation, Thaws};
 use super::instance::{Instance, Stop};
 use super::keeper;
 use super::lease::Lease;
@@ -28,8 +28,6 @@ use crate::catalog::Target;
 const UNKNOWN_COLD_START: Duration = Duration::from_millis(50);
 /// A start that hangs counts as that many usual ones: it must not keep others from being started.
 const HANGING: u32 = 4;
-/// A sandbox is not frozen where thawing one takes longer.
-const MAX_THAW: Duration = Duration::from_micros(200);
 /// A pool without second sandbox serves its own line that long before it makes place for others.
 const TURN: Duration = Duration::from_millis(100);
 /// SIGTERM to SIGKILL where somebody waits for the memory.
@@ -37,7 +35,7 @@ const EVICTION_GRACE: Duration = Duration::from_millis(300);
 /// Pause after a sandbox that did not start or died young; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A sandbox that dies unasked at this age is no sign of a broken image.
 const GROWN_UP: Duration = Duration::from_secs(10);
 
@@ -67,7 +65,7 @@ struct State {
     roster: Roster<Arc<Instance>, Waiter>,
     service: Average,
     cold_start: Average,
-    thaw: Average,
+    thaws: Thaws,
     /// The ticket of the call that joins the line next.
     next_ticket: u64,
     /// Starts that wait for memory.
@@ -92,7 +90,7 @@ struct State {
 }
 
 /// What to do once the lock is released.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 #[must_use]
 struct Todo {
     starts: usize,
@@ -130,9 +128,9 @@ impl Checkout {
         if taken.first {
             let metrics = &pool.hot.metrics;
             if taken.frozen {
-                metrics.frozen.decrement(1.0)
+                metrics.frozen.decrement(1.0);
             } else {
-                metrics.idle.decrement(1.0)
+                metrics.idle.decrement(1.0);
             }
             metrics.busy.increment(1.0);
         }
@@ -156,7 +154,8 @@ impl Checkout {
             tracing::warn!(version = %instance.pool.version.id, %error, "a sandbox could not be thawed");
             instance.stop(Stop::Kill);
         }
-        instance.pool.lock().thaw.add(began.elapsed());
+        let now = Instant::now();
+        instance.pool.lock().thaws.add(now - began, now);
     }
 
     /// Takes a grant back that nobody received; the caller holds the pool's lock.
@@ -169,9 +168,9 @@ impl Checkout {
         if self.first {
             let metrics = &instance.pool.hot.metrics;
             if self.frozen {
-                metrics.frozen.increment(1.0)
+                metrics.frozen.increment(1.0);
             } else {
-                metrics.idle.increment(1.0)
+                metrics.idle.increment(1.0);
             }
             metrics.busy.decrement(1.0);
         }
@@ -215,7 +214,7 @@ impl Pool {
                 roster: Roster::new(concurrency as usize),
                 service: Average::default(),
                 cold_start: Average::default(),
-                thaw: Average::default(),
+                thaws: Thaws::default(),
                 next_ticket: 0,
                 blocked: 0,
                 oldest_start: None,
@@ -359,7 +358,7 @@ impl Pool {
         if !matches!(became, Now::Idle | Now::Shared) {
             return None;
         }
-        if state.retired || state.closed.is_some() {
+        if state.closed.is_some() || state.retired && state.roster.line.is_empty() {
             return Some(self.end_of_use(Stop::Kill));
         }
         // Others wait for its memory: it makes place, unless calls of its own wait too, it is the
@@ -388,9 +387,9 @@ impl Pool {
         if state.roster.condemn(key) == Now::Spent {
             let metrics = &self.hot.metrics;
             if frozen {
-                metrics.frozen.decrement(1.0)
+                metrics.frozen.decrement(1.0);
             } else {
-                metrics.idle.decrement(1.0)
+                metrics.idle.decrement(1.0);
             }
             if let Some(instance) = state.roster.handle(key) {
                 instance.stop(how);
@@ -521,7 +520,7 @@ impl Pool {
     }
 
     /// A sandbox did not start. Calls that nothing else can serve fail as it did.
-    pub(super) fn failed(self: &Arc<Self>, end: End) {
+    pub(super) fn failed(self: &Arc<Self>, end: &End) {
         let now = Instant::now();
         self.hot.metrics.failed_starts.increment(1);
         let mut state = self.lock();
@@ -577,8 +576,7 @@ impl Pool {
         let settings = &self.hot.parts.settings;
         let idle_timeout = Duration::from_secs(self.spec().idle_timeout_s.into());
         let mut state = self.lock();
-        let freezes =
-            !settings.freeze_after.is_zero() && state.thaw.of_at_least(3).is_none_or(|thaw| thaw <= MAX_THAW);
+        let freezes = !settings.freeze_after.is_zero() && state.thaws.are_cheap(now);
         let mut spare = state.roster.live().saturating_sub(self.warm(&state));
         let mut next: Option<Instant> = None;
         let mut due = |time: Instant| next = Some(next.map_or(time, |next| next.min(time)));
@@ -600,7 +598,7 @@ impl Pool {
                         Ok(()) => frozen.push(key),
                         // It is probably ending; else it only uses the CPU it wants.
                         Err(error) => {
-                            tracing::debug!(version = %self.version.id, %error, "a sandbox was not frozen")
+                            tracing::debug!(version = %self.version.id, %error, "a sandbox was not frozen");
                         }
                     }
                 }
@@ -678,6 +676,7 @@ impl Pool {
             instance.stop(self.eviction());
         }
         drop(state);
+        self.withdraw.notify_waiters();
         for waiter in line {
             // It may be gone.
             let _ = waiter.grant.send(Err(NoSandbox::ShuttingDown));

@@ -21,7 +21,7 @@ use crate::formats;
 use crate::parts::EngineParts;
 
 /// A pool without sandboxes is forgotten when it was not used for this time.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+const FORGET_AFTER: Duration = Duration::from_mins(1);
 
 /// Everything about hot sandboxes that is not of one pool.
 #[derive(Debug)]
@@ -71,8 +71,18 @@ impl Hot {
             return Some(pool.clone());
         }
         let pool = Pool::new(self.clone(), target, version, format);
+        if self.closing.is_cancelled() {
+            pool.shut_down();
+            return Some(pool);
+        }
         pools.insert(version.id.clone(), pool.clone());
         Some(pool)
+    }
+
+    /// Shows how much memory is promised.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge of MiB; exact up to 2^52")]
+    pub(super) fn show_memory(&self) {
+        self.metrics.memory_promised.set(self.admission.memory_in_use_mb() as f64);
     }
 
     /// Tells the janitor that a pool has something to be tended.

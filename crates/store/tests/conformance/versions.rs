@@ -126,7 +126,7 @@ pub async fn apps_are_listed_whose_active_version_is_kept_warm(f: Fixture) {
     let route = f.store.create_route(&one.id, &warm, None, MANY).await.unwrap();
     assert_eq!(f.store.list_kept_warm().await.unwrap(), [], "not ready");
     f.store.set_version_ready(&route.latest.id, &digest("one")).await.unwrap();
-    assert_eq!(f.store.list_kept_warm().await.unwrap(), [one.id.clone()]);
+    assert_eq!(f.store.list_kept_warm().await.unwrap(), std::slice::from_ref(&one.id));
     f.store.delete_route(&route.id).await.unwrap();
     assert_eq!(f.store.list_kept_warm().await.unwrap(), []);
 }

@@ -231,9 +231,9 @@ async fn a_status_of_failure_fails_only_calls_that_nobody_waits_for() {
     let f = bench.function(|_| ()).await;
     let answer = bench.answer(&f, "404").await.ok().unwrap();
     assert_eq!(answer.head.unwrap().status, 404);
-    let End { failure, status, .. } = bench.engine.run_to_end(bench.invocation(&f, "404")).await;
+    let End { failure, status, .. } = bench.engine.run_to_end(Bench::invocation(&f, "404")).await;
     assert_eq!((failure, status), (Some(Failure::Status { status: 404 }), Some(404)));
-    let end = bench.engine.run_to_end(bench.invocation(&f, "answer")).await;
+    let end = bench.engine.run_to_end(Bench::invocation(&f, "answer")).await;
     assert_eq!(end.failure, None);
     bench.finish().await;
 }

@@ -350,7 +350,7 @@ impl Bench {
             created_by: "me".to_owned(),
         };
         let route = self.store.create_route(&app.id, &new, Some(&self.digest), 100).await.unwrap();
-        self.target(Arc::new(app), route)
+        self.target(&Arc::new(app), route)
     }
 
     /// The next version of a function, as its next callers find it.
@@ -365,11 +365,11 @@ impl Bench {
         };
         let route = self.store.update_route(&route.id, &change, Some(&self.digest)).await.unwrap();
         self.engine.shared.parts.catalog.forget(&target.app.id).await;
-        self.target(target.app.clone(), route)
+        self.target(&target.app, route)
     }
 
-    fn target(&self, app: Arc<picasso_types::App>, route: Route) -> Arc<Target> {
-        let target = Arc::new(Target::active(&app, route));
+    fn target(&self, app: &Arc<picasso_types::App>, route: Route) -> Arc<Target> {
+        let target = Arc::new(Target::active(app, route));
         if target.version.as_ref().unwrap().spec.format.is_hot() {
             let format: Arc<dyn HotFormat> = Arc::new(FakeFormat(self.world.clone()));
             self.engine.shared.hot.pool_of(&target, format);
@@ -381,7 +381,7 @@ impl Bench {
         self.engine.shared.hot.pool(target).unwrap()
     }
 
-    pub fn invocation(&self, target: &Arc<Target>, order: &'static str) -> Invocation {
+    pub fn invocation(target: &Arc<Target>, order: &'static str) -> Invocation {
         let mut invocation = testing::invocation("/f");
         invocation.target = target.clone();
         invocation.headers.insert("x-do", HeaderValue::from_static(order));
@@ -394,7 +394,7 @@ impl Bench {
     }
 
     pub async fn answer(&self, target: &Arc<Target>, order: &'static str) -> Result<Answer, End> {
-        super::super::call::run(&self.engine.shared, self.invocation(target, order)).await
+        super::super::call::run(&self.engine.shared, Self::invocation(target, order)).await
     }
 
     /// Begins a call in a task of its own.

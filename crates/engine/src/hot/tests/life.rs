@@ -7,6 +7,7 @@ use std::time::Duration;
 use picasso_types::{Failure, Format};
 
 use super::fake::{Bench, Broken, eventually, exited};
+use crate::engine::Engine;
 use crate::settings::EngineSettings;
 
 #[tokio::test]
@@ -164,10 +165,14 @@ async fn warm_sandboxes_that_do_not_start_are_not_tried_without_pause() {
 }
 
 #[tokio::test]
-async fn a_start_of_the_engine_warms_what_is_to_be_warm() {
+async fn a_start_of_the_engine_starts_what_is_to_be_warm() {
     let bench = Bench::new().await;
-    let f = bench.function(|spec| spec.min_instances = 1).await;
-    assert_eq!(picasso_store::Store::list_kept_warm(&*bench.store).await.unwrap(), [f.app.id.clone()]);
+    bench.function(|spec| spec.min_instances = 1).await;
+    assert_eq!(bench.started(), 0, "the first engine was not told of it");
+    let second = Engine::new(bench.engine.shared.parts.clone());
+    second.start().await.unwrap();
+    eventually("one is warm", || bench.started() > 0).await;
+    second.shut_down(Duration::ZERO).await;
     bench.finish().await;
 }
 
