@@ -171,8 +171,8 @@ struct DeviceRule {
 }
 
 fn options(fixed: &[&str], sized: Option<(u64, u64)>) -> Vec<String> {
-    let sizes = sized.map(|(bytes, inodes)| [format!("size={bytes}"), format!("nr_inodes={inodes}")]);
-    fixed.iter().map(|option| (*option).to_owned()).chain(sizes.into_iter().flatten()).collect()
+    let bounds = sized.map(|(bytes, inodes)| [format!("size={bytes}"), format!("nr_inodes={inodes}")]);
+    fixed.iter().map(|option| (*option).to_owned()).chain(bounds.into_iter().flatten()).collect()
 }
 
 fn namespace(kind: &'static str) -> Namespace<'static> {
