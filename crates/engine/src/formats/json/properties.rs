@@ -52,7 +52,7 @@ proptest! {
         prop_assert_eq!(end_in_pieces(more.as_bytes(), &sizes), Some(text.len()));
         let read = answer::parse(text.as_bytes(), "call", 1000).unwrap();
         prop_assert_eq!(read.status.as_u16(), status);
-        let values: Vec<&[u8]> = read.headers.get_all("x-a").iter().map(|value| value.as_bytes()).collect();
+        let values: Vec<&[u8]> = read.headers.get_all("x-a").iter().map(http::HeaderValue::as_bytes).collect();
         prop_assert_eq!(values, [value.as_bytes(), b"2"]);
         prop_assert_eq!(read.body, body.as_bytes());
     }
