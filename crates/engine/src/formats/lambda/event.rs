@@ -29,7 +29,7 @@ pub(super) fn of_call(
     }
     let mut headers = invocation.headers.clone();
     context::add_ids(&mut headers, invocation);
-    let request = Request {
+    let source = Source {
         app: &invocation.target.app,
         request_id: invocation.request_id.as_str(),
         client: invocation.client,
@@ -37,11 +37,11 @@ pub(super) fn of_call(
         url: &invocation.url,
         headers: &headers,
     };
-    Ok(Bytes::from(serde_json::to_vec(&request.event(body, now))?))
+    Ok(Bytes::from(serde_json::to_vec(&source.event(body, now))?))
 }
 
 /// What an event is made from.
-struct Request<'a> {
+struct Source<'a> {
     app: &'a App,
     request_id: &'a str,
     client: Option<IpAddr>,
@@ -96,7 +96,7 @@ struct Http<'a> {
     user_agent: String,
 }
 
-impl<'a> Request<'a> {
+impl<'a> Source<'a> {
     fn event(&self, body: &'a [u8], now: Timestamp) -> Event<'a> {
         let (host, path, query) = parts(self.url);
         let path = below_app(path, self.app);

@@ -196,8 +196,6 @@ async fn fault_of(call: JoinHandle<Result<HotAnswer, LinkFault>>) -> LinkFault {
 }
 
 async fn answer_of(call: JoinHandle<Result<HotAnswer, LinkFault>>) -> HotAnswer {
-    match timeout(SOON, call).await.unwrap().unwrap() {
-        Ok(answer) => answer,
-        Err(_) => panic!("no answer"),
-    }
+    let Ok(answer) = timeout(SOON, call).await.unwrap().unwrap() else { panic!("no answer") };
+    answer
 }
