@@ -60,7 +60,7 @@ impl Default for EngineSettings {
             max_output_bytes: 64 * 1024 * 1024,
             max_async_body_bytes: 6 * 1024 * 1024,
             max_log_bytes: 1024 * 1024,
-            start_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_mins(1),
             freeze_after: Duration::from_millis(50),
             stop_grace: Duration::from_secs(10),
             async_workers: 16,

@@ -1,5 +1,11 @@
 //! Ten thousand alternating callers of functions that answer twice, late, half and not at all:
 //! each gets an answer of its own or a clean error, and none ever a byte that is another's.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what cannot be set up fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -101,10 +107,12 @@ async fn call(cloud: &Cloud, url: &str, ask: &Ask) -> Outcome {
     Outcome::Refused
 }
 
-/// The image of `examples/hot`.
-fn image(dir: &Path) -> PathBuf {
+/// The image of `examples/hot` or, for formats whose calls come over sockets, `examples/web`.
+fn image(dir: &Path, format: &str) -> PathBuf {
+    let over_sockets = matches!(format, "http-stream" | "http-server");
+    let example = if over_sockets { "picasso-example-web" } else { "picasso-example-hot" };
     let archive = dir.join("hot.tar");
-    let binary = static_binary("picasso-example-hot").expect("the example builds");
+    let binary = static_binary(example).expect("the example builds");
     let file = format!("{}:/hot", binary.display());
     let output = archive.display().to_string();
     let words = ["image", "build", "--file", &file, "--entrypoint", "/hot", "--output", &output];
@@ -118,7 +126,7 @@ async fn ten_thousand_callers(format: &str) {
     }
     let cloud = Cloud::start().await;
     let dir = TestDir::new("interleaving").unwrap();
-    cloud.picasso.load_image(&image(dir.path()), "hot:1").await.unwrap();
+    cloud.picasso.load_image(&image(dir.path(), format), "hot:1").await.unwrap();
     let token = cloud.token("demo1-member").await;
     let app = cloud.app(&token, format).await;
     let route = json!({
@@ -161,4 +169,14 @@ async fn of_ten_thousand_callers_of_format_json_none_sees_anothers_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_ten_thousand_callers_of_format_http_none_sees_anothers_bytes() {
     ten_thousand_callers("http").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_thousand_callers_of_format_http_stream_none_sees_anothers_bytes() {
+    ten_thousand_callers("http-stream").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_thousand_callers_of_format_http_server_none_sees_anothers_bytes() {
+    ten_thousand_callers("http-server").await;
 }

@@ -1,5 +1,6 @@
 //! Format `lambda` through the whole: AWS's own Rust runtime unchanged, and a runtime in a few
 //! lines of shell for what a well-made one never does.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use picasso_testkit::process::{TestDir, run, wait_until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const RUST_IMAGE: &str = "rust-lambda:1";
 
 /// A Lambda runtime in shell: `ask` waits for a call, `answer` and `error` end it. Each request

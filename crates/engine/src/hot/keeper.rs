@@ -104,13 +104,17 @@ async fn wanted_room(
     }
 }
 
+/// The driver lost the process: nobody knows how it ended.
+#[derive(Debug, Clone, Copy)]
+struct Lost;
+
 /// A started process: its end and what it says until then.
 struct Process<'a> {
     wait: Pin<Box<dyn Future<Output = Result<Ended, SandboxError>> + Send + 'a>>,
     stderr: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
     logged: bool,
     /// Once it has.
-    ended: Option<Option<Ended>>,
+    ended: Option<Result<Ended, Lost>>,
 }
 
 impl<'a> Process<'a> {
@@ -133,12 +137,12 @@ impl<'a> Process<'a> {
     async fn ended(&mut self) -> Option<Ended> {
         let ended = loop {
             if let Some(ended) = self.ended {
-                break ended;
+                break ended.ok();
             }
             tokio::select! {
                 ended = &mut self.wait => {
                     let told = ended.inspect_err(|error| tracing::warn!(%error, "the driver lost a sandbox"));
-                    self.ended = Some(told.ok());
+                    self.ended = Some(told.map_err(|_| Lost));
                 }
                 () = &mut self.stderr, if !self.logged => self.logged = true,
             }

@@ -47,10 +47,9 @@ impl<S: Stream> AnswerBody<S> {
                     if ended {
                         self.conclude();
                     }
-                    match frame.into_data() {
-                        Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
-                        // Trailers have no way on to the caller.
-                        Err(_) => continue,
+                    // Trailers have no way on to the caller.
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
                     }
                 }
                 Some(Err(_)) => {

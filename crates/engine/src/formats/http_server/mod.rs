@@ -93,7 +93,7 @@ impl Link for HttpServerLink {
                 return Err(LinkFault::Body(error));
             }
         };
-        let request = request::request(invocation, body)?;
+        let request = request::request(&invocation, body)?;
         let patience = self.one_at_a_time.then_some(deadline);
         let aftermath = Aftermath { lease, patience, fit: any_status };
         let (parts, body) = exchange(stream, request, aftermath).await?.into_parts();

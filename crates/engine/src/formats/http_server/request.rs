@@ -14,7 +14,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// The caller's request: its method, the part of its path that is the function's, its headers,
 /// and where it came from.
-pub(super) fn request(invocation: Invocation, body: RequestBody) -> Result<Request<RequestBody>, LinkFault> {
+pub(super) fn request(invocation: &Invocation, body: RequestBody) -> Result<Request<RequestBody>, LinkFault> {
     let place = Place::of(&invocation.url);
     let uri = place.target.parse::<Uri>().map_err(|error| {
         tracing::error!(%error, url = invocation.url, "a function's URL has no path of its own");
@@ -23,7 +23,7 @@ pub(super) fn request(invocation: Invocation, body: RequestBody) -> Result<Reque
     let mut request = Request::new(body);
     *request.method_mut() = invocation.method.clone();
     *request.uri_mut() = uri;
-    *request.headers_mut() = headers(&invocation, &place);
+    *request.headers_mut() = headers(invocation, &place);
     Ok(request)
 }
 
@@ -122,7 +122,7 @@ mod tests {
         let mut invocation = invocation;
         let body = std::mem::replace(&mut invocation.body, Box::pin(futures_util::stream::empty()));
         let body = RequestBody::take(&mut invocation.headers, body).await.unwrap();
-        request(invocation, body).ok().unwrap()
+        request(&invocation, body).ok().unwrap()
     }
 
     #[tokio::test]
