@@ -5,6 +5,10 @@
 //! nanoseconds and never across I/O - but for freezing, which is one write to a kernel file and
 //! must not happen to a sandbox that is being taken.
 
+mod checkout;
+mod starts;
+mod upkeep;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,13 +17,14 @@ use picasso_types::{RouteVersion, VersionSpec};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+pub(super) use checkout::Checkout;
+
 use super::demand::{Average, Situation, Thaws};
 use super::instance::{Instance, Stop};
 use super::keeper;
-use super::lease::Lease;
 use super::link::HotFormat;
 use super::pools::Hot;
-use super::roster::{Now, Roster, Taken};
+use super::roster::{Now, Roster};
 use crate::admission::Gates;
 use crate::call_events::End;
 use crate::catalog::Target;
@@ -111,85 +116,6 @@ pub(crate) struct Pool {
     pub(super) gates: Gates,
     pub(super) withdraw: Notify,
     state: Mutex<State>,
-}
-
-/// A sandbox that a call got and has not used yet: dropped, it goes back untouched.
-#[derive(Debug)]
-pub(super) struct Checkout {
-    instance: Option<Arc<Instance>>,
-    /// The call is the only one of its sandbox.
-    pub(super) first: bool,
-    frozen: bool,
-}
-
-impl Checkout {
-    fn new(taken: Taken<Arc<Instance>>) -> Self {
-        let pool = &taken.handle.pool;
-        if taken.first {
-            let metrics = &pool.hot.metrics;
-            if taken.frozen {
-                metrics.frozen.decrement(1.0);
-            } else {
-                metrics.idle.decrement(1.0);
-            }
-            metrics.busy.increment(1.0);
-        }
-        Self { instance: Some(taken.handle), first: taken.first, frozen: taken.frozen }
-    }
-
-    /// The sandbox.
-    pub(super) fn instance(&self) -> Option<&Arc<Instance>> {
-        self.instance.as_ref()
-    }
-
-    /// Continues a frozen sandbox and measures what that costs.
-    fn thaw(&mut self) {
-        let Some(instance) = self.instance.as_ref().filter(|_| std::mem::take(&mut self.frozen)) else {
-            return;
-        };
-        let began = Instant::now();
-        if let Some(freezer) = &instance.freezer
-            && let Err(error) = freezer.thaw()
-        {
-            tracing::warn!(version = %instance.pool.version.id, %error, "a sandbox could not be thawed");
-            instance.stop(Stop::Kill);
-        }
-        let now = Instant::now();
-        instance.pool.lock().thaws.add(now - began, now);
-    }
-
-    /// Takes a grant back that nobody received; the caller holds the pool's lock.
-    fn undo(mut self, roster: &mut Roster<Arc<Instance>, Waiter>, now: Instant) {
-        let Some(instance) = self.instance.take() else { return };
-        roster.give_back(instance.key, true, now);
-        if self.frozen {
-            roster.set_frozen(instance.key);
-        }
-        if self.first {
-            let metrics = &instance.pool.hot.metrics;
-            if self.frozen {
-                metrics.frozen.increment(1.0);
-            } else {
-                metrics.idle.increment(1.0);
-            }
-            metrics.busy.decrement(1.0);
-        }
-    }
-
-    /// The right to use it: from here on it is only given back by [`Lease::keep`].
-    pub(super) fn lease(mut self) -> Option<(Arc<Instance>, Lease)> {
-        let instance = self.instance.take()?;
-        Some((instance.clone(), Lease::new(instance)))
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        self.thaw();
-        if let Some(instance) = self.instance.take() {
-            instance.pool.returned(instance.key, true);
-        }
-    }
 }
 
 impl Pool {
@@ -457,249 +383,6 @@ impl Pool {
     /// How many sandboxes are kept even without calls.
     fn warm(&self, state: &State) -> usize {
         if state.retired || state.closed.is_some() { 0 } else { self.spec().min_instances as usize }
-    }
-
-    /// Whether a start that waits for memory is of no use any more; it is then off the book.
-    pub(super) fn calls_off(self: &Arc<Self>) -> bool {
-        let mut state = self.lock();
-        state.roster.line.retain(|waiter| !waiter.grant.is_closed());
-        let unwanted = state.roster.line.is_empty();
-        if unwanted {
-            self.start_ended(&mut state);
-        }
-        unwanted
-    }
-
-    fn start_ended(&self, state: &mut State) {
-        state.roster.starting -= 1;
-        if state.roster.starting == 0 {
-            state.oldest_start = None;
-        }
-        self.hot.metrics.starting.decrement(1.0);
-    }
-
-    /// There is no memory to spare for keeping another sandbox warm; later.
-    pub(super) fn no_spare_room(self: &Arc<Self>) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        self.start_ended(&mut state);
-        state.not_before = Some(now + FIRST_PAUSE);
-        let todo = self.settle(&mut state, now);
-        drop(state);
-        self.act(todo);
-    }
-
-    /// A sandbox is ready for calls.
-    pub(super) fn ready(
-        self: &Arc<Self>,
-        took: Duration,
-        make: impl FnOnce(usize) -> Arc<Instance>,
-    ) -> Arc<Instance> {
-        let now = Instant::now();
-        let metrics = &self.hot.metrics;
-        metrics.cold_starts.increment(1);
-        metrics.cold_start_seconds.record(took.as_secs_f64());
-        let mut state = self.lock();
-        self.start_ended(&mut state);
-        state.cold_start.add(took);
-        state.last_ready = Some(now);
-        state.not_before = None;
-        metrics.idle.increment(1.0);
-        let instance = state.roster.add(make, now);
-        let mut todo = self.settle(&mut state, now);
-        // Nobody waits for it any more.
-        if let Some(how) =
-            state.roster.is_idle(instance.key).then(|| self.gives_up(&state, Now::Idle, now)).flatten()
-        {
-            self.end_member(&mut state, instance.key, how);
-            todo.watch |= self.settle(&mut state, now).watch;
-        }
-        drop(state);
-        self.act(todo);
-        instance
-    }
-
-    /// A sandbox did not start. Calls that nothing else can serve fail as it did.
-    pub(super) fn failed(self: &Arc<Self>, end: &End) {
-        let now = Instant::now();
-        self.hot.metrics.failed_starts.increment(1);
-        let mut state = self.lock();
-        self.start_ended(&mut state);
-        state.note_failure(now);
-        let mut fail = Vec::new();
-        if state.roster.live() == 0 && state.roster.starting == 0 {
-            fail.extend(state.roster.line.drain(..));
-        }
-        let todo = self.settle(&mut state, now);
-        drop(state);
-        for waiter in fail {
-            // It may be gone.
-            let _ = waiter.grant.send(Err(NoSandbox::Failed(Box::new(end.clone()))));
-        }
-        self.act(todo);
-    }
-
-    /// The process of a sandbox is gone.
-    pub(super) fn gone(self: &Arc<Self>, instance: &Instance, age: Duration) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let frozen = state.roster.is_frozen(instance.key);
-        let removed = state.roster.remove(instance.key);
-        let metrics = &self.hot.metrics;
-        if removed.running {
-            metrics.busy.decrement(1.0);
-        } else if removed.unasked {
-            if frozen { metrics.frozen.decrement(1.0) } else { metrics.idle.decrement(1.0) }
-        }
-        if removed.unasked && age < GROWN_UP {
-            state.note_failure(now);
-        }
-        let todo = self.settle(&mut state, now);
-        drop(state);
-        self.act(todo);
-    }
-
-    /// How long a call took, where calls of one sandbox overlap or not.
-    pub(super) fn served(&self, took: Duration) {
-        let mut state = self.lock();
-        state.service.add(took);
-        if state.failures > 0 {
-            state.failures = 0;
-            state.not_before = None;
-        }
-    }
-
-    /// Freezes and ends what has been idle long enough, starts what is to be kept warm. Says when
-    /// there is something to do next.
-    pub(super) fn tend(self: &Arc<Self>) -> Option<Instant> {
-        let now = Instant::now();
-        let settings = &self.hot.parts.settings;
-        let idle_timeout = Duration::from_secs(self.spec().idle_timeout_s.into());
-        let mut state = self.lock();
-        let freezes = !settings.freeze_after.is_zero() && state.thaws.are_cheap(now);
-        let mut spare = state.roster.live().saturating_sub(self.warm(&state));
-        let mut next: Option<Instant> = None;
-        let mut due = |time: Instant| next = Some(next.map_or(time, |next| next.min(time)));
-        let (mut ends, mut frozen) = (Vec::new(), Vec::new());
-        for (key, instance, since, is_frozen) in state.roster.idle() {
-            if spare > 0 && now >= since + idle_timeout {
-                spare -= 1;
-                ends.push(key);
-                continue;
-            }
-            if spare > 0 {
-                due(since + idle_timeout);
-            }
-            if let Some(freezer) = instance.freezer.as_ref().filter(|_| freezes && !is_frozen) {
-                if now < since + settings.freeze_after {
-                    due(since + settings.freeze_after);
-                } else {
-                    match freezer.freeze() {
-                        Ok(()) => frozen.push(key),
-                        // It is probably ending; else it only uses the CPU it wants.
-                        Err(error) => {
-                            tracing::debug!(version = %self.version.id, %error, "a sandbox was not frozen");
-                        }
-                    }
-                }
-            }
-        }
-        for key in ends {
-            self.end_member(&mut state, key, self.end_of_use(Stop::Kill));
-        }
-        for key in frozen {
-            state.roster.set_frozen(key);
-            self.hot.metrics.idle.decrement(1.0);
-            self.hot.metrics.frozen.increment(1.0);
-        }
-        let lacking = self.warm(&state).saturating_sub(state.roster.live() + state.roster.starting);
-        let mut starts = 0;
-        match state.not_before {
-            Some(time) if lacking > 0 && now < time => due(time),
-            _ => starts = lacking,
-        }
-        self.note_starts(&mut state, starts, now);
-        (state.told, state.due) = (false, next);
-        drop(state);
-        for _ in 0..starts {
-            keeper::spawn(self.clone(), keeper::Cause::Warmth);
-        }
-        next
-    }
-
-    /// Has its idle sandboxes frozen and ended, and those that are to be warm started.
-    pub(super) fn watch(self: &Arc<Self>) {
-        let mut state = self.lock();
-        if !std::mem::replace(&mut state.told, true) {
-            drop(state);
-            self.hot.watch(self);
-        }
-    }
-
-    /// Another version took over or the route is gone: idle sandboxes end, busy ones after their
-    /// calls. Calls that still name this version are served.
-    pub(super) fn retire(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.retired = true;
-        let idle: Vec<usize> = state.roster.idle().map(|(key, ..)| key).collect();
-        for key in idle {
-            self.end_member(&mut state, key, self.end_of_use(Stop::Kill));
-        }
-    }
-
-    /// It is the active version again.
-    pub(super) fn revive(&self) {
-        self.lock().retired = false;
-    }
-
-    /// Takes no more calls, if it has nothing and was not used since `unused_since`.
-    pub(super) fn close_unused(&self, unused_since: Instant) -> bool {
-        let mut state = self.lock();
-        let unused = state.roster.is_empty()
-            && (state.retired || self.spec().min_instances == 0 && state.last_used < unused_since);
-        if unused {
-            state.closed = Some(NoSandbox::Closed);
-        }
-        unused
-    }
-
-    /// Ends everything.
-    pub(super) fn shut_down(&self) {
-        let mut state = self.lock();
-        state.closed = Some(NoSandbox::ShuttingDown);
-        let line: Vec<Waiter> = state.roster.line.drain(..).collect();
-        let idle: Vec<usize> = state.roster.idle().map(|(key, ..)| key).collect();
-        for key in idle {
-            self.end_member(&mut state, key, self.eviction());
-        }
-        for (_, instance) in state.roster.all() {
-            instance.stop(self.eviction());
-        }
-        drop(state);
-        self.withdraw.notify_waiters();
-        for waiter in line {
-            // It may be gone.
-            let _ = waiter.grant.send(Err(NoSandbox::ShuttingDown));
-        }
-    }
-
-    /// The memory of its sandboxes, and since when each idle one of them has been idle.
-    pub(super) fn evictable(&self) -> Vec<(usize, Instant, bool)> {
-        let state = self.lock();
-        let spare = state.roster.live().saturating_sub(self.warm(&state));
-        let idle = state.roster.idle().enumerate();
-        idle.map(|(number, (key, _, since, _))| (key, since, number >= spare)).collect()
-    }
-
-    /// Ends a sandbox that is still idle; whether it did.
-    pub(super) fn evict(&self, key: usize) -> bool {
-        let mut state = self.lock();
-        let idle = state.roster.is_idle(key);
-        if idle {
-            self.hot.metrics.evictions.increment(1);
-            self.end_member(&mut state, key, self.eviction());
-        }
-        idle
     }
 }
 
