@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use picasso_suites::cloud::Cloud;
@@ -24,6 +25,8 @@ pub struct Level {
     hot_sandboxes: u64,
     running: u64,
     fds: usize,
+    /// Anonymous memory, each process's share: what of the program's file is in memory depends on
+    /// who else runs it.
     pss_kib: u64,
     processes: usize,
     zombies: usize,
@@ -36,7 +39,7 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} hot sandboxes, {} running calls, {} fds, {} KiB PSS, {} processes, {} zombies, {} cgroups, \
+            "{} hot sandboxes, {} running calls, {} fds, {} KiB anonymous PSS, {} processes, {} zombies, {} cgroups, \
              {} mounts, {} namespaces",
             self.hot_sandboxes,
             self.running,
@@ -104,11 +107,11 @@ impl Level {
             hot_sandboxes,
             running,
             fds: servers.iter().map(|pid| entries(&format!("/proc/{pid}/fd"))).sum(),
-            pss_kib: servers.iter().map(|pid| field(*pid, "smaps_rollup", "Pss:")).sum(),
+            pss_kib: servers.iter().map(|pid| field(*pid, "smaps_rollup", "Pss_Anon:")).sum(),
             processes: family.len(),
             zombies: family.iter().filter(|pid| is_zombie(**pid)).count(),
             cgroups: host::cgroups_of(&cloud.picasso.instance()).len(),
-            mounts: servers.iter().map(|pid| lines(&format!("/proc/{pid}/mountinfo"))).sum(),
+            mounts: servers.iter().map(|pid| mounts(*pid, &cloud.picasso.data_dir())).sum(),
             namespaces: namespaces(&family),
         }
     }
@@ -118,8 +121,11 @@ fn entries(folder: &str) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-fn lines(file: &str) -> usize {
-    std::fs::read_to_string(file).map_or(0, |text| text.lines().count())
+/// What a process sees mounted at or below a folder; the rest of the host is not ours.
+fn mounts(pid: u32, folder: &Path) -> usize {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    points.filter(|point| Path::new(point).starts_with(folder)).count()
 }
 
 fn field(pid: u32, file: &str, name: &str) -> u64 {
