@@ -76,6 +76,9 @@ async fn soak(time: Duration) -> Result<(), Fault> {
     let last = traffic(&cloud, &functions, Duration::from_secs(3), seed + 2).await?;
     println!("afterwards: {last}");
     last.check_that_it_works()?;
+    if cloud.picasso.log().contains(" panicked at ") {
+        return Err("a process of the server panicked; its log has where".into());
+    }
     println!("Everything is back where it began.");
     Ok(())
 }
