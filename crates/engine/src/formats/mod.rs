@@ -5,9 +5,9 @@ pub(crate) mod default;
 mod exchange;
 mod http;
 mod http_server;
-mod http_stream;
+pub(crate) mod http_stream;
 pub(crate) mod json;
-mod lambda;
+pub(crate) mod lambda;
 #[cfg(test)]
 mod pipe_kit;
 mod pipes;
