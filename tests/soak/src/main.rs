@@ -3,7 +3,7 @@
 //! error, and in the end file descriptors, memory, cgroups, mounts, namespaces and processes must be
 //! back where they began.
 //!
-//! usage: picasso-soak [SECONDS]     (600 by default)
+//! usage: picasso-soak \[SECONDS\]     (600 by default)
 
 mod chance;
 mod disturb;
