@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use picasso_testkit::picasso::Picasso;
+
 /// Everything on this host that belongs to the server with an instance id, as readable lines.
 pub fn traces_of(instance: &str) -> Vec<String> {
     let mut traces = cgroups_of(instance);
@@ -47,12 +49,17 @@ fn interfaces_of(instance: &str) -> Vec<String> {
     names.filter(|name| name.contains(instance)).map(|name| format!("interface {name}")).collect()
 }
 
-/// Sandbox cgroups (`s<slot>`) of an instance that hold a process now.
+/// Sandbox cgroups (`s<slot>`) of an instance in which a function runs now. A process that sits
+/// ready in a slot is a copy of the spawner and still shows the server's own program.
 pub fn running_sandboxes(instance: &str) -> usize {
+    let server = Picasso::binary().canonicalize().ok();
+    let is_function = |pid: &str| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| Some(program) != server)
+    };
     let busy = |folder: &String| {
         folder.contains("/pids/")
             && std::fs::read_to_string(Path::new(folder).join("cgroup.procs"))
-                .is_ok_and(|processes| !processes.trim().is_empty())
+                .is_ok_and(|processes| processes.lines().any(is_function))
     };
     cgroups_of(instance).iter().filter(|folder| busy(folder)).count()
 }
