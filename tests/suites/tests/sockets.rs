@@ -36,7 +36,10 @@ async fn a_function_behind_a_socket_sees_the_contracts_request_and_chooses_its_a
         assert_eq!(answer.status, expected, "{}", answer.text());
     }
     for what in ["babble", "half", "silence", "crash"] {
-        assert_ne!(web.ask(&url, what, "body").await.status, 200, "{what}");
+        let request = web.cloud.http.post(&url).header("x-do", what).body("body");
+        let answer = request.send().await.expect("the head of an answer");
+        // Where the function broke off in the middle, its head may have been passed on already.
+        assert!(answer.status() != 200 || answer.bytes().await.is_err(), "{what}");
         assert_eq!(web.ask(&url, "echo", "after it").await.text(), "after it");
     }
 }
