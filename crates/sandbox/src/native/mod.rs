@@ -35,3 +35,18 @@ pub(crate) use child::{HOST_NAME, StartFault, Step};
 pub(crate) use packet::{receive, send};
 pub(crate) use protocol::IDS;
 pub(crate) use sys::{Kernel, Linux, MountFlags};
+
+/// A message as each side of the spawner's protocol reads it: what is taken and
+/// written back is read again as the same. For the fuzz target.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    if let Some(request) = protocol::Request::decode(bytes) {
+        let again = protocol::Request::decode(&request.encode());
+        assert_eq!(again.map(|again| again.encode()), Some(request.encode()));
+    }
+    if let Some(report) = protocol::Report::decode(bytes) {
+        let again = protocol::Report::decode(&report.encode());
+        assert_eq!(again.map(|again| again.encode()), Some(report.encode()));
+    }
+    let _ = order::Order::decode(bytes);
+}

@@ -33,3 +33,10 @@ pub fn unpacker_main(socket: OwnedFd, layers_dir: &Path) -> ExitCode {
         }
     }
 }
+
+/// A message as each side of the unpacker's protocol reads it. For the fuzz target.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = protocol::Request::decode(bytes);
+    let _ = protocol::Answer::decode(bytes);
+}

@@ -142,12 +142,14 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         let request = http::Request::post("/call").body(body).ok()?;
         // More than a socket's buffer takes would wait for a reader.
         function.write_all(&bytes[..bytes.len().min(64 * 1024)]).await.ok()?;
-        drop(function);
+        // Half closed only: a request sent to nobody is a signal to a fuzz target.
+        function.shutdown().await.ok()?;
         let lease = Lease::new(Arc::new(Nobody));
         let aftermath = Aftermath { lease, patience: None, fit: is_fit };
         let answer = exchange(ours, request, aftermath).await.ok()?;
         let mut body = answer::of(answer, 1).await.ok()?.body;
         while let Some(Ok(_)) = body.next().await {}
+        drop(function);
         Some(())
     };
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
