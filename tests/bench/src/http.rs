@@ -4,7 +4,9 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::samples::{Samples, Summary};
 
 /// A connection of either kind.
 trait Stream: Read + Write + Send {}
@@ -44,6 +46,17 @@ impl Caller {
         }
         let request = format!("{head}\r\n{body}").into_bytes();
         Self { stream, request, buffer: Vec::with_capacity(4096) }
+    }
+
+    /// How long each of `calls` calls takes, one after the other.
+    pub fn latency(&mut self, calls: u32) -> io::Result<Summary> {
+        let mut samples = Samples::default();
+        for _ in 0..calls {
+            let began = Instant::now();
+            self.call()?;
+            samples.add(began.elapsed());
+        }
+        Ok(samples.summary())
     }
 
     /// One call, to the last byte of its answer; an error where the status is not 200.

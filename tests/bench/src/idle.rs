@@ -9,11 +9,10 @@ use serde_json::json;
 use crate::http::Caller;
 use crate::memory::{megabytes, pss_kib, server_processes, slab_kib};
 use crate::report::Report;
-use crate::samples::{Samples, Summary};
 use crate::stage::{Fault, Stage, example};
 
 const SANDBOXES: u32 = 1000;
-const CALLS: usize = 3000;
+const CALLS: u32 = 3000;
 /// Bounds that let one function of one project have them all.
 const SETTINGS: &str = "[engine]\nmemory_mb = 20000\ncpu_overcommit = 600.0\nproject_share_percent = 100\n\
      [bounds]\nmax_min_instances = 1000\nmax_concurrency = 2000\nmin_memory_mb = 16\n\
@@ -27,8 +26,8 @@ pub async fn measure() -> Result<(), Fault> {
     let fields = json!({"memory": 16, "min_instances": 1, "idle_timeout": 300});
     stage.route("/measured", "stream:bench", "http-stream", fields).await;
     let mut caller = Caller::connect(&stage.public("/measured"), &[], "")?;
-    tokio::task::block_in_place(|| latency(&mut caller))?;
-    let before = tokio::task::block_in_place(|| latency(&mut caller))?;
+    tokio::task::block_in_place(|| caller.latency(CALLS))?;
+    let before = tokio::task::block_in_place(|| caller.latency(CALLS))?;
     let (pss_before, slab_before) = weigh(&stage);
 
     let began = Instant::now();
@@ -38,7 +37,7 @@ pub async fn measure() -> Result<(), Fault> {
     wait_until(Duration::from_mins(3), "a thousand idle sandboxes", there).await?;
     let took = began.elapsed();
     let (pss, slab) = weigh(&stage);
-    let after = tokio::task::block_in_place(|| latency(&mut caller))?;
+    let after = tokio::task::block_in_place(|| caller.latency(CALLS))?;
 
     let mut report = Report::new("idle");
     report.row("warm call beside none", before);
@@ -63,14 +62,4 @@ async fn idle(stage: &Stage) -> f64 {
 
 fn weigh(stage: &Stage) -> (u64, u64) {
     (server_processes(&stage.cloud.picasso).into_iter().map(pss_kib).sum(), slab_kib())
-}
-
-fn latency(caller: &mut Caller) -> Result<Summary, Fault> {
-    let mut samples = Samples::default();
-    for _ in 0..CALLS {
-        let began = Instant::now();
-        caller.call()?;
-        samples.add(began.elapsed());
-    }
-    Ok(samples.summary())
 }

@@ -2,7 +2,6 @@
 //! memory (`malloc`, `calloc`, `realloc` of the engine, counted by the kernel through `perf`).
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use picasso_testkit::process::{Process, TestDir, run};
 use rustix::process::Signal;
@@ -10,7 +9,6 @@ use serde_json::json;
 
 use crate::http::Caller;
 use crate::report::Report;
-use crate::samples::{Samples, Summary};
 use crate::stage::{Fault, Stage, example};
 
 const ROUTES: u32 = 100_000;
@@ -39,8 +37,8 @@ pub async fn measure() -> Result<(), Fault> {
         }
         let engine = stage.cloud.picasso.engine_pid().ok_or("no engine")?;
         let mut caller = Caller::connect(&url, &[], "")?;
-        tokio::task::block_in_place(|| latency(&mut caller))?;
-        report.row(&format!("warm call, {what}"), tokio::task::block_in_place(|| latency(&mut caller))?);
+        tokio::task::block_in_place(|| caller.latency(CALLS))?;
+        report.row(&format!("warm call, {what}"), tokio::task::block_in_place(|| caller.latency(CALLS))?);
         if let Some(count) = tokio::task::block_in_place(|| allocations(engine, &mut caller))? {
             report.figure(format!("allocations of the engine for a call, {what}"), count, "");
             counts.push(count);
@@ -48,16 +46,6 @@ pub async fn measure() -> Result<(), Fault> {
     }
     report.publish()?;
     Ok(())
-}
-
-fn latency(caller: &mut Caller) -> Result<Summary, Fault> {
-    let mut samples = Samples::default();
-    for _ in 0..CALLS {
-        let began = Instant::now();
-        caller.call()?;
-        samples.add(began.elapsed());
-    }
-    Ok(samples.summary())
 }
 
 /// Allocations of the process for one call; `None`, with a line that says so, where the kernel or
