@@ -95,6 +95,7 @@ impl Sandbox {
             log: Arc::new(FunctionLog::new(target.clone(), 1 << 20)),
             target,
             max_buffered_body_bytes: MAX_BODY,
+            conduct: crate::hot::conduct::Conduct::default(),
             start_timeout: SOON,
         };
         let link = format.open(started).await.unwrap();

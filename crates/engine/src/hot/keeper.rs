@@ -223,6 +223,7 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
         fence,
         log: log.clone(),
         target: pool.target.clone(),
+        conduct: pool.conduct.clone(),
         start_timeout,
         max_buffered_body_bytes: hot.parts.settings.max_async_body_bytes,
     };

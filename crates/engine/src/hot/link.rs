@@ -12,6 +12,7 @@ use picasso_types::Failure;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::conduct::Conduct;
 use super::lease::Lease;
 use crate::catalog::Target;
 use crate::function_log::FunctionLog;
@@ -83,6 +84,8 @@ pub(crate) struct Started {
     pub(crate) target: Arc<Target>,
     /// Most bytes of a body that a format holds in memory as a whole, of requests and of answers.
     pub(crate) max_buffered_body_bytes: u64,
+    /// How the version behaved so far.
+    pub(crate) conduct: Conduct,
     /// How long it may take to become ready.
     pub(crate) start_timeout: Duration,
 }

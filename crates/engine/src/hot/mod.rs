@@ -7,6 +7,7 @@
 //! the right to give one call to one sandbox.
 
 pub(crate) mod call;
+pub(crate) mod conduct;
 mod demand;
 mod instance;
 pub(crate) mod janitor;

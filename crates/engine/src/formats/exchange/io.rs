@@ -36,18 +36,34 @@ impl Stream for TcpStream {
 pub(super) struct Io<S> {
     stream: TokioIo<S>,
     deaf: bool,
+    /// The last write has to be repeated: bytes of the request are still to be sent.
+    clogged: bool,
+}
+
+/// What a connection has after an answer.
+pub(super) enum Rest<S> {
+    /// Bytes that belong to no answer.
+    Bytes,
+    /// Nothing, and more can come.
+    Open(S),
+    /// Nothing ever, or it takes nothing more.
+    Closed,
 }
 
 impl<S: Stream> Io<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream: TokioIo::new(stream), deaf: false }
+        Self { stream: TokioIo::new(stream), deaf: false, clogged: false }
     }
 
-    /// Whether the function said nothing more.
-    pub(super) fn is_silent(&self) -> bool {
-        match self.stream.inner().peek(&mut [0]) {
-            Ok(read) => read == 0,
-            Err(_) => true,
+    /// Whether the function said more, asking the kernel itself.
+    pub(super) fn peek(self) -> Rest<S> {
+        let stream = self.stream.into_inner();
+        match stream.peek(&mut [0]) {
+            Ok(read) if read > 0 => Rest::Bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.deaf && !self.clogged => {
+                Rest::Open(stream)
+            }
+            _ => Rest::Closed,
         }
     }
 
@@ -81,7 +97,9 @@ impl<S: Stream> Write for Io<S> {
         if self.deaf {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let outcome = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.clogged = outcome.is_pending();
+        let outcome = std::task::ready!(outcome);
         Poll::Ready(self.forgive(outcome, bytes.len()))
     }
 
@@ -98,7 +116,9 @@ impl<S: Stream> Write for Io<S> {
         if self.deaf {
             return Poll::Ready(Ok(length));
         }
-        let outcome = std::task::ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.clogged = outcome.is_pending();
+        let outcome = std::task::ready!(outcome);
         Poll::Ready(self.forgive(outcome, length))
     }
 

@@ -1,5 +1,5 @@
-//! One HTTP/1.1 exchange with a function, over one fresh connection that nothing else uses: a
-//! late or second answer of one call can never reach another.
+//! One HTTP/1.1 exchange with a function, over a connection that nothing else uses meanwhile. When
+//! it ended as HTTP says, the connection goes home where it has one ([`Home`]), else it is closed.
 //!
 //! The connection is driven by whoever waits for the answer, first for its head, then for its
 //! body: no task of its own, no hop between tasks. When that waiter goes away and the sandbox is
@@ -13,16 +13,17 @@ mod tests;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection};
 use picasso_types::Failure;
 use tokio::time::Instant;
 
 pub(super) use self::answer::AnswerBody;
-use self::io::Io;
+use self::io::{Io, Rest};
 pub(super) use self::io::Stream;
 pub(super) use self::request_body::RequestBody;
 use self::request_body::Sent;
@@ -35,8 +36,16 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 100;
 
-/// What becomes of the sandbox after an exchange.
-pub(super) struct Aftermath {
+/// Where connections go whose exchange ended as HTTP says, so that another can use them.
+pub(in crate::formats) trait Home<S>: Send + Sync {
+    /// Takes a connection over which nothing is under way and nothing is left to read.
+    fn rest(&self, stream: S);
+    /// The function said more than its answer.
+    fn said_more(&self);
+}
+
+/// What becomes of the sandbox and the connection after an exchange.
+pub(super) struct Aftermath<S> {
     /// The right to use the sandbox; kept when the exchange ended as HTTP says.
     pub(super) lease: Lease,
     /// Until when an answer that nobody waits for is read, so that the sandbox can be kept;
@@ -44,6 +53,8 @@ pub(super) struct Aftermath {
     pub(super) patience: Option<Instant>,
     /// Whether a sandbox that answers with this status is fit for further calls.
     pub(super) fit: fn(StatusCode) -> bool,
+    /// Where the connection goes; `None`: it is closed.
+    pub(super) home: Option<Arc<dyn Home<S>>>,
 }
 
 type HeadFuture = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
@@ -55,7 +66,9 @@ struct Wire<S: Stream> {
     over: bool,
     fault: Option<hyper::Error>,
     sent: Sent,
-    aftermath: Aftermath,
+    /// The answer's head lets the connection serve another exchange.
+    persistent: bool,
+    aftermath: Aftermath<S>,
 }
 
 impl<S: Stream> Wire<S> {
@@ -75,9 +88,21 @@ impl<S: Stream> Wire<S> {
 
     /// The answer is complete: gives the sandbox back if the function said nothing more than it.
     fn conclude(self, status: StatusCode) {
-        let parts = self.connection.into_parts();
-        if parts.read_buf.is_empty() && parts.io.is_silent() && (self.aftermath.fit)(status) {
-            self.aftermath.lease.keep();
+        let Self { connection, sent, persistent, aftermath: Aftermath { lease, fit, home, .. }, .. } = self;
+        let parts = connection.into_parts();
+        let rest = if parts.read_buf.is_empty() { parts.io.peek() } else { Rest::Bytes };
+        match (rest, home) {
+            (Rest::Bytes, home) => {
+                if let Some(home) = home {
+                    home.said_more();
+                }
+                return;
+            }
+            (Rest::Open(stream), Some(home)) if persistent && sent.completely() => home.rest(stream),
+            _ => {}
+        }
+        if fit(status) {
+            lease.keep();
         }
     }
 }
@@ -91,7 +116,7 @@ struct Waiting<S: Stream> {
 impl<S: Stream> Waiting<S> {
     async fn head(mut self) -> Result<Response<AnswerBody<S>>, LinkFault> {
         let outcome = poll_fn(|cx| self.poll_head(cx)).await;
-        let Some((wire, _)) = self.course.take() else { return Err(broken_off()) };
+        let Some((mut wire, _)) = self.course.take() else { return Err(broken_off()) };
         match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 Err(bad_answer("it switched protocols, which nobody asked for"))
@@ -99,6 +124,7 @@ impl<S: Stream> Waiting<S> {
             Ok(response) => {
                 let (parts, incoming) = response.into_parts();
                 let status = parts.status;
+                wire.persistent = is_persistent(parts.version, &parts.headers);
                 Ok(Response::from_parts(parts, AnswerBody::new(incoming, wire, status)))
             }
             Err(error) => Err(fault(&error)),
@@ -134,7 +160,7 @@ impl<S: Stream> Drop for Waiting<S> {
 pub(super) async fn exchange<S: Stream>(
     stream: S,
     request: Request<RequestBody>,
-    aftermath: Aftermath,
+    aftermath: Aftermath<S>,
 ) -> Result<Response<AnswerBody<S>>, LinkFault> {
     let sent = request.body().sent();
     let mut client = Builder::new();
@@ -144,8 +170,19 @@ pub(super) async fn exchange<S: Stream>(
     let (mut sender, connection) = client.handshake(Io::new(stream)).await.map_err(|error| fault(&error))?;
     let head: HeadFuture = Box::pin(sender.send_request(request));
     drop(sender);
-    let wire = Wire { connection, over: false, fault: None, sent, aftermath };
+    let wire = Wire { connection, over: false, fault: None, sent, persistent: false, aftermath };
     Waiting { course: Some((wire, head)) }.head().await
+}
+
+/// Whether a connection can serve another exchange after an answer with this head (RFC 9112, 9.3);
+/// one that only its end ends is closed by then.
+fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(header::CONNECTION).iter();
+    version == Version::HTTP_11
+        && options.all(|value| {
+            let options = value.as_bytes().split(|byte| *byte == b',');
+            options.map(<[u8]>::trim_ascii).all(|option| !option.eq_ignore_ascii_case(b"close"))
+        })
 }
 
 /// What a failed exchange means for its call.

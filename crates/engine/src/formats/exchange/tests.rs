@@ -31,7 +31,7 @@ impl Holder for Told {
 struct Call {
     function: UnixStream,
     ours: UnixStream,
-    aftermath: Aftermath,
+    aftermath: Aftermath<UnixStream>,
     kept: mpsc::UnboundedReceiver<bool>,
 }
 
@@ -40,7 +40,7 @@ fn call(patience: Option<Duration>) -> Call {
     let (sender, kept) = mpsc::unbounded_channel();
     let lease = Lease::new(Arc::new(Told(sender)));
     let patience = patience.map(|patience| Instant::now() + patience);
-    Call { function, ours, aftermath: Aftermath { lease, patience, fit: |_| true }, kept }
+    Call { function, ours, aftermath: Aftermath { lease, patience, fit: |_| true, home: None }, kept }
 }
 
 async fn post(body: Body) -> Request<RequestBody> {

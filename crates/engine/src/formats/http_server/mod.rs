@@ -95,7 +95,7 @@ impl Link for HttpServerLink {
         };
         let request = request::request(&invocation, body)?;
         let patience = self.one_at_a_time.then_some(deadline);
-        let aftermath = Aftermath { lease, patience, fit: any_status };
+        let aftermath = Aftermath { lease, patience, fit: any_status, home: None };
         let (parts, body) = exchange(stream, request, aftermath).await?.into_parts();
         let mut headers = parts.headers;
         context::remove_hop_by_hop(&mut headers);

@@ -1,8 +1,8 @@
 //! The format `http-stream`: Fn's contract for its FDKs, HTTP over a Unix socket that the function
 //! makes.
 //!
-//! Contract: fnproject/docs `fn/develop/fn-format.md` and fnserver 0.3.753. Every call has a
-//! connection of its own, opened while the call before it is answered.
+//! Contract: fnproject/docs `fn/develop/fn-format.md` and fnserver 0.3.753. A
+//! connection serves one call at a time and rests before it serves another (see [`connections`]).
 
 mod answer;
 mod connections;
@@ -59,7 +59,7 @@ impl HotFormat for HttpStream {
     }
 
     async fn open(&self, started: Started) -> Result<Arc<dyn Link>, Failure> {
-        let Started { stdin, stdout, endpoint, log, start_timeout, .. } = started;
+        let Started { stdin, stdout, endpoint, log, start_timeout, conduct, .. } = started;
         let Endpoint::SocketFolder(folder) = endpoint else {
             tracing::error!(?endpoint, "a function of http-stream was started without a socket folder");
             return Err(Failure::Internal);
@@ -67,7 +67,7 @@ impl HotFormat for HttpStream {
         tokio::spawn(async move { log.follow(stdout, LogStream::Stdout).await });
         let (socket, first) = ready::socket(&folder, SOCKET, start_timeout).await?;
         Ok(Arc::new(HttpStreamLink {
-            connections: Connections::new(socket, first),
+            connections: Arc::new(Connections::new(socket, first, conduct)),
             _stdin: Mutex::new(stdin),
         }))
     }
@@ -75,7 +75,7 @@ impl HotFormat for HttpStream {
 
 /// A ready function.
 struct HttpStreamLink {
-    connections: Connections,
+    connections: Arc<Connections>,
     /// Sees no end while the sandbox lives. Never locked: a link is shared between tasks.
     _stdin: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
@@ -92,7 +92,8 @@ impl Link for HttpStreamLink {
         let stream = match self.connections.take().await {
             Ok(stream) => stream,
             Err(NoConnection::Spoke) => return Err(LinkFault::Failed(spoke_unasked())),
-            Err(NoConnection::Unreachable) => return Err(LinkFault::Unsent(Box::new(call))),
+            // Another sandbox takes this call, which is not to blame; this one ends.
+            Err(NoConnection::SaidMore | NoConnection::Unreachable) => return Err(LinkFault::Unsent(Box::new(call))),
         };
         let HotCall { mut invocation, deadline } = call;
         let limit_s = invocation.target.version.as_ref().map_or(0, |version| version.spec.timeout_s);
@@ -107,7 +108,7 @@ impl Link for HttpStreamLink {
             }
         };
         let request = request::request(&invocation, body, deadline);
-        let aftermath = Aftermath { lease, patience: Some(deadline), fit: is_fit };
+        let aftermath = Aftermath { lease, patience: Some(deadline), fit: is_fit, home: Some(self.connections.clone()) };
         let (answer, ()) = join(exchange(stream, request, aftermath), self.connections.open_next()).await;
         answer::of(answer?, limit_s).await
     }
@@ -145,7 +146,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         // Half closed only: a request sent to nobody is a signal to a fuzz target.
         function.shutdown().await.ok()?;
         let lease = Lease::new(Arc::new(Nobody));
-        let aftermath = Aftermath { lease, patience: None, fit: is_fit };
+        let aftermath = Aftermath { lease, patience: None, fit: is_fit, home: None };
         let answer = exchange(ours, request, aftermath).await.ok()?;
         let mut body = answer::of(answer, 1).await.ok()?.body;
         while let Some(Ok(_)) = body.next().await {}

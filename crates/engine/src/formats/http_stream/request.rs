@@ -42,7 +42,6 @@ fn headers(invocation: &Invocation, deadline: Instant) -> HeaderMap {
     }
     context::add_ids(&mut headers, invocation);
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     headers.insert(INTENT, HeaderValue::from_static("httprequest"));
     for (name, text) in [
         (DEADLINE, rfc3339(deadline)),

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::hot::conduct::Conduct;
 use crate::hot::lease::Holder;
 use crate::testing;
 
@@ -114,6 +115,7 @@ struct Function {
     link: HttpStreamLink,
     told: mpsc::UnboundedReceiver<bool>,
     holder: Arc<Told>,
+    conduct: Conduct,
     _dir: TempDir,
 }
 
@@ -122,10 +124,11 @@ impl Function {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
         let (socket, first) = ready::socket(&folder(&dir), SOCKET, SOON).await.unwrap();
-        let connections = Connections::new(socket, first);
+        let conduct = Conduct::default();
+        let connections = Arc::new(Connections::new(socket, first, conduct.clone()));
         let link = HttpStreamLink { connections, _stdin: Mutex::new(Box::pin(tokio::io::sink())) };
         let (sender, told) = mpsc::unbounded_channel();
-        Self { listener, link, told, holder: Arc::new(Told(sender)), _dir: dir }
+        Self { listener, link, told, holder: Arc::new(Told(sender)), conduct, _dir: dir }
     }
 
     fn lease(&self) -> Lease {
@@ -206,42 +209,85 @@ async fn what_an_fdk_says_of_itself_decides_what_becomes_of_the_sandbox() {
     }
 }
 
+/// A small server: answers every request on every connection, notes which connection it came over.
+fn serve(listener: UnixListener) -> mpsc::UnboundedReceiver<usize> {
+    let (sender, requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let Ok((mut connection, _)) = listener.accept().await else { return };
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while read_head(&mut connection).await.is_ok() {
+                    let _ = sender.send(number);
+                    let _ = connection.write_all(ANSWER).await;
+                }
+            });
+        }
+    });
+    requests
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
 #[tokio::test]
-async fn every_call_has_a_connection_of_its_own_that_was_opened_ahead() {
-    let mut function = Function::new().await;
-    for _ in 0..3 {
-        // It is there before the call is.
-        let connection = timeout(SOON, function.accept()).await.unwrap();
-        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-        assert_eq!(text(function.call(connection, bytes).await.ok().unwrap()).await, "hi");
+async fn connections_are_used_again_and_each_rests_meanwhile() {
+    let Function { listener, link, mut told, holder, _dir, .. } = Function::new().await;
+    let mut requests = serve(listener);
+    let mut used = Vec::new();
+    for _ in 0..40 {
+        let answer = link.call(hot_call(), Lease::new(holder.clone())).await.ok().unwrap();
+        assert_eq!(text(answer).await, "hi");
+        assert_eq!(timeout(SOON, told.recv()).await.unwrap(), Some(true));
+        used.push(requests.recv().await.unwrap());
+    }
+    let different: std::collections::BTreeSet<_> = used.iter().collect();
+    assert!(different.len() <= 12, "{used:?}");
+    assert!(used.windows(2).all(|pair| pair[0] != pair[1]), "used at once again: {used:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_its_answer_closes_is_not_used_again() {
+    for head in ["HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", "HTTP/1.0 200 OK\r\n"] {
+        let mut function = Function::new().await;
+        let connection = function.accept().await;
+        let bytes = format!("{head}Content-Length: 2\r\n\r\nhi");
+        let answer = function.call(connection, bytes.as_bytes()).await.ok().unwrap();
+        assert_eq!(text(answer).await, "hi");
         assert!(function.kept().await);
+        assert!(function.link.connections.is_resting().is_none(), "{head}");
     }
 }
 
 #[tokio::test]
-async fn a_late_answer_of_one_call_never_reaches_the_next() {
+async fn a_second_answer_is_found_where_nobody_listens_and_costs_the_sandbox_its_place() {
     let mut function = Function::new().await;
     let (mut first, call) = (function.accept().await, function.link.call(hot_call(), function.lease()));
     tokio::select! {
         _ = call => panic!("nobody has answered"),
         read = read_head(&mut first) => read.unwrap(),
     }
-    // The caller has left; its answer is read for nobody, and what follows it falls on deaf ears.
-    first.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst").await.unwrap();
+    // The caller has left; its answer is read for nobody, and more follows it.
+    first.write_all(ANSWER).await.unwrap();
     assert!(function.kept().await);
-    let late = first.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate").await;
-    assert_eq!(late.unwrap_err().kind(), ErrorKind::BrokenPipe);
-    let serve = async {
-        let mut second = function.accept().await;
-        // The caller may have left while one was being opened.
-        while read_head(&mut second).await.is_err() {
-            second = function.accept().await;
-        }
-        second.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond").await.unwrap();
-    };
-    let (answer, ()) = tokio::join!(function.link.call(hot_call(), function.lease()), serve);
-    assert_eq!(text(answer.ok().unwrap()).await, "second");
-    assert!(function.kept().await);
+    first.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate").await.unwrap();
+    function.link.connections.end_rest();
+    let outcome = function.link.call(hot_call(), function.lease()).await;
+    assert!(matches!(outcome, Err(LinkFault::Unsent(_))), "another sandbox may take the call");
+    assert!(!function.kept().await);
+    assert!(function.conduct.said_more());
+}
+
+#[tokio::test]
+async fn a_function_that_said_more_once_gets_a_connection_for_each_call() {
+    let Function { listener, link, mut told, holder, conduct, _dir } = Function::new().await;
+    conduct.note_said_more();
+    let mut requests = serve(listener);
+    for number in 0..20 {
+        let answer = link.call(hot_call(), Lease::new(holder.clone())).await.ok().unwrap();
+        assert_eq!(text(answer).await, "hi");
+        assert_eq!(timeout(SOON, told.recv()).await.unwrap(), Some(true));
+        assert_eq!(requests.recv().await, Some(number));
+    }
 }
 
 #[tokio::test]
@@ -270,7 +316,7 @@ async fn a_connection_that_its_server_gave_up_is_replaced() {
 
 #[tokio::test]
 async fn a_function_whose_socket_vanished_is_not_given_the_call() {
-    let Function { listener, link, mut told, holder, _dir } = Function::new().await;
+    let Function { listener, link, mut told, holder, _dir, .. } = Function::new().await;
     drop(listener);
     let outcome = link.call(hot_call(), Lease::new(holder)).await;
     assert!(matches!(outcome, Err(LinkFault::Unsent(_))));

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 pub(super) use checkout::Checkout;
 
+use super::conduct::Conduct;
 use super::demand::{Average, Situation, Thaws};
 use super::instance::{Instance, Stop};
 use super::keeper;
@@ -115,6 +116,7 @@ pub(crate) struct Pool {
     pub(super) format: Arc<dyn HotFormat>,
     pub(super) gates: Gates,
     pub(super) withdraw: Notify,
+    pub(super) conduct: Conduct,
     state: Mutex<State>,
 }
 
@@ -136,6 +138,7 @@ impl Pool {
             version: version.clone(),
             format,
             withdraw: Notify::new(),
+            conduct: Conduct::default(),
             state: Mutex::new(State {
                 roster: Roster::new(concurrency as usize),
                 service: Average::default(),
