@@ -36,7 +36,7 @@ async fn serve() -> std::io::Result<Infallible> {
     let listener = listener::bind(&name)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        // Each connection in its own task: the platform opens the next before it closes the last.
+        // Each connection in its own task: the platform uses several in turns.
         tokio::spawn(async move {
             let service = service_fn(|request| async { Ok::<_, Infallible>(greet(request).await) });
             let _ = hyper::server::conn::http1::Builder::new()

@@ -1,7 +1,9 @@
-//! Memory of processes and of the kernel, as `/proc` tells it.
+//! Memory and CPU of processes and memory of the kernel, as `/proc` tells it.
 
 use picasso_suites::host;
 use picasso_testkit::picasso::Picasso;
+
+use crate::stage::Fault;
 
 /// A figure in KiB of a file of `Name:  123 kB` lines; 0 where there is none.
 fn field(path: &str, name: &str) -> u64 {
@@ -18,6 +20,16 @@ pub fn rss_kib(pid: u32) -> u64 {
 /// Memory of a process with its share of what it shares, KiB.
 pub fn pss_kib(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/smaps_rollup"), "Pss")
+}
+
+/// CPU time that a process has used, user and system, seconds.
+#[expect(clippy::cast_precision_loss, reason = "a hundred ticks a second")]
+pub fn cpu_seconds(pid: u32) -> Result<f64, Fault> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, which may hold anything, ends with the last bracket (proc(5)).
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split_whitespace()).ok_or("no stat")?;
+    let ticks = fields.skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// What the kernel holds in slabs, KiB.

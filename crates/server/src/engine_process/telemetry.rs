@@ -1,7 +1,8 @@
 //! Logs to standard error, metrics to whoever asks the admin listener.
 
-use std::io::{BufWriter, Stderr};
+use std::io::{self, BufWriter, Stderr, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use picasso_api::MetricsText;
@@ -23,6 +24,9 @@ const DURATIONS: [f64; 16] =
 const WAITING_LINES: usize = 8192;
 /// Lines are written together where many wait: one system call for all of them.
 const WRITE_BYTES: usize = 32 * 1024;
+/// Rest of the log's thread after it has written all that waited. A busy service then wakes it two
+/// hundred times a second, not with every line; a line that comes alone is written at once.
+const REST: Duration = Duration::from_millis(5);
 
 /// What of `log.level` is understood; told before anything is started when it is not.
 pub(crate) fn filter(log: &Log) -> Result<EnvFilter, ServerFailure> {
@@ -45,7 +49,7 @@ pub(super) fn start_logs(log: &Log) -> Result<Logs, ServerFailure> {
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(BufWriter::with_capacity(WRITE_BYTES, std::io::stderr()));
+        .finish(Paced(BufWriter::with_capacity(WRITE_BYTES, std::io::stderr())));
     let lost = waiting.error_counter();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines(waiting));
     let started = match log.format {
@@ -54,6 +58,21 @@ pub(super) fn start_logs(log: &Log) -> Result<Logs, ServerFailure> {
     };
     started.map_err(|error| ServerFailure::new("cannot start the log").because(error))?;
     Ok(Logs { lost, _writer: writer })
+}
+
+/// Rests after every flush, which is when nothing waits any more.
+struct Paced<W>(W);
+
+impl<W: Write> Write for Paced<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        std::thread::sleep(REST);
+        flushed
+    }
 }
 
 /// Where lines go. Calls leave lines faster than a slow reader of standard error takes them, and

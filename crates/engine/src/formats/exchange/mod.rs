@@ -23,8 +23,8 @@ use picasso_types::Failure;
 use tokio::time::Instant;
 
 pub(super) use self::answer::AnswerBody;
-use self::io::{Io, Rest};
 pub(super) use self::io::Stream;
+use self::io::{Io, Rest};
 pub(super) use self::request_body::RequestBody;
 use self::request_body::Sent;
 use crate::hot::lease::Lease;

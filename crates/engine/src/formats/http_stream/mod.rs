@@ -93,7 +93,9 @@ impl Link for HttpStreamLink {
             Ok(stream) => stream,
             Err(NoConnection::Spoke) => return Err(LinkFault::Failed(spoke_unasked())),
             // Another sandbox takes this call, which is not to blame; this one ends.
-            Err(NoConnection::SaidMore | NoConnection::Unreachable) => return Err(LinkFault::Unsent(Box::new(call))),
+            Err(NoConnection::SaidMore | NoConnection::Unreachable) => {
+                return Err(LinkFault::Unsent(Box::new(call)));
+            }
         };
         let HotCall { mut invocation, deadline } = call;
         let limit_s = invocation.target.version.as_ref().map_or(0, |version| version.spec.timeout_s);
@@ -108,7 +110,8 @@ impl Link for HttpStreamLink {
             }
         };
         let request = request::request(&invocation, body, deadline);
-        let aftermath = Aftermath { lease, patience: Some(deadline), fit: is_fit, home: Some(self.connections.clone()) };
+        let aftermath =
+            Aftermath { lease, patience: Some(deadline), fit: is_fit, home: Some(self.connections.clone()) };
         let (answer, ()) = join(exchange(stream, request, aftermath), self.connections.open_next()).await;
         answer::of(answer?, limit_s).await
     }
