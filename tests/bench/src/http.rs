@@ -59,7 +59,7 @@ impl Caller {
         Ok(samples.summary())
     }
 
-    /// One call, to the last byte of its answer; an error where the status is not 200.
+    /// One call, to the last byte of its answer; an error where the status is neither 200 nor 202.
     pub fn call(&mut self) -> io::Result<String> {
         self.stream.write_all(&self.request)?;
         self.buffer.clear();
@@ -89,7 +89,7 @@ impl Caller {
             unchunk(&self.buffer[head..])?
         };
         let body = String::from_utf8_lossy(&body).into_owned();
-        if lines.split(' ').nth(1) == Some("200") {
+        if matches!(lines.split(' ').nth(1), Some("200" | "202")) {
             Ok(body)
         } else {
             Err(io::Error::other(format!("{}: {body}", lines.lines().next().unwrap_or_default())))

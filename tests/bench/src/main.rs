@@ -1,8 +1,9 @@
 //! `make bench`: measures what the project promises about speed, beside a peer or a floor in the
 //! same run. The machines are shared and noisy: ratios hold, absolute figures do not.
 //!
-//! usage: picasso-bench [cold] [warm] [load] [idle] [routes]     (all of them by default)
+//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept]     (all of them by default)
 
+mod accept;
 mod cold;
 mod http;
 mod idle;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use stage::Fault;
 
-const TABLES: [&str; 5] = ["cold", "warm", "load", "idle", "routes"];
+const TABLES: [&str; 6] = ["cold", "warm", "load", "idle", "routes", "accept"];
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a command for people")]
@@ -58,6 +59,9 @@ async fn run(words: &[String]) -> Result<(), Fault> {
     }
     if wanted("routes") {
         routes::measure().await?;
+    }
+    if wanted("accept") {
+        accept::measure().await?;
     }
     Ok(())
 }
