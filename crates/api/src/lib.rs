@@ -5,6 +5,7 @@
 //! [`request`]; how connections are taken and ended is in [`serve`].
 
 mod bodies;
+mod call_views;
 mod endpoints;
 mod error;
 mod handlers;

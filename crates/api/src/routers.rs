@@ -8,7 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handlers::admin::{self, MetricsText};
-use crate::handlers::{apps, fallback, function_urls, health, images, routes, runs, versions};
+use crate::handlers::{
+    apps, call_log, call_records, fallback, function_urls, health, images, routes, runs, versions,
+};
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
 use crate::state::ApiState;
@@ -60,6 +62,12 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(routes::get_route, routes::update_route, routes::delete_route))
         .routes(routes!(runs::run_private))
         .routes(routes!(runs::run_public))
+        .routes(routes!(call_records::list_calls))
+        .routes(routes!(call_records::get_call))
+        .routes(routes!(call_records::get_result))
+        .routes(routes!(call_records::cancel_call))
+        .routes(routes!(call_records::retry_call))
+        .routes(routes!(call_log::get_log))
         .routes(routes!(images::list_images))
         .routes(routes!(images::load_image, images::delete_image))
         .routes(routes!(versions::list_versions))

@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Keystone, Settings};
+use crate::settings::{Calls, Keystone, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -13,6 +13,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     images(settings, &mut rules);
     sandbox(settings, &mut rules);
     engine(settings, &mut rules);
+    calls(&settings.calls, &mut rules);
     bounds(settings, &mut rules);
     rules.0
 }
@@ -93,6 +94,14 @@ fn keystone(keystone: &Keystone, rules: &mut Rules) {
     rules.range("keystone.max_cached_tokens", keystone.max_cached_tokens, 1, 10_000_000);
     rules.range("keystone.max_parallel_requests", keystone.max_parallel_requests, 1, 1024);
     rules.range("keystone.timeout_s", keystone.timeout_s, 1, 300);
+}
+
+fn calls(calls: &Calls, rules: &mut Rules) {
+    rules.range("calls.keep_days", calls.keep_days, 1, 3650);
+    rules.range("calls.max_per_project", calls.max_per_project, 1, 10_000_000);
+    rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 6 << 20);
+    rules.range("calls.max_log_bytes", calls.max_log_bytes, 0, 6 << 20);
+    rules.range("calls.record_sync_percent", calls.record_sync_percent, 0, 100);
 }
 
 fn listeners(settings: &Settings, rules: &mut Rules) {
@@ -218,6 +227,7 @@ fn engine(settings: &Settings, rules: &mut Rules) {
     rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
     rules.range("queue.retry_delay_s", settings.queue.retry_delay_s, 1, 3600);
     rules.range("queue.max_age_s", settings.queue.max_age_s, 1, 30 * 86_400);
+    rules.range("queue.max_lost_runs", settings.queue.max_lost_runs, 1, 1000);
 }
 
 fn bounds(settings: &Settings, rules: &mut Rules) {

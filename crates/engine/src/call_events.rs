@@ -34,6 +34,8 @@ pub struct End {
     pub exit_code: Option<i32>,
     /// Most memory used, bytes.
     pub memory_peak_bytes: Option<u64>,
+    /// Whether a sandbox had to be started for it; `None` when it got to none.
+    pub cold_start: Option<bool>,
     /// The function never started, or the platform failed: running it again is right.
     pub may_repeat: bool,
 }
@@ -53,6 +55,7 @@ impl End {
             stderr_tail: Vec::new(),
             exit_code: None,
             memory_peak_bytes: None,
+            cold_start: None,
             may_repeat: false,
         }
     }

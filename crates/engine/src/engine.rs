@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 use picasso_sandbox::Features;
-use picasso_types::{CallId, Failure, Format, ProjectId, RouteVersion, VersionState};
+use picasso_store::StoreError;
+use picasso_types::{CallId, Cancelled, Failure, Format, ProjectId, Retried, RouteVersion, VersionState};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,15 +16,18 @@ use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::call_events::{self, End, Event};
 use crate::call_metrics::CallMetrics;
+use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
 use crate::formats;
 use crate::hot::pools::Hot;
 use crate::hot::{self, janitor::Janitor};
 use crate::invocation::{Answer, CallError, Invocation};
+use crate::kept_output::KeptOutput;
 use crate::parts::EngineParts;
 use crate::prepare;
-use crate::{dispatch, slot, worker};
+use crate::running_calls::RunningCalls;
+use crate::{dispatch, retention, slot, worker};
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
@@ -43,6 +47,10 @@ pub(crate) struct Shared {
     /// Until [`Engine::start`].
     janitor: Mutex<Option<Janitor>>,
     pub(crate) metrics: CallMetrics,
+    /// Takes the records of synchronous calls.
+    pub(crate) recorder: CallRecorder,
+    /// Asynchronous calls that run here.
+    pub(crate) running: RunningCalls,
     /// Calls and preparations: shutdown waits for them.
     pub(crate) tasks: TaskTracker,
     /// Background loops end when this is cancelled.
@@ -60,6 +68,8 @@ impl Engine {
         let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
         Self {
             shared: Arc::new(Shared {
+                recorder: CallRecorder::new(&parts),
+                running: RunningCalls::default(),
                 parts,
                 admission,
                 hot,
@@ -75,7 +85,7 @@ impl Engine {
 
     /// Takes up what an earlier process left (preparations, asynchronous calls) and starts the
     /// loops that dispatch and run asynchronous calls and look after hot sandboxes.
-    pub async fn start(&self) -> Result<(), picasso_store::StoreError> {
+    pub async fn start(&self) -> Result<(), StoreError> {
         let parts = &self.shared.parts;
         let abandoned = parts.store.abandon_leases(&parts.instance).await?;
         if abandoned > 0 {
@@ -86,6 +96,9 @@ impl Engine {
         }
         self.shared.tasks.spawn(dispatch::run(self.clone()));
         self.shared.tasks.spawn(worker::run(self.clone()));
+        self.shared.tasks.spawn(retention::run(self.clone()));
+        let shared = self.shared.clone();
+        self.shared.tasks.spawn(async move { shared.recorder.run(&shared.stopping).await });
         let Shared { hot, stopping, .. } = &*self.shared;
         self.shared.tasks.spawn(hot::reconcile::run(hot.clone(), stopping.clone()));
         let janitor = self.shared.janitor.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -120,15 +133,20 @@ impl Engine {
         outcome.map_err(|error| error.with_retry_after(&target))
     }
 
-    /// Runs a call that nobody waits for to its end; its output is for nobody.
+    /// Runs a call that nobody waits for to its end; its output goes where the call keeps it.
     pub(crate) async fn run_to_end(&self, invocation: Invocation) -> End {
         if is_hot(&invocation.target) {
             return hot::call::run_to_end(&self.shared, invocation).await;
         }
+        let kept = invocation.kept.clone();
         let mut events = self.begin(invocation);
         loop {
             match events.recv().await {
-                Some(Event::Output(_)) => {}
+                Some(Event::Output(chunk)) => {
+                    if let Some(kept) = &kept {
+                        kept.push_result(&chunk);
+                    }
+                }
                 Some(Event::Ended(end)) => return end,
                 None => return End { may_repeat: true, ..End::of(Failure::Internal) },
             }
@@ -144,6 +162,38 @@ impl Engine {
         counter!("picasso_calls_accepted_total").increment(1);
         self.shared.accepted.notify_one();
         Ok(call.id)
+    }
+
+    /// Cancels an asynchronous call of the project: a waiting one in the store, one that runs here
+    /// at once, one that runs elsewhere with the next extension of its lease.
+    pub async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
+        let cancelled = self.shared.parts.store.cancel_call(project, id).await?;
+        if cancelled == Cancelled::Running
+            && let Some(call) = self.shared.running.get(id)
+        {
+            call.cancel.cancel();
+        }
+        Ok(cancelled)
+    }
+
+    /// Queues an ended call of the project again.
+    pub async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
+        let retried = self.shared.parts.store.retry_call(project, id).await?;
+        if retried == Retried::Queued {
+            self.shared.accepted.notify_one();
+        }
+        Ok(retried)
+    }
+
+    /// The output so far of an asynchronous call that runs in this process. Whoever asks has
+    /// checked that the call is theirs.
+    pub fn running_output(&self, id: &CallId) -> Option<Arc<KeptOutput>> {
+        self.shared.running.get(id).map(|call| call.output)
+    }
+
+    /// Resolves when the engine stops: streams that would not end by themselves end then.
+    pub async fn stopping(&self) {
+        self.shared.stopping.cancelled().await;
     }
 
     /// Makes a new version ready for its first call, in the background: pulls the image of a
@@ -166,6 +216,7 @@ impl Engine {
             self.shared.tasks.wait().await;
         }
         self.shared.hot.shut_down().await;
+        self.shared.recorder.flush().await;
     }
 
     /// Starts a call's task and returns the caller's end of its events.
@@ -182,17 +233,35 @@ impl Engine {
 
     async fn call(&self, invocation: Invocation, events: &mpsc::Sender<Event>) -> End {
         let (call_id, request_id) = (invocation.call_id.clone(), invocation.request_id.clone());
-        let target = invocation.target.clone();
-        let began = Instant::now();
-        let metrics = &self.shared.metrics;
+        let (target, trigger) = (invocation.target.clone(), invocation.trigger);
+        let is_sync = invocation.kept.is_none();
+        let (began, mut started) = (Instant::now(), None);
+        let Shared { metrics, recorder, .. } = &*self.shared;
         metrics.in_flight.increment(1.0);
-        let end = self.admitted_call(invocation, events).await;
+        let end = self.admitted_call(invocation, events, &mut started).await;
         metrics.in_flight.decrement(1.0);
         metrics.record(&call_id, &request_id, &target, &end, began.elapsed());
+        if is_sync {
+            recorder.offer(&EndedCall {
+                id: &call_id,
+                request_id: &request_id,
+                trigger,
+                target: &target,
+                end: &end,
+                began,
+                started,
+            });
+        }
         end
     }
 
-    async fn admitted_call(&self, invocation: Invocation, events: &mpsc::Sender<Event>) -> End {
+    /// Sets `started` once the call has its place.
+    async fn admitted_call(
+        &self,
+        invocation: Invocation,
+        events: &mpsc::Sender<Event>,
+        started: &mut Option<Instant>,
+    ) -> End {
         let Shared { parts, admission, hot, ending, metrics, .. } = &*self.shared;
         let target = invocation.target.clone();
         let Some(version) = target.version.as_ref().filter(|version| version.digest.is_some()) else {
@@ -212,6 +281,7 @@ impl Engine {
                 return End { may_repeat: true, ..End::of(Failure::NoCapacity) };
             }
         };
+        *started = Some(Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a gauge of MiB; exact up to 2^52")]
         metrics.memory_promised.set(admission.memory_in_use_mb() as f64);
         match slot::rootfs(parts, project, version).await {

@@ -2,12 +2,13 @@
 //! caller of a failed call.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use picasso_types::CallId;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::catalog::Target;
+use crate::kept_output::KeptOutput;
 
 /// How much of the end is kept.
 pub const TAIL_BYTES: usize = 4096;
@@ -23,6 +24,15 @@ pub enum LogStream {
     Stdout,
 }
 
+impl LogStream {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stderr => "stderr",
+            Self::Stdout => "stdout",
+        }
+    }
+}
+
 /// The log of one sandbox: its lines carry the id of the call it holds, where that is one.
 #[derive(Debug)]
 pub struct FunctionLog {
@@ -34,6 +44,8 @@ pub struct FunctionLog {
 #[derive(Debug, Default)]
 struct State {
     call: Option<CallId>,
+    /// Of the call; ends with it, also where the sandbox goes on.
+    kept: Weak<KeptOutput>,
     tail: VecDeque<u8>,
     logged: u64,
     cut: bool,
@@ -46,9 +58,10 @@ impl FunctionLog {
     }
 
     /// Lines belong to this call from now on; `None` where the sandbox holds none, or several.
-    pub fn begin(&self, call: Option<CallId>) {
+    /// An asynchronous call also keeps them.
+    pub fn begin(&self, call: Option<CallId>, kept: Option<&Arc<KeptOutput>>) {
         let mut state = self.state();
-        state.call = call;
+        (state.call, state.kept) = (call, kept.map(Arc::downgrade).unwrap_or_default());
         state.tail.clear();
         (state.logged, state.cut) = (0, false);
     }
@@ -107,7 +120,7 @@ impl FunctionLog {
     }
 
     fn write(&self, name: LogStream, line: &[u8]) {
-        let call = {
+        let (call, kept) = {
             let mut state = self.state();
             if state.cut {
                 return;
@@ -120,9 +133,13 @@ impl FunctionLog {
                 drop(state);
                 return self.emit(name, call.as_ref(), &text);
             }
-            state.call.clone()
+            (state.call.clone(), state.kept.clone())
         };
-        self.emit(name, call.as_ref(), &String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        if let Some(kept) = kept.upgrade() {
+            kept.push_line(name.as_str(), &line);
+        }
+        self.emit(name, call.as_ref(), &line);
     }
 
     fn emit(&self, name: LogStream, call: Option<&CallId>, line: &str) {
@@ -134,10 +151,7 @@ impl FunctionLog {
             app = %app.full_name,
             route = %route.pattern,
             version = version.as_ref().map(|version| version.number),
-            stream = match name {
-                LogStream::Stderr => "stderr",
-                LogStream::Stdout => "stdout",
-            },
+            stream = name.as_str(),
             line
         );
     }
@@ -166,11 +180,11 @@ mod tests {
         let log = FunctionLog::new(Arc::new(testing::target("/a")), 1000);
         let mut text = vec![b'a'; 10_000];
         text.extend(b"the end\n");
-        log.begin(Some(CallId::generate()));
+        log.begin(Some(CallId::generate()), None);
         log.follow(text.as_slice(), LogStream::Stderr).await;
         assert_eq!(log.tail().len(), TAIL_BYTES);
         assert!(log.tail().ends_with(b"the end\n"));
-        log.begin(Some(CallId::generate()));
+        log.begin(Some(CallId::generate()), None);
         log.follow(b"oops".as_slice(), LogStream::Stderr).await;
         log.follow(b"hello".as_slice(), LogStream::Stdout).await;
         assert_eq!(log.tail(), b"oops");

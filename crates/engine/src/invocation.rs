@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use picasso_types::{CallId, Failure, PathParams, RequestId, Trigger};
 
 use crate::catalog::Target;
+use crate::kept_output::KeptOutput;
 
 /// A request body as it arrives.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -50,6 +51,8 @@ pub struct Invocation {
     pub params: PathParams,
     /// Its body.
     pub body: Body,
+    /// Where its answer and log are kept, of an asynchronous call.
+    pub kept: Option<Arc<KeptOutput>>,
 }
 
 /// The rest of an answer after its head. An error means: abort the connection.

@@ -43,6 +43,37 @@ pub struct EngineSettings {
     pub async_retry_delay: Duration,
     /// How long an asynchronous call is kept trying when the service itself is at fault.
     pub async_max_age: Duration,
+    /// How often the run of an asynchronous call may be lost before it is given up.
+    pub async_max_lost_runs: u32,
+    /// What is kept of calls.
+    pub calls: CallKeeping,
+}
+
+/// What is kept of calls, and for how long.
+#[derive(Debug, Clone)]
+pub struct CallKeeping {
+    /// How long after its end.
+    pub keep: Duration,
+    /// Ended calls of one project; those that ended first go first.
+    pub max_per_project: u32,
+    /// Most of an asynchronous call's answer, bytes.
+    pub max_result_bytes: usize,
+    /// Most of an asynchronous call's log, bytes.
+    pub max_log_bytes: usize,
+    /// How many of 100 synchronous calls are recorded; 0: none.
+    pub record_sync_percent: u32,
+}
+
+impl Default for CallKeeping {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_hours(7 * 24),
+            max_per_project: 100_000,
+            max_result_bytes: 1 << 20,
+            max_log_bytes: 64 << 10,
+            record_sync_percent: 100,
+        }
+    }
 }
 
 impl Default for EngineSettings {
@@ -67,6 +98,8 @@ impl Default for EngineSettings {
             lease: Duration::from_secs(30),
             async_retry_delay: Duration::from_secs(1),
             async_max_age: Duration::from_hours(24),
+            async_max_lost_runs: 5,
+            calls: CallKeeping::default(),
         }
     }
 }

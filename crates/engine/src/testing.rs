@@ -88,5 +88,6 @@ pub fn invocation(pattern: &str) -> Invocation {
         headers: HeaderMap::new(),
         params: vec![],
         body: Box::pin(futures_util::stream::empty()),
+        kept: None,
     }
 }

@@ -1,23 +1,28 @@
 //! The worker: takes call ids from the queue, claims their rows, runs them, writes how they ended.
 //!
 //! At least once: a call is off the queue only after its row says that it ended, or that somebody
-//! else holds it. A call that got no place, or met a fault of ours, goes back and is tried again.
+//! else holds it. A call that got no place, or met a fault of ours, goes back and is tried again,
+//! until it is given up: then it ends as `dead`, and its owner may retry it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
 use picasso_queue::Delivery;
-use picasso_store::{ClaimedCall, Store, StoreError};
-use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId};
+use picasso_store::{ClaimedCall, Lease, Store, StoreError};
+use picasso_types::{Call, CallId, CallOutcome, CallState, Failure, RequestId};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::accept;
 use crate::call_events::End;
+use crate::call_recorder::state_of;
 use crate::catalog::Target;
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
+use crate::kept_output::KeptOutput;
 use crate::place::Place;
+use crate::running_calls::RunningCall;
 
 /// How long one look into the queue waits for work.
 const RECEIVE_WAIT: Duration = Duration::from_secs(1);
@@ -85,37 +90,74 @@ async fn claim_and_run(engine: &Engine, id: &CallId) -> Result<(), StoreError> {
         Ok(None) | Err(StoreError::NotFound) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let give_up_at = claimed.call.created_at.plus(parts.settings.async_max_age);
-    let end = match invocation_of(parts.store.as_ref(), claimed).await? {
-        Some(invocation) => run_with_lease(engine, id, invocation).await,
-        None => End::of(Failure::NotReady { reason: "its route was deleted".to_owned() }),
+    let give_up_at = claimed.call.queued_at.plus(parts.settings.async_max_age);
+    let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
+    let outcome = match not_to_be_run(&claimed.call, parts.settings.async_max_lost_runs) {
+        Some(outcome) => outcome,
+        None => {
+            let end = match invocation_of(parts.store.as_ref(), claimed, &output).await? {
+                Some(invocation) => run_with_lease(engine, id, invocation, &output).await,
+                None => Some(End::of(Failure::NotReady { reason: "its route was deleted".to_owned() })),
+            };
+            let now = parts.clock.now();
+            match end {
+                Some(end) if end.may_repeat && now < give_up_at => {
+                    counter!("picasso_calls_released_total").increment(1);
+                    let not_before = now.plus(parts.settings.async_retry_delay);
+                    parts.store.release_call(id, &parts.instance, not_before).await?;
+                    engine.shared.accepted.notify_one();
+                    return Ok(());
+                }
+                Some(end) => outcome(end, &output),
+                None => CallOutcome { cold_start: output.cold_start(), ..ended_as(CallState::Cancelled) },
+            }
+        }
     };
-    let now = parts.clock.now();
-    if end.may_repeat && now < give_up_at {
-        counter!("picasso_calls_released_total").increment(1);
-        let not_before = now.plus(parts.settings.async_retry_delay);
-        parts.store.release_call(id, &parts.instance, not_before).await?;
-        engine.shared.accepted.notify_one();
-    } else if !parts.store.finish_call(id, &parts.instance, &outcome(end)).await? {
+    if outcome.state == CallState::Dead {
+        counter!("picasso_calls_dead_total").increment(1);
+    }
+    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode()).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
     }
     Ok(())
 }
 
-/// Runs the call, extending its lease all the while; its output is for nobody yet.
-async fn run_with_lease(engine: &Engine, id: &CallId, invocation: Invocation) -> End {
-    let Shared { parts, .. } = &*engine.shared;
+/// How a call ends that is claimed only to be ended.
+fn not_to_be_run(call: &Call, max_lost_runs: u32) -> Option<CallOutcome> {
+    if call.cancel_requested {
+        return Some(ended_as(CallState::Cancelled));
+    }
+    // A call that ends the process that runs it must not do so for ever.
+    (call.lost_runs >= max_lost_runs).then(|| CallOutcome {
+        failure: Some(Failure::Lost { runs: call.lost_runs }),
+        ..ended_as(CallState::Dead)
+    })
+}
+
+/// Runs the call, extending its lease all the while; `None` when it was cancelled.
+async fn run_with_lease(
+    engine: &Engine,
+    id: &CallId,
+    invocation: Invocation,
+    output: &Arc<KeptOutput>,
+) -> Option<End> {
+    let Shared { parts, running, .. } = &*engine.shared;
+    let cancel = CancellationToken::new();
+    let _entered = running.enter(id, RunningCall { output: output.clone(), cancel: cancel.clone() });
+    // Dropped when it is cancelled, which ends the function.
     let mut end = std::pin::pin!(engine.run_to_end(invocation));
     let mut beat = tokio::time::interval(parts.settings.lease / 3);
     // The claim has just set the lease: the first beat, which would be now, is not needed.
     beat.reset();
     loop {
         tokio::select! {
-            end = &mut end => return end,
+            end = &mut end => return Some(end),
+            () = cancel.cancelled() => return None,
             _ = beat.tick() => {
                 match parts.store.extend_lease(id, &parts.instance, lease_end(&engine.shared)).await {
-                    Ok(true) => {}
-                    Ok(false) => tracing::warn!(call_id = %id, "the lease of a running call is lost"),
+                    Ok(Lease::Held) => {}
+                    Ok(Lease::CancelRequested) => return None,
+                    Ok(Lease::Lost) => tracing::warn!(call_id = %id, "the lease of a running call is lost"),
                     Err(error) => tracing::warn!(call_id = %id, error = &error as &dyn std::error::Error, "a lease cannot be extended"),
                 }
             }
@@ -129,7 +171,11 @@ fn lease_end(shared: &Shared) -> picasso_types::Timestamp {
 
 /// Builds the invocation of a stored call with the version it was accepted for; `None` when
 /// route or app are gone.
-async fn invocation_of(store: &dyn Store, claimed: ClaimedCall) -> Result<Option<Invocation>, StoreError> {
+async fn invocation_of(
+    store: &dyn Store,
+    claimed: ClaimedCall,
+    output: &Arc<KeptOutput>,
+) -> Result<Option<Invocation>, StoreError> {
     let ClaimedCall { call, envelope, payload } = claimed;
     let found = async {
         let app = store.get_app_by_id(&call.app_id).await?;
@@ -163,18 +209,29 @@ async fn invocation_of(store: &dyn Store, claimed: ClaimedCall) -> Result<Option
         headers: request.headers,
         params: request.params,
         body: Box::pin(futures_util::stream::once(async { Ok(payload) })),
+        kept: Some(output.clone()),
     }))
 }
 
-fn outcome(end: End) -> CallOutcome {
+/// One that may be repeated comes here only when it is given up.
+fn outcome(end: End, output: &KeptOutput) -> CallOutcome {
     CallOutcome {
-        state: match &end.failure {
-            None => CallState::Succeeded,
-            Some(Failure::Timeout { .. }) => CallState::TimedOut,
-            Some(_) => CallState::Failed,
-        },
+        state: if end.may_repeat { CallState::Dead } else { state_of(end.failure.as_ref()) },
         failure: end.failure,
         exit_code: end.exit_code,
+        http_status: end.status,
+        cold_start: end.cold_start.or_else(|| output.cold_start()),
         memory_peak_bytes: end.memory_peak_bytes,
+    }
+}
+
+fn ended_as(state: CallState) -> CallOutcome {
+    CallOutcome {
+        state,
+        failure: None,
+        exit_code: None,
+        http_status: None,
+        cold_start: None,
+        memory_peak_bytes: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picasso_api::ApiSettings;
 use picasso_config::Settings;
-use picasso_engine::EngineSettings;
+use picasso_engine::{CallKeeping, EngineSettings};
 use picasso_identity::{KeystoneSettings, ServiceCredentials};
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
 use picasso_sandbox::egress::{Destination, EgressSettings};
@@ -153,7 +153,8 @@ fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySet
     reason = "memory and CPU times a bounded, positive factor; a fraction of one MiB does not matter"
 )]
 pub(crate) fn engine(settings: &Settings) -> EngineSettings {
-    let (engine, sandbox, queue) = (&settings.engine, &settings.sandbox, &settings.queue);
+    let (engine, sandbox) = (&settings.engine, &settings.sandbox);
+    let (queue, calls) = (&settings.queue, &settings.calls);
     let memory = engine.memory_mb.unwrap_or_else(|| machine_memory_mb().saturating_sub(RESERVED_MB).max(64));
     let memory_mb = (memory as f64 * engine.memory_overcommit) as u64;
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -177,6 +178,14 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         lease: seconds(queue.lease_s),
         async_retry_delay: seconds(queue.retry_delay_s),
         async_max_age: seconds(queue.max_age_s),
+        async_max_lost_runs: queue.max_lost_runs,
+        calls: CallKeeping {
+            keep: Duration::from_secs(u64::from(calls.keep_days) * 86_400),
+            max_per_project: calls.max_per_project,
+            max_result_bytes: calls.max_result_bytes as usize,
+            max_log_bytes: calls.max_log_bytes as usize,
+            record_sync_percent: if calls.record_sync { calls.record_sync_percent } else { 0 },
+        },
     }
 }
 

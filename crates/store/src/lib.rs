@@ -10,8 +10,9 @@ mod sqlite;
 
 use async_trait::async_trait;
 use picasso_types::{
-    App, AppChange, AppId, Call, CallId, CallOutcome, Digest, FullName, InstanceId, NewApp, NewCall,
-    NewRoute, ProjectId, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
+    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -36,6 +37,17 @@ pub struct ClaimedCall {
     pub envelope: Vec<u8>,
     /// The request body.
     pub payload: Vec<u8>,
+}
+
+/// What extending a lease tells the one who runs the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// It is extended.
+    Held,
+    /// It is extended, and somebody wants the call to end.
+    CancelRequested,
+    /// The call is not held any more: it ended, or another process has it.
+    Lost,
 }
 
 /// A call id that is still to be handed to the queue.
@@ -147,8 +159,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// One call.
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError>;
 
-    /// Takes a `queued` call, or a `running` one whose lease ended, for `owner`: it becomes
-    /// `running`, `attempt` counts up. `None` when it is finished, held by another, or not due.
+    /// The calls that a filter lets through, by `created_at` and `id`, newest first.
+    async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError>;
+
+    /// What is kept of an ended call's result and log; `None` where nothing is.
+    async fn get_call_output(&self, id: &CallId) -> Result<Option<CallOutput>, StoreError>;
+
+    /// Takes a `queued` call, or a `running` one whose lease ended (`lost_runs` counts up), for
+    /// `owner`: it becomes `running`, `attempt` counts up. `None` when it is finished, held by another, or not due.
     async fn claim_call(
         &self,
         id: &CallId,
@@ -156,13 +174,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError>;
 
-    /// Extends the lease of a call that `owner` holds; `false` when it no longer does.
+    /// Extends the lease of a call that `owner` holds.
     async fn extend_lease(
         &self,
         id: &CallId,
         owner: &InstanceId,
         lease_until: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Lease, StoreError>;
 
     /// Gives a call that `owner` holds back to the queue, due at `not_before`, with a new outbox
     /// entry in the same transaction; the attempt does not count.
@@ -173,13 +191,40 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         not_before: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Ends a call that `owner` holds; its payload is deleted. `false` when `owner` lost it.
+    /// Ends a call that `owner` holds and keeps its output (nothing of an empty one). What the
+    /// caller sent is deleted when the call succeeded, and kept for a retry otherwise. `false`
+    /// when `owner` lost it.
     async fn finish_call(
         &self,
         id: &CallId,
         owner: &InstanceId,
         outcome: &CallOutcome,
+        output: &CallOutput,
     ) -> Result<bool, StoreError>;
+
+    /// Cancels a `queued` call of the project at once, its outbox entry with it; what the caller
+    /// sent is kept for a retry. Of a `running` one it notes the wish, which
+    /// [`Store::extend_lease`] tells. `NotFound` when the project has no such call.
+    async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError>;
+
+    /// Queues an ended call of the project that did not succeed again, due now, with a new outbox
+    /// entry in the same transaction: its outcome and output go, `attempt` counts on. `NotFound`
+    /// when the project has no such call.
+    async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError>;
+
+    /// Writes down calls that have ended already and were never accepted here (synchronous ones):
+    /// rows only. Ids that are there already are left alone.
+    async fn record_calls(&self, ended: &[Call]) -> Result<(), StoreError>;
+
+    /// Deletes calls, with all that is kept of them, that ended before `before`, and of each
+    /// project those that ended first beyond `max_per_project` ended ones: up to `limit` in all.
+    /// Returns how many.
+    async fn delete_ended_calls(
+        &self,
+        before: Timestamp,
+        max_per_project: u32,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
 
     /// Puts a new outbox entry for every `running` call whose lease ended, and for every `queued`
     /// call that is due since before `lost_before` and has none: the sweeper of what a broker or

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use conformance::fixture::{Fixture, TestClock, succeeded};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store as _, StoreError};
-use picasso_types::{CallState, InstanceId, NewCall};
+use picasso_types::{CallOutput, CallState, InstanceId, NewCall};
 use sqlite_support::{KEY, open};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -59,6 +59,26 @@ async fn neither_body_nor_key_is_in_any_file() {
 }
 
 #[tokio::test]
+async fn neither_result_nor_log_is_in_any_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = fixture(&folder.path().join("picasso.db")).await;
+    let call = accept_secret(&f, "hello").await;
+    let owner = InstanceId::generate();
+    f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
+    let output =
+        CallOutput { result: [b"result with ", SECRET].concat(), log: [b"log with ", SECRET].concat() };
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &output).await.unwrap());
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in [SECRET, b"result with", b"log with"] {
+            assert!(!contains(&bytes, secret), "{path:?} holds a secret");
+        }
+    }
+    assert_eq!(f.store.get_call_output(&call.id).await.unwrap(), Some(output));
+}
+
+#[tokio::test]
 async fn another_key_does_not_open_a_body_and_the_call_stays_queued() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picasso.db");
@@ -93,7 +113,7 @@ async fn a_body_that_was_given_to_another_call_in_the_database_is_refused() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_call_deletes_its_body() {
+async fn the_success_of_a_call_deletes_its_body() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picasso.db");
     let f = fixture(&path).await;
@@ -102,7 +122,7 @@ async fn the_end_of_a_call_deletes_its_body() {
     let cancelled = accept_secret(&f, "two").await;
     accept_secret(&f, "three").await;
     f.store.claim_call(&finished.id, &owner, f.lease()).await.unwrap().unwrap();
-    assert!(f.store.finish_call(&finished.id, &owner, &succeeded()).await.unwrap());
+    assert!(f.store.finish_call(&finished.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
     f.store.delete_route(&cancelled.route_id).await.unwrap();
     assert_eq!(run(&path, "UPDATE call_bodies SET key_id = key_id").await, 1);
 }

@@ -34,6 +34,8 @@ text_enum!(
         TimedOut = "timed_out",
         /// The caller hung up, or the call was cancelled.
         Cancelled = "cancelled",
+        /// Given up: it was tried for as long, or its runs were lost as often, as the service allows.
+        Dead = "dead",
     }
 );
 
@@ -111,6 +113,11 @@ pub enum Failure {
         /// The HTTP status, 400 or more.
         status: u16,
     },
+    /// The processes that ran the call ended before it did, so often that it was given up.
+    Lost {
+        /// How many runs were lost.
+        runs: u32,
+    },
     /// A fault of ours; the log has the story.
     Internal,
 }
@@ -139,6 +146,9 @@ impl fmt::Display for Failure {
             Self::HungUp => f.write_str("The caller closed the connection before the function finished"),
             Self::NotReady { reason } => write!(f, "The function is not ready: {reason}"),
             Self::CannotStart { reason } => write!(f, "The function could not be started: {reason}"),
+            Self::Lost { runs } => {
+                write!(f, "The call was given up: {runs} runs of it ended with the process that ran them")
+            }
             Self::Internal => f.write_str("The function could not be run because of a fault of the service"),
         }
     }
@@ -153,8 +163,65 @@ pub struct CallOutcome {
     pub failure: Option<Failure>,
     /// The exit code, where there was one.
     pub exit_code: Option<i32>,
+    /// The HTTP status that the function answered with, where its format has one.
+    pub http_status: Option<u16>,
+    /// Whether a sandbox had to be started for it; `None` when it never got to one.
+    pub cold_start: Option<bool>,
     /// Most memory the sandbox used, bytes, where it was measured.
     pub memory_peak_bytes: Option<u64>,
+}
+
+/// What is kept of an ended asynchronous call beside its row, each encoded by the engine and
+/// bounded there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallOutput {
+    /// What the function answered.
+    pub result: Vec<u8>,
+    /// What it wrote for its owner.
+    pub log: Vec<u8>,
+}
+
+/// Which calls of a project are listed: newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallFilter {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Only those of the app with this full name.
+    pub app_name: Option<String>,
+    /// Only those of routes with this pattern.
+    pub route_path: Option<String>,
+    /// Only those in this state.
+    pub state: Option<CallState>,
+    /// Only those accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those that come after this one in the list: older, or as old with a smaller id.
+    pub after: Option<(Timestamp, CallId)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What became of the wish to cancel a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited; it is `cancelled` now.
+    Queued,
+    /// It runs; whoever runs it is told with the next extension of its lease.
+    Running,
+    /// It had ended already.
+    Finished(CallState),
+}
+
+/// What became of the wish to run a call again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// It is `queued` again.
+    Queued,
+    /// It has not ended.
+    NotFinished(CallState),
+    /// It succeeded: there is nothing to run again.
+    Succeeded,
+    /// What its caller sent is not kept (any more).
+    NoBody,
 }
 
 /// An asynchronous call to be accepted: row, payload and outbox entry in one transaction.
@@ -199,6 +266,12 @@ pub struct Call {
     pub route_id: RouteId,
     /// The version it runs.
     pub version_id: VersionId,
+    /// The app's full name when the call was accepted; the record outlives the app.
+    pub app_name: String,
+    /// The route's pattern then.
+    pub route_path: String,
+    /// The version's number.
+    pub version_number: u32,
     /// Where it came from.
     pub trigger: Trigger,
     /// Sync or async.
@@ -207,16 +280,24 @@ pub struct Call {
     pub state: CallState,
     /// The request that brought it.
     pub request_id: String,
-    /// 1 for the first run, counted up when a run was lost and the call runs again.
+    /// 1 for the first run, counted up when a run was lost or the call is retried.
     pub attempt: u32,
+    /// Runs that ended with the process that ran them, since it was accepted or last retried.
+    pub lost_runs: u32,
+    /// Somebody wants it to end.
+    pub cancel_requested: bool,
     /// Not to be run before this time.
     pub not_before: Timestamp,
     /// 0 to 2; higher runs first.
     pub priority: u8,
     /// Until when the running node holds it.
     pub lease_until: Option<Timestamp>,
+    /// The process that runs it, or ran it last.
+    pub node: Option<String>,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it began to wait: at acceptance, or at its last retry.
+    pub queued_at: Timestamp,
     /// When its last run began.
     pub started_at: Option<Timestamp>,
     /// When it reached its final state.
@@ -225,6 +306,10 @@ pub struct Call {
     pub failure: Option<Failure>,
     /// The exit code, where there was one.
     pub exit_code: Option<i32>,
+    /// The HTTP status that the function answered with, where its format has one.
+    pub http_status: Option<u16>,
+    /// Whether a sandbox had to be started for it, where that is known.
+    pub cold_start: Option<bool>,
     /// Most memory used, bytes.
     pub memory_peak_bytes: Option<u64>,
 }

@@ -21,7 +21,9 @@ pub mod route_table;
 
 pub use app::{App, AppChange, Config, NewApp};
 pub use bounds::Bounds;
-pub use call::{Call, CallOutcome, CallState, Failure, NewCall, Trigger};
+pub use call::{
+    Call, CallFilter, CallOutcome, CallOutput, CallState, Cancelled, Failure, NewCall, Retried, Trigger,
+};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use digest::Digest;
 pub use fault::FieldFault;

@@ -49,6 +49,10 @@ kinds! {
     RouteNotFound = "route_not_found", NOT_FOUND;
     /// No such image in the project.
     ImageNotFound = "image_not_found", NOT_FOUND;
+    /// No such call in the project.
+    CallNotFound = "call_not_found", NOT_FOUND;
+    /// No result of the call is kept.
+    ResultNotKept = "result_not_kept", NOT_FOUND;
     /// No public function answers this function URL.
     FunctionNotFound = "function_not_found", NOT_FOUND;
     /// The service has no such URL.
@@ -59,6 +63,12 @@ kinds! {
     AppExists = "app_exists", CONFLICT;
     /// The app has a route for these paths and methods.
     RouteExists = "route_exists", CONFLICT;
+    /// The call has ended.
+    CallFinished = "call_finished", CONFLICT;
+    /// The call has not ended.
+    CallNotFinished = "call_not_finished", CONFLICT;
+    /// What the call's caller sent is not kept.
+    CallBodyGone = "call_body_gone", CONFLICT;
     /// The app still has routes.
     AppHasRoutes = "app_has_routes", FORBIDDEN;
     /// A public run of a private route.

@@ -18,6 +18,11 @@ impl ApiError {
             Self::AppNotFound(_) => Kind::AppNotFound,
             Self::RouteNotFound(_) => Kind::RouteNotFound,
             Self::ImageNotFound(_) => Kind::ImageNotFound,
+            Self::CallNotFound(_) => Kind::CallNotFound,
+            Self::ResultNotKept(_) => Kind::ResultNotKept,
+            Self::CallFinished(_) => Kind::CallFinished,
+            Self::CallNotFinished(_) => Kind::CallNotFinished,
+            Self::CallBodyGone => Kind::CallBodyGone,
             Self::FunctionNotFound(_) => Kind::FunctionNotFound,
             Self::UrlNotFound(_) => Kind::UrlNotFound,
             Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
@@ -65,6 +70,16 @@ impl ApiError {
             }
             Self::ProjectNotFound(project) => format!("Project {project} not found"),
             Self::ImageNotFound(name) => format!("Image {name} not found"),
+            Self::CallNotFound(id) => format!("Call {id} not found"),
+            Self::ResultNotKept(id) => {
+                format!("No result of call {id} is kept; only those of asynchronous calls are")
+            }
+            Self::CallFinished(state) => format!("The call has ended already: it is {state}"),
+            Self::CallNotFinished(state) => format!("The call has not ended yet: it is {state}"),
+            Self::CallBodyGone => {
+                "The call cannot run again: what its caller sent is not kept; only asynchronous calls keep it"
+                    .into()
+            }
             Self::FunctionNotFound(path) => format!("Function {path} not found"),
             Self::UrlNotFound(path) => format!("Resource {path} not found; /api lists all URLs"),
             Self::MethodNotAllowed { method, allowed } if allowed.is_empty() => {
@@ -123,6 +138,7 @@ fn for_strangers(failure: &Failure) -> String {
         | Failure::NoCapacity
         | Failure::HungUp
         | Failure::Status { .. }
+        | Failure::Lost { .. }
         | Failure::Internal => failure.to_string(),
     }
 }
@@ -141,7 +157,7 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::InitFailed { .. } => Kind::FunctionInitFailed,
         Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
         Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
-        Failure::Internal => Kind::Internal,
+        Failure::Lost { .. } | Failure::Internal => Kind::Internal,
     }
 }
 

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use picasso_identity::AuthError;
 use picasso_store::StoreError;
 use picasso_types::cloud_event::EventFault;
-use picasso_types::{CallId, Failure, FieldFault};
+use picasso_types::{CallId, CallState, Failure, FieldFault};
 
 pub use kind::Kind;
 pub(crate) use render::{ErrorView, render};
@@ -43,6 +43,16 @@ pub enum ApiError {
     RouteNotFound(String),
     /// No such image in the project.
     ImageNotFound(String),
+    /// No such call in the project.
+    CallNotFound(String),
+    /// No result of the call is kept.
+    ResultNotKept(String),
+    /// The call has ended, in this state.
+    CallFinished(CallState),
+    /// The call has not ended.
+    CallNotFinished(CallState),
+    /// What the call's caller sent is not kept.
+    CallBodyGone,
     /// No function answers this function URL.
     FunctionNotFound(String),
     /// The service has no such URL.

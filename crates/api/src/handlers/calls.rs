@@ -44,6 +44,7 @@ impl Inbound {
             headers,
             params,
             body,
+            kept: None,
         }
     }
 

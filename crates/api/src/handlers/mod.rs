@@ -2,6 +2,8 @@
 
 pub(crate) mod admin;
 pub(crate) mod apps;
+pub(crate) mod call_log;
+pub(crate) mod call_records;
 pub(crate) mod calls;
 pub(crate) mod fallback;
 mod function_answer;

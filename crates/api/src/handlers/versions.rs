@@ -32,9 +32,9 @@ struct VersionView {
 
 /// Where something is.
 #[derive(Debug, Serialize, ToSchema)]
-struct LinkView {
-    rel: &'static str,
-    href: String,
+pub(crate) struct LinkView {
+    pub(crate) rel: &'static str,
+    pub(crate) href: String,
 }
 
 /// List the versions of the API.
@@ -65,7 +65,7 @@ fn v1(state: &ApiState, headers: &HeaderMap) -> VersionView {
 }
 
 /// The configured base URL, else the one the client used.
-fn base(configured: Option<&str>, headers: &HeaderMap) -> String {
+pub(crate) fn base(configured: Option<&str>, headers: &HeaderMap) -> String {
     let asked = || {
         let host = headers.get(header::HOST)?.to_str().ok()?;
         let uri: Uri = format!("http://{host}").parse().ok()?;

@@ -189,6 +189,7 @@ mod tests {
                 .as_array()
                 .into_iter()
                 .flatten()
+                .filter(|parameter| parameter["in"] == "path")
                 .map(|parameter| parameter["name"].as_str().unwrap())
                 .collect();
             assert_eq!(in_path, described, "{method} {path}");

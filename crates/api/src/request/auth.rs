@@ -97,6 +97,8 @@ fn as_if_missing(parts: &Parts, params: &Params) -> ApiError {
         ApiError::AppNotFound(app.to_owned())
     } else if let Some(name) = params.get("name") {
         ApiError::ImageNotFound(name.to_owned())
+    } else if let Some(id) = params.get("call_id") {
+        ApiError::CallNotFound(id.to_owned())
     } else {
         ApiError::ProjectNotFound(params.get("project_id").unwrap_or_default().to_owned())
     }

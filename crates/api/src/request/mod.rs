@@ -8,6 +8,7 @@ pub(crate) mod headers;
 pub(crate) mod json;
 pub(crate) mod layer;
 pub(crate) mod path;
+pub(crate) mod query;
 pub(crate) mod request_metrics;
 pub(crate) mod trace;
 pub(crate) mod upload;

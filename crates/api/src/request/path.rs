@@ -1,7 +1,8 @@
-//! What the parameters of a URL's path name: an app, a route, an image.
+//! What the parameters of a URL's path name: an app, a route, an image, a call.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
+use picasso_types::CallId;
 
 use crate::error::ApiError;
 
@@ -18,6 +19,9 @@ pub(crate) struct RoutePath {
 
 /// The image name of a URL.
 pub(crate) struct ImagePath(pub(crate) String);
+
+/// The call of a URL, by its id.
+pub(crate) struct CallPath(pub(crate) CallId);
 
 impl<S: Sync + Send> FromRequestParts<S> for AppPath {
     type Rejection = ApiError;
@@ -44,6 +48,17 @@ impl<S: Sync + Send> FromRequestParts<S> for ImagePath {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let params = params(parts).await?;
         Ok(Self(param(&params, "name").to_owned()))
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for CallPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let params = params(parts).await?;
+        let text = param(&params, "call_id");
+        // What cannot be an id names no call.
+        CallId::parse(text).map(Self).map_err(|_| ApiError::CallNotFound(text.to_owned()))
     }
 }
 

@@ -61,5 +61,7 @@ section! {
         pub retry_delay_s: u32 = 1,
         /// How long a call is kept trying when the service itself is at fault, seconds.
         pub max_age_s: u32 = 86_400,
+        /// How often the process that runs a call may end before the call does; then it is given up.
+        pub max_lost_runs: u32 = 5,
     }
 }

@@ -1,5 +1,6 @@
 //! The settings themselves. The doc comments of the fields are the reference that people read.
 
+mod calls;
 mod engine;
 mod host;
 mod images;
@@ -8,6 +9,7 @@ mod limits;
 mod listeners;
 mod sandbox;
 
+pub use calls::Calls;
 pub use engine::{Engine, Queue, QueueDriver};
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use images::{Images, Registry, RegistryCredential};
@@ -35,6 +37,8 @@ section! {
         pub encryption: Encryption,
         /// Asynchronous calls on their way to a place where they run.
         pub queue: Queue,
+        /// Records of calls, their results and logs.
+        pub calls: Calls,
         /// Images of functions: bounds, registries, credentials.
         pub images: Images,
         /// Sandboxes, in which functions run.

@@ -46,9 +46,9 @@ pub async fn run(
         groups: rootfs.process.groups.clone(),
         channel: Channel::Streams,
     };
-    let Invocation { body, call_id, target, .. } = invocation;
+    let Invocation { body, call_id, target, kept, .. } = invocation;
     let log = FunctionLog::new(target, settings.max_log_bytes);
-    log.begin(Some(call_id.clone()));
+    log.begin(Some(call_id.clone()), kept.as_ref());
     let end = match sandbox.start(slot, rootfs, &process).await {
         Ok(io) => drive(parts, ending, version, &log, &call_id, slot, io, body, events).await,
         Err(error) => slot::end_of_driver_error(&error, &call_id),
@@ -173,6 +173,7 @@ fn conclude(
             EndedBy::Signal(_) => None,
         },
         memory_peak_bytes: ended.memory_peak_bytes,
+        cold_start: Some(true),
         may_repeat,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use picasso_types::{CallId, Failure, RequestId, VersionSpec};
+use picasso_types::{CallId, Failure, RequestId, Trigger, VersionSpec};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -21,10 +21,12 @@ use super::pool::NoSandbox;
 use super::streaming;
 use crate::admission::NotAdmitted;
 use crate::call_events::{End, HEAD_BYTES};
+use crate::call_recorder::EndedCall;
 use crate::catalog::Target;
 use crate::engine::Shared;
 use crate::gate::{Pass, Refused};
 use crate::invocation::{Answer, AnswerHead, BodyError, Invocation, Output};
+use crate::kept_output::KeptOutput;
 use crate::slot;
 
 /// A call that sandboxes did not take is given to so many, then it fails.
@@ -35,8 +37,14 @@ pub(super) struct Running {
     shared: Arc<Shared>,
     call_id: CallId,
     request_id: RequestId,
+    trigger: Trigger,
     target: Arc<Target>,
+    /// Of an asynchronous call.
+    kept: Option<Arc<KeptOutput>>,
     began: Instant,
+    /// When it got its sandbox.
+    started: Option<Instant>,
+    cold_start: Option<bool>,
     status: Option<u16>,
     over: bool,
     _counted: TaskTrackerToken,
@@ -51,8 +59,12 @@ impl Running {
             shared: shared.clone(),
             call_id: invocation.call_id.clone(),
             request_id: invocation.request_id.clone(),
+            trigger: invocation.trigger,
             target: invocation.target.clone(),
+            kept: invocation.kept.clone(),
             began: Instant::now(),
+            started: None,
+            cold_start: None,
             status: None,
             over: false,
             _counted: shared.tasks.token(),
@@ -64,9 +76,30 @@ impl Running {
     pub(super) fn end(&mut self, end: &End) {
         if !std::mem::replace(&mut self.over, true) {
             self.shared.metrics.in_flight.decrement(1.0);
-            let end = End { status: self.status, ..end.clone() };
+            let end = End { status: self.status, cold_start: self.cold_start, ..end.clone() };
             let took = self.began.elapsed();
             self.shared.metrics.record(&self.call_id, &self.request_id, &self.target, &end, took);
+            if self.kept.is_none() {
+                self.shared.recorder.offer(&EndedCall {
+                    id: &self.call_id,
+                    request_id: &self.request_id,
+                    trigger: self.trigger,
+                    target: &self.target,
+                    end: &end,
+                    began: self.began.into_std(),
+                    started: self.started.map(Instant::into_std),
+                });
+            }
+        }
+    }
+
+    /// Notes that it got a sandbox: a cold one is one that became ready only after the call came.
+    fn starts_in(&mut self, instance: &Instance) {
+        let cold = instance.ready_at >= self.began;
+        self.started = Some(Instant::now());
+        self.cold_start = Some(cold);
+        if let Some(kept) = &self.kept {
+            kept.set_cold_start(cold);
         }
     }
 
@@ -111,8 +144,13 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
             Ok(ready) => ready,
             Err(end) => return Err(running.fail(end)),
         };
+        running.starts_in(&instance);
         // Lines of a sandbox with several calls cannot be told apart.
-        instance.log.begin((spec.concurrency == 1).then(|| running.call_id.clone()));
+        if spec.concurrency == 1 {
+            instance.log.begin(Some(running.call_id.clone()), running.kept.as_ref());
+        } else {
+            instance.log.begin(None, None);
+        }
         let limit = Duration::from_secs(spec.timeout_s.into());
         let dispatched = Instant::now();
         let deadline = dispatched + limit;
@@ -277,14 +315,27 @@ async fn ready_part(body: &mut Output, most: u64) -> Result<(Bytes, bool), Failu
 /// Runs a call of a hot format that nobody waits for, to its end. A status of 400 or more is a
 /// failure then.
 pub(crate) async fn run_to_end(shared: &Arc<Shared>, invocation: Invocation) -> End {
+    let kept = invocation.kept.clone();
     let answer = match run(shared, invocation).await {
         Ok(answer) => answer,
         Err(end) => return end,
     };
+    let keep = |chunk: &[u8]| {
+        if let Some(kept) = &kept {
+            kept.push_result(chunk);
+        }
+    };
+    if let Some((kept, head)) = kept.as_ref().zip(answer.head.as_ref()) {
+        let content_type = head.headers.get(http::header::CONTENT_TYPE);
+        let text = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        kept.set_content_type(text);
+    }
+    keep(&answer.first);
     if let Some(mut rest) = answer.rest {
         while let Some(chunk) = rest.next().await {
-            if let Err(failure) = chunk {
-                return End::of(failure);
+            match chunk {
+                Ok(chunk) => keep(&chunk),
+                Err(failure) => return End::of(failure),
             }
         }
     }

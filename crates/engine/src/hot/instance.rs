@@ -6,6 +6,7 @@ use std::time::Duration;
 use picasso_sandbox::{Ended, EndedBy, Freezer};
 use picasso_types::Failure;
 use tokio::sync::{SetOnce, watch};
+use tokio::time::Instant;
 
 use super::lease::Holder;
 use super::link::Link;
@@ -49,6 +50,8 @@ pub(crate) struct Instance {
     pub(super) key: usize,
     pub(super) link: Arc<dyn Link>,
     pub(super) log: Arc<FunctionLog>,
+    /// When it could take its first call.
+    pub(super) ready_at: Instant,
     pub(super) freezer: Option<Freezer>,
     pub(super) room: Weak<Room>,
     /// CPU of the calls it holds.

@@ -251,6 +251,7 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
             key,
             link,
             log: log.clone(),
+            ready_at: Instant::now(),
             freezer,
             room: Arc::downgrade(room),
             cpu: Mutex::default(),

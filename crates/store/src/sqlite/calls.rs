@@ -7,9 +7,10 @@ use picasso_types::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, SqlitePool};
 
+use super::records::{self, SealedOutput};
 use super::rows::{column, number, optional_number, parsed, time, to_json};
 use super::{Context as _, outbox};
-use crate::{SecretKey, StoreError};
+use crate::{Lease, SecretKey, StoreError};
 
 /// A call's body as it lies in the database.
 pub(super) struct SealedBody {
@@ -45,9 +46,12 @@ pub(super) async fn accept(
 ) -> Result<(), StoreError> {
     let inserted = sqlx::query(
         "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
-         call_type, state, request_id, not_before, priority, dispatched_at, created_at) \
-         SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9 \
-         FROM route_versions v WHERE v.id = ?10 AND v.route_id = ?11",
+         call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
+         app_name, route_path, version_number) \
+         SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9, ?9, \
+         a.full_name, r.pattern, v.number \
+         FROM route_versions v JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id \
+         WHERE v.id = ?10 AND v.route_id = ?11",
     )
     .bind(new.id.as_str())
     .bind(new.project_id.as_str())
@@ -86,7 +90,7 @@ pub(super) async fn get(db: &SqlitePool, id: &CallId) -> Result<Call, StoreError
     call(&row.ok_or(StoreError::NotFound)?)
 }
 
-/// The body, or `None` once the call has ended.
+/// The body; `None` once the call has succeeded.
 pub(super) async fn get_body(db: &SqlitePool, id: &CallId) -> Result<Option<SealedBody>, StoreError> {
     let row = sqlx::query("SELECT key_id, envelope, payload FROM call_bodies WHERE call_id = ?1")
         .bind(id.as_str())
@@ -111,8 +115,8 @@ pub(super) async fn claim(
     now: Timestamp,
 ) -> Result<Option<Call>, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'running', attempt = attempt + 1, lease_owner = ?2, lease_until = ?3, \
-         started_at = ?4 \
+        "UPDATE calls SET state = 'running', attempt = attempt + 1, lost_runs = lost_runs + (state = 'running'), \
+         lease_owner = ?2, node = ?2, lease_until = ?3, started_at = ?4 \
          WHERE id = ?1 AND ((state = 'queued' AND not_before <= ?4) OR (state = 'running' AND lease_until <= ?4)) \
          RETURNING *",
     )
@@ -131,17 +135,19 @@ pub(super) async fn extend_lease(
     id: &CallId,
     owner: &InstanceId,
     lease_until: Timestamp,
-) -> Result<bool, StoreError> {
-    let held = sqlx::query(
-        "UPDATE calls SET lease_until = ?3 WHERE id = ?1 AND state = 'running' AND lease_owner = ?2",
+) -> Result<Lease, StoreError> {
+    let row = sqlx::query(
+        "UPDATE calls SET lease_until = ?3 WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 \
+         RETURNING cancel_requested",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(lease_until.0)
-    .execute(db)
+    .fetch_optional(db)
     .await
     .context("extending a lease")?;
-    Ok(held.rows_affected() > 0)
+    let Some(row) = row else { return Ok(Lease::Lost) };
+    Ok(if column(&row, "cancel_requested")? { Lease::CancelRequested } else { Lease::Held })
 }
 
 /// `NotFound` when `owner` does not hold the call.
@@ -173,13 +179,14 @@ pub(super) async fn finish(
     id: &CallId,
     owner: &InstanceId,
     outcome: &CallOutcome,
+    output: Option<&SealedOutput>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let failure = outcome.failure.as_ref().map(|failure| to_json("failure", failure)).transpose()?;
     let peak = outcome.memory_peak_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     let held = sqlx::query(
         "UPDATE calls SET state = ?3, failure = ?4, exit_code = ?5, memory_peak_bytes = ?6, \
-         finished_at = ?7, lease_owner = NULL, lease_until = NULL \
+         finished_at = ?7, http_status = ?8, cold_start = ?9, lease_owner = NULL, lease_until = NULL \
          WHERE id = ?1 AND state = 'running' AND lease_owner = ?2",
     )
     .bind(id.as_str())
@@ -189,17 +196,24 @@ pub(super) async fn finish(
     .bind(outcome.exit_code)
     .bind(peak)
     .bind(now.0)
+    .bind(outcome.http_status)
+    .bind(outcome.cold_start)
     .execute(&mut *db)
     .await
     .context("ending a call")?;
     if held.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("DELETE FROM call_bodies WHERE call_id = ?1")
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("deleting a call's body")?;
+    if outcome.state == CallState::Succeeded {
+        sqlx::query("DELETE FROM call_bodies WHERE call_id = ?1")
+            .bind(id.as_str())
+            .execute(&mut *db)
+            .await
+            .context("deleting a call's body")?;
+    }
+    if let Some(output) = output {
+        records::put_output(&mut *db, id, output).await?;
+    }
     sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
         .bind(id.as_str())
         .execute(db)
@@ -251,7 +265,7 @@ pub(super) async fn abandon_leases(
     Ok(abandoned.rows_affected())
 }
 
-fn call(row: &SqliteRow) -> Result<Call, StoreError> {
+pub(super) fn call(row: &SqliteRow) -> Result<Call, StoreError> {
     let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
     let failure: Option<&str> = column(row, "failure")?;
     let failure = failure
@@ -264,19 +278,28 @@ fn call(row: &SqliteRow) -> Result<Call, StoreError> {
         app_id: parsed(row, "app_id", AppId::parse)?,
         route_id: parsed(row, "route_id", RouteId::parse)?,
         version_id: parsed(row, "version_id", VersionId::parse)?,
+        app_name: column(row, "app_name")?,
+        route_path: column(row, "route_path")?,
+        version_number: number(row, "version_number")?,
         trigger: parsed(row, "trigger_kind", Trigger::parse)?,
         call_type: parsed(row, "call_type", RouteType::parse)?,
         state: parsed(row, "state", CallState::parse)?,
         request_id: column(row, "request_id")?,
         attempt: number(row, "attempt")?,
+        lost_runs: number(row, "lost_runs")?,
+        cancel_requested: column(row, "cancel_requested")?,
         not_before: time(row, "not_before")?,
         priority: number(row, "priority")?,
         lease_until: optional_time("lease_until")?,
+        node: column(row, "node")?,
         created_at: time(row, "created_at")?,
+        queued_at: time(row, "queued_at")?,
         started_at: optional_time("started_at")?,
         finished_at: optional_time("finished_at")?,
         failure,
         exit_code: optional_number(row, "exit_code")?,
+        http_status: optional_number(row, "http_status")?,
+        cold_start: column(row, "cold_start")?,
         memory_peak_bytes: optional_number(row, "memory_peak_bytes")?,
     })
 }

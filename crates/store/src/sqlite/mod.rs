@@ -7,6 +7,7 @@
 mod apps;
 mod calls;
 mod outbox;
+mod records;
 mod routes;
 mod rows;
 mod schema;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use picasso_types::{
-    App, AppChange, AppId, Call, CallId, CallOutcome, Digest, FullName, InstanceId, NewApp, NewCall,
-    NewRoute, ProjectId, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
+    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
 };
 
 use super::calls::SealedBody;
-use super::{Context as _, SqliteStore, apps, calls, outbox, routes, rows, versions};
-use crate::{ClaimedCall, OutboxEntry, PreparingVersion, Store, StoreError};
+use super::records::SealedOutput;
+use super::{Context as _, SqliteStore, apps, calls, outbox, records, routes, rows, versions};
+use crate::{ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -145,6 +147,14 @@ impl Store for SqliteStore {
         calls::get(&self.readers, id).await
     }
 
+    async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
+        records::list(&self.readers, filter).await
+    }
+
+    async fn get_call_output(&self, id: &CallId) -> Result<Option<CallOutput>, StoreError> {
+        records::get_output(&self.readers, &self.key, id).await
+    }
+
     async fn claim_call(
         &self,
         id: &CallId,
@@ -152,7 +162,7 @@ impl Store for SqliteStore {
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
         // Opened before it is claimed: a body that cannot be read holds no lease, and the writer
-        // does not wait for its decryption. A body never changes, it only goes with its call's end.
+        // does not wait for its decryption. A body never changes, it only goes with its call.
         let Some(body) = calls::get_body(&self.readers, id).await? else {
             return calls::get(&self.readers, id).await.map(|_| None);
         };
@@ -172,7 +182,7 @@ impl Store for SqliteStore {
         id: &CallId,
         owner: &InstanceId,
         lease_until: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Lease, StoreError> {
         let (id, owner) = (id.clone(), owner.clone());
         self.writer
             .run(move |db| Box::pin(async move { calls::extend_lease(db, &id, &owner, lease_until).await }))
@@ -198,16 +208,55 @@ impl Store for SqliteStore {
         id: &CallId,
         owner: &InstanceId,
         outcome: &CallOutcome,
+        output: &CallOutput,
     ) -> Result<bool, StoreError> {
         if !outcome.state.is_final() {
             let detail = format!("a call does not end as {}", outcome.state);
             return Err(StoreError::Damaged { what: "outcome", detail });
         }
+        let output = SealedOutput::seal(&self.key, id, output)?;
         let (id, owner, outcome) = (id.clone(), owner.clone(), outcome.clone());
         let clock = Arc::clone(&self.clock);
         self.writer
             .run(move |db| {
-                Box::pin(async move { calls::finish(db, &id, &owner, &outcome, clock.now()).await })
+                Box::pin(async move {
+                    calls::finish(db, &id, &owner, &outcome, output.as_ref(), clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
+        let (project, id, clock) = (project.clone(), id.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { records::cancel(db, &project, &id, clock.now()).await }))
+            .await
+    }
+
+    async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
+        let (project, id, clock) = (project.clone(), id.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { records::retry(db, &project, &id, clock.now()).await }))
+            .await
+    }
+
+    async fn record_calls(&self, ended: &[Call]) -> Result<(), StoreError> {
+        let ended = ended.to_vec();
+        self.writer.run(move |db| Box::pin(async move { records::record(db, &ended).await })).await
+    }
+
+    async fn delete_ended_calls(
+        &self,
+        before: Timestamp,
+        max_per_project: u32,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let ended = records::count_ended(&self.readers).await?;
+        self.writer
+            .run(move |db| {
+                Box::pin(
+                    async move { records::delete_ended(db, &ended, before, max_per_project, limit).await },
+                )
             })
             .await
     }

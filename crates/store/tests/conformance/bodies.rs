@@ -1,6 +1,6 @@
 //! Bodies of calls: any bytes, for as long as the call may run.
 
-use picasso_types::InstanceId;
+use picasso_types::{CallOutput, InstanceId};
 
 use super::fixture::{Fixture, SECOND, succeeded};
 
@@ -31,6 +31,6 @@ pub async fn a_body_survives_a_lost_run_and_goes_with_the_end(f: Fixture) {
         assert_eq!((claimed.call.attempt, claimed.payload), (attempt, new.payload.clone()));
         f.clock.advance(60 * SECOND);
     }
-    assert!(f.store.finish_call(&new.id, &owner, &succeeded()).await.unwrap());
+    assert!(f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
     assert_eq!(f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap(), None);
 }

@@ -110,6 +110,8 @@ pub fn succeeded() -> CallOutcome {
         state: CallState::Succeeded,
         failure: None,
         exit_code: Some(0),
+        http_status: None,
+        cold_start: Some(true),
         memory_peak_bytes: Some(1 << 20),
     }
 }

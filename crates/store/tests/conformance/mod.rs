@@ -9,6 +9,7 @@ pub mod bodies;
 pub mod calls;
 pub mod fixture;
 pub mod outbox;
+pub mod records;
 pub mod routes;
 pub mod versions;
 
@@ -75,6 +76,19 @@ macro_rules! store_conformance {
             calls::a_missing_call_is_not_found,
             bodies::envelope_and_payload_come_back_byte_for_byte,
             bodies::a_body_survives_a_lost_run_and_goes_with_the_end,
+            records::calls_are_listed_newest_first_in_pages_and_only_of_the_project,
+            records::a_list_is_filtered_by_each_field,
+            records::a_queued_call_is_cancelled_at_once_and_never_runs,
+            records::whoever_runs_a_cancelled_call_is_told_with_its_lease,
+            records::an_ended_call_is_not_cancelled,
+            records::another_projects_call_is_neither_cancelled_nor_retried,
+            records::an_output_comes_back_byte_for_byte_and_goes_with_a_retry,
+            records::a_call_that_did_not_succeed_runs_again_with_its_attempts_counted_on,
+            records::a_call_that_succeeded_runs_or_waits_is_not_retried,
+            records::a_recorded_call_comes_back_and_is_not_retried,
+            records::recording_an_id_twice_keeps_the_first,
+            records::ended_calls_go_after_their_time_in_batches,
+            records::each_project_keeps_its_newest_ended_calls,
             outbox::every_accepted_call_has_one_entry_in_order,
             outbox::deleting_entries_leaves_the_others,
             outbox::a_release_brings_a_new_entry_that_a_late_deletion_does_not_hit,

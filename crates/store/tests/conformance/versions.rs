@@ -1,7 +1,7 @@
 //! Versions: immutable, numbered, prepared once; what is active and what is kept.
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, Format, RouteVersion, VersionId, VersionState};
+use picasso_types::{AppChange, CallOutput, Format, RouteVersion, VersionId, VersionState};
 
 use super::fixture::{
     Fixture, MANY, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
@@ -228,6 +228,6 @@ pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fix
     f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
     f.store.delete_route(&route.id).await.unwrap();
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
-    assert!(f.store.finish_call(&call.id, &owner, &succeeded()).await.unwrap());
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
 }

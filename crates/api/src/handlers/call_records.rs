@@ -1,0 +1,285 @@
+//! Calls as a resource: `/v1/{project_id}/calls`.
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use picasso_engine::KeptResult;
+use picasso_store::StoreError;
+use picasso_types::{
+    Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, RouteType, Timestamp,
+};
+
+use super::versions::{LinkView, base};
+use crate::call_views::{CallAnswer, CallView, CallsAnswer, ResultAnswer};
+use crate::error::{ApiError, ErrorView, from_store};
+use crate::request::auth::{Reader, Writer};
+use crate::request::path::CallPath;
+use crate::request::query::Query;
+use crate::state::ApiState;
+
+/// Calls of a page when the client does not say.
+const DEFAULT_LIMIT: u32 = 100;
+/// Most calls of a page.
+const MAX_LIMIT: u32 = 1000;
+/// What a list can be asked for.
+const FILTERS: &[&str] = &["app", "route", "status", "since", "limit", "marker"];
+
+/// The project's call; another project's is as missing as one that never was.
+pub(crate) async fn find_call(state: &ApiState, project: &ProjectId, id: &CallId) -> Result<Call, ApiError> {
+    let missing = || ApiError::CallNotFound(id.to_string());
+    let call = state.store.get_call(id).await.map_err(from_store(missing))?;
+    if call.project_id == *project { Ok(call) } else { Err(missing()) }
+}
+
+/// List the calls of a project, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/calls",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = Option<String>, Query, description = "Only calls of this app, by its short or full name"),
+        ("route" = Option<String>, Query, description = "Only calls of routes with this path"),
+        ("status" = Option<String>, Query, description = "Only calls in this state"),
+        ("since" = Option<String>, Query, description = "Only calls accepted at this time or later, ISO 8601"),
+        ("limit" = Option<u32>, Query, description = "Most calls of the page, 1 to 1000; 100 without it"),
+        ("marker" = Option<String>, Query, description = "The id of the last call of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of calls, and where the next one is", body = CallsAnswer),
+        (status = 400, description = "A filter is refused; the message names it", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn list_calls(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Json<CallsAnswer>, ApiError> {
+    let query = Query::parse(uri.query(), FILTERS)?;
+    let filter = filter(&state, auth.project, &query).await?;
+    let calls =
+        state.store.list_calls(&filter).await.map_err(|error| ApiError::internal("listing calls", error))?;
+    let base = base(state.settings.api_base.as_deref(), &headers);
+    let full = calls.len() as u64 == u64::from(filter.limit);
+    let next = calls.last().filter(|_| full).map(|last| next_page(&base, &filter, &query, &last.id));
+    Ok(Json(CallsAnswer {
+        calls: calls.iter().map(|call| CallView::new(call, &base)).collect(),
+        calls_links: next.into_iter().collect(),
+        message: "Successfully listed calls",
+    }))
+}
+
+async fn filter(state: &ApiState, project: ProjectId, query: &Query) -> Result<CallFilter, ApiError> {
+    let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), |text| {
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| FieldFault::new("limit", format!("must be a number from 1 to {MAX_LIMIT}")))
+    })?;
+    let since = query.get("since").map(time).transpose()?;
+    let after = match query.get("marker") {
+        None => None,
+        Some(marker) => {
+            let unknown = || FieldFault::new("marker", "is not the id of a call of the project");
+            let id = CallId::parse(marker).map_err(|_| unknown())?;
+            match find_call(state, &project, &id).await {
+                Ok(call) => Some((call.created_at, call.id)),
+                Err(ApiError::CallNotFound(_)) => return Err(unknown().into()),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let app_name = match query.get("app") {
+        None => None,
+        // Calls outlive their app: its full name finds them also when it is gone.
+        Some(name) => Some(match state.store.get_app(&project, name).await {
+            Ok(app) => app.full_name.to_string(),
+            Err(StoreError::NotFound) => name.to_owned(),
+            Err(error) => return Err(ApiError::internal("loading an app", error)),
+        }),
+    };
+    Ok(CallFilter {
+        project_id: project,
+        app_name,
+        route_path: query.get("route").map(str::to_owned),
+        state: query.get("status").map(CallState::parse).transpose()?,
+        since,
+        after,
+        limit,
+    })
+}
+
+fn time(text: &str) -> Result<Timestamp, FieldFault> {
+    text.parse::<jiff::Timestamp>()
+        .map(|time| Timestamp(time.as_microsecond()))
+        .map_err(|_| FieldFault::new("since", "must be a time like 2026-01-31T12:00:00Z"))
+}
+
+fn next_page(base: &str, filter: &CallFilter, query: &Query, last: &CallId) -> LinkView {
+    let mut href = format!("{base}/v1/{}/calls?limit={}&marker={last}", filter.project_id, filter.limit);
+    for name in ["app", "route", "status", "since"] {
+        if let Some(value) = query.get(name) {
+            href.push_str(&format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+        }
+    }
+    LinkView { rel: "next", href }
+}
+
+/// Show a call.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/calls/{call_id}",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("call_id" = String, Path, description = "The call's id"),
+    ),
+    responses(
+        (status = 200, description = "The call", body = CallAnswer),
+        (status = 404, description = "The project has no such call", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn get_call(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+    headers: HeaderMap,
+) -> Result<Json<CallAnswer>, ApiError> {
+    answer(&state, &auth.project, &id, &headers, "Successfully loaded call").await
+}
+
+async fn answer(
+    state: &ApiState,
+    project: &ProjectId,
+    id: &CallId,
+    headers: &HeaderMap,
+    message: &'static str,
+) -> Result<Json<CallAnswer>, ApiError> {
+    let call = find_call(state, project, id).await?;
+    let base = base(state.settings.api_base.as_deref(), headers);
+    Ok(Json(CallAnswer { call: CallView::new(&call, &base), message }))
+}
+
+/// Show what a function answered to an asynchronous call.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/calls/{call_id}/result",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("call_id" = String, Path, description = "The call's id"),
+    ),
+    responses(
+        (status = 200, description = "The answer, cut where it is larger than is kept", body = ResultAnswer),
+        (status = 404, description = "The project has no such call, or nothing of it is kept", body = ErrorView),
+        (status = 409, description = "The call has not ended yet", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn get_result(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+) -> Result<Json<ResultAnswer>, ApiError> {
+    let call = find_call(&state, &auth.project, &id).await?;
+    if !call.state.is_final() {
+        return Err(ApiError::CallNotFinished(call.state));
+    }
+    if call.call_type == RouteType::Sync {
+        return Err(ApiError::ResultNotKept(id.to_string()));
+    }
+    let output = state.store.get_call_output(&id).await;
+    let output = output.map_err(|error| ApiError::internal("loading a call's result", error))?;
+    let kept = KeptResult::decode(&output.unwrap_or_default().result)
+        .ok_or_else(|| ApiError::internal("reading a call's result", "it is damaged"))?;
+    let KeptResult { content_type, total_bytes, body } = kept;
+    let truncated = total_bytes > body.len() as u64;
+    let (result, encoding) = match String::from_utf8(body) {
+        Ok(text) => (text, None),
+        Err(error) => (STANDARD.encode(error.as_bytes()), Some("base64")),
+    };
+    Ok(Json(ResultAnswer {
+        result,
+        encoding,
+        content_type,
+        http_status: call.http_status,
+        truncated,
+        total_bytes,
+        message: if truncated {
+            "Successfully loaded the beginning of the result; the rest was not kept"
+        } else {
+            "Successfully loaded result"
+        },
+    }))
+}
+
+/// Cancel an asynchronous call that waits or runs.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/calls/{call_id}/cancel",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("call_id" = String, Path, description = "The call's id"),
+    ),
+    responses(
+        (status = 200, description = "A waiting call is cancelled; a running one is being ended", body = CallAnswer),
+        (status = 404, description = "The project has no such call", body = ErrorView),
+        (status = 409, description = "The call has ended already", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn cancel_call(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+    headers: HeaderMap,
+) -> Result<Json<CallAnswer>, ApiError> {
+    let missing = || ApiError::CallNotFound(id.to_string());
+    let cancelled = state.engine.cancel_call(&auth.project, &id).await.map_err(from_store(missing))?;
+    let message = match cancelled {
+        Cancelled::Queued => "Call successfully cancelled",
+        Cancelled::Running => "Call is being ended",
+        Cancelled::Finished(ended) => return Err(ApiError::CallFinished(ended)),
+    };
+    answer(&state, &auth.project, &id, &headers, message).await
+}
+
+/// Run an asynchronous call that did not succeed again.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/calls/{call_id}/retry",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("call_id" = String, Path, description = "The call's id"),
+    ),
+    responses(
+        (status = 200, description = "The call is queued again, its attempts count on", body = CallAnswer),
+        (status = 404, description = "The project has no such call", body = ErrorView),
+        (status = 409, description = "The call has not ended, has succeeded, or what its caller sent is not kept", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn retry_call(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+    headers: HeaderMap,
+) -> Result<Json<CallAnswer>, ApiError> {
+    let missing = || ApiError::CallNotFound(id.to_string());
+    match state.engine.retry_call(&auth.project, &id).await.map_err(from_store(missing))? {
+        Retried::Queued => {
+            answer(&state, &auth.project, &id, &headers, "Call successfully queued again").await
+        }
+        Retried::NotFinished(now) => Err(ApiError::CallNotFinished(now)),
+        Retried::Succeeded => Err(ApiError::CallFinished(CallState::Succeeded)),
+        Retried::NoBody => Err(ApiError::CallBodyGone),
+    }
+}

@@ -1,0 +1,39 @@
+//! The end of calls' records: past their time, or beyond their project's bound, they are deleted.
+
+use std::time::Duration;
+
+use crate::engine::Engine;
+
+/// How often old calls are looked for.
+const EVERY: Duration = Duration::from_mins(1);
+/// Calls of one transaction, so that accepted calls do not wait behind them.
+const BATCH: u32 = 256;
+
+/// Runs until the engine stops.
+pub(crate) async fn run(engine: Engine) {
+    let shared = &engine.shared;
+    while !shared.stopping.is_cancelled() {
+        delete_old(&engine).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = shared.stopping.cancelled() => {}
+        }
+    }
+}
+
+async fn delete_old(engine: &Engine) {
+    let shared = &engine.shared;
+    let (parts, keeping) = (&shared.parts, &shared.parts.settings.calls);
+    let keep = i64::try_from(keeping.keep.as_micros()).unwrap_or(i64::MAX);
+    let before = parts.clock.now().plus_micros(-keep);
+    while !shared.stopping.is_cancelled() {
+        match parts.store.delete_ended_calls(before, keeping.max_per_project, BATCH).await {
+            Ok(deleted) if deleted < u64::from(BATCH) => return,
+            Ok(_) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::warn!(error, "old calls cannot be deleted");
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Calls as their owners see them: lists, outputs, cancel, retry, records, retention.
+
+use picasso_store::{Lease, StoreError};
+use picasso_types::{
+    App, Call, CallFilter, CallId, CallOutcome, CallOutput, CallState, Cancelled, Clock as _, Failure,
+    InstanceId, NewCall, ProjectId, Retried, Route, RouteType,
+};
+
+use super::fixture::{Fixture, SECOND, demo, project, succeeded};
+
+fn all_of(project: ProjectId) -> CallFilter {
+    CallFilter {
+        project_id: project,
+        app_name: None,
+        route_path: None,
+        state: None,
+        since: None,
+        after: None,
+        limit: 1000,
+    }
+}
+
+fn failed() -> CallOutcome {
+    CallOutcome {
+        state: CallState::Failed,
+        failure: Some(Failure::Exit { code: 3 }),
+        exit_code: Some(3),
+        ..succeeded()
+    }
+}
+
+async fn ids(f: &Fixture, filter: &CallFilter) -> Vec<CallId> {
+    f.store.list_calls(filter).await.unwrap().into_iter().map(|call| call.id).collect()
+}
+
+/// Accepts a call of the route.
+async fn accept(f: &Fixture, app: &App, route: &Route) -> CallId {
+    let call = f.new_call(app, route);
+    f.store.accept_call(&call).await.unwrap();
+    call.id
+}
+
+/// Claims and ends a call.
+async fn end(f: &Fixture, id: &CallId, outcome: &CallOutcome, output: &CallOutput) {
+    let owner = InstanceId::generate();
+    f.store.claim_call(id, &owner, f.lease()).await.unwrap().unwrap();
+    assert!(f.store.finish_call(id, &owner, outcome, output).await.unwrap());
+}
+
+/// A call that ended without ever being accepted, as synchronous ones do.
+async fn ended(f: &Fixture, of: &NewCall) -> Call {
+    let now = f.clock.now();
+    Call {
+        id: CallId::generate(),
+        call_type: RouteType::Sync,
+        state: CallState::TimedOut,
+        attempt: 1,
+        node: Some("node-1".to_owned()),
+        started_at: Some(now.plus_micros(-SECOND)),
+        finished_at: Some(now),
+        failure: Some(Failure::Timeout { limit_s: 1 }),
+        exit_code: Some(-1),
+        http_status: Some(200),
+        cold_start: Some(true),
+        memory_peak_bytes: Some(77),
+        ..f.store.get_call(&of.id).await.unwrap()
+    }
+}
+
+pub async fn calls_are_listed_newest_first_in_pages_and_only_of_the_project(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let mut made = Vec::new();
+    for number in 0..7 {
+        made.push(accept(&f, &app, &route).await);
+        // Some of the same microsecond, told apart by their ids.
+        if number % 3 == 0 {
+            f.clock.advance(SECOND);
+        }
+    }
+    made.reverse();
+    assert_eq!(ids(&f, &all_of(demo())).await, made);
+    assert_eq!(ids(&f, &all_of(project("other"))).await, []);
+    let mut filter = CallFilter { limit: 3, ..all_of(demo()) };
+    let mut seen = Vec::new();
+    loop {
+        let page = f.store.list_calls(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.after = Some((last.created_at, last.id.clone()));
+        seen.extend(page.into_iter().map(|call| call.id));
+    }
+    assert_eq!(seen, made, "every call once, in order");
+}
+
+pub async fn a_list_is_filtered_by_each_field(f: Fixture) {
+    let (one, two) = (f.app("one").await, f.app("two").await);
+    let (a, b) = (f.ready_route(&one, "/a").await, f.ready_route(&one, "/b").await);
+    let c = f.ready_route(&two, "/a").await;
+    let first = accept(&f, &one, &a).await;
+    end(&f, &first, &failed(), &CallOutput::default()).await;
+    let later = f.clock.advance(SECOND);
+    let second = accept(&f, &one, &b).await;
+    f.clock.advance(SECOND);
+    let third = accept(&f, &two, &c).await;
+    let all = all_of(demo());
+    let named = CallFilter { app_name: Some(one.full_name.to_string()), ..all.clone() };
+    assert_eq!(ids(&f, &named).await, [second.clone(), first.clone()]);
+    let routed = CallFilter { route_path: Some("/a".to_owned()), ..all.clone() };
+    assert_eq!(ids(&f, &routed).await, [third.clone(), first.clone()]);
+    let both = CallFilter { route_path: Some("/a".to_owned()), ..named };
+    assert_eq!(ids(&f, &both).await, [first.clone()]);
+    let state = CallFilter { state: Some(CallState::Failed), ..all.clone() };
+    assert_eq!(ids(&f, &state).await, [first]);
+    let since = CallFilter { since: Some(later), ..all };
+    assert_eq!(ids(&f, &since).await, [third, second]);
+}
+
+pub async fn a_queued_call_is_cancelled_at_once_and_never_runs(f: Fixture) {
+    let new = f.accepted().await;
+    let now = f.clock.advance(SECOND);
+    assert_eq!(f.store.cancel_call(&demo(), &new.id).await.unwrap(), Cancelled::Queued);
+    let call = f.store.get_call(&new.id).await.unwrap();
+    assert_eq!((call.state, call.finished_at), (CallState::Cancelled, Some(now)));
+    assert!(!f.drain_outbox().await.contains(&new.id));
+    let owner = InstanceId::generate();
+    assert_eq!(f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap(), None);
+    assert_eq!(f.store.sweep_calls(f.clock.advance(1000 * SECOND)).await.unwrap(), 0);
+}
+
+pub async fn whoever_runs_a_cancelled_call_is_told_with_its_lease(f: Fixture) {
+    let new = f.accepted().await;
+    let owner = InstanceId::generate();
+    f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
+    assert_eq!(f.store.extend_lease(&new.id, &owner, f.lease()).await.unwrap(), Lease::Held);
+    assert_eq!(f.store.cancel_call(&demo(), &new.id).await.unwrap(), Cancelled::Running);
+    assert_eq!(f.store.cancel_call(&demo(), &new.id).await.unwrap(), Cancelled::Running);
+    let call = f.store.get_call(&new.id).await.unwrap();
+    assert_eq!((call.state, call.cancel_requested, call.finished_at), (CallState::Running, true, None));
+    let later = f.lease().plus_micros(SECOND);
+    assert_eq!(f.store.extend_lease(&new.id, &owner, later).await.unwrap(), Lease::CancelRequested);
+    assert_eq!(f.store.get_call(&new.id).await.unwrap().lease_until, Some(later));
+    // The wish outlives the process that should have heard it.
+    f.clock.advance(100 * SECOND);
+    let again = f.store.claim_call(&new.id, &InstanceId::generate(), f.lease()).await.unwrap().unwrap();
+    assert!(again.call.cancel_requested);
+}
+
+pub async fn an_ended_call_is_not_cancelled(f: Fixture) {
+    let new = f.accepted().await;
+    end(&f, &new.id, &succeeded(), &CallOutput::default()).await;
+    let before = f.store.get_call(&new.id).await.unwrap();
+    let refused = f.store.cancel_call(&demo(), &new.id).await.unwrap();
+    assert_eq!(refused, Cancelled::Finished(CallState::Succeeded));
+    assert_eq!(f.store.get_call(&new.id).await.unwrap(), before);
+}
+
+pub async fn another_projects_call_is_neither_cancelled_nor_retried(f: Fixture) {
+    let (waiting, ended) = (f.accepted().await, f.accepted().await);
+    end(&f, &ended.id, &failed(), &CallOutput::default()).await;
+    for id in [&waiting.id, &ended.id, &CallId::generate()] {
+        let other = project("other");
+        assert!(matches!(f.store.cancel_call(&other, id).await, Err(StoreError::NotFound)));
+        assert!(matches!(f.store.retry_call(&other, id).await, Err(StoreError::NotFound)));
+    }
+    assert_eq!(f.store.get_call(&waiting.id).await.unwrap().state, CallState::Queued);
+    assert_eq!(f.store.get_call(&ended.id).await.unwrap().state, CallState::Failed);
+}
+
+pub async fn an_output_comes_back_byte_for_byte_and_goes_with_a_retry(f: Fixture) {
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    for output in [
+        CallOutput { result: all_bytes.clone(), log: vec![] },
+        CallOutput { result: vec![], log: all_bytes.clone() },
+        CallOutput { result: all_bytes.repeat(4096), log: all_bytes.repeat(256) },
+    ] {
+        let new = f.accepted().await;
+        assert_eq!(f.store.get_call_output(&new.id).await.unwrap(), None);
+        end(&f, &new.id, &failed(), &output).await;
+        assert!(f.store.get_call_output(&new.id).await.unwrap() == Some(output.clone()));
+        assert_eq!(f.store.retry_call(&demo(), &new.id).await.unwrap(), Retried::Queued);
+        assert_eq!(f.store.get_call_output(&new.id).await.unwrap(), None);
+    }
+    let new = f.accepted().await;
+    end(&f, &new.id, &succeeded(), &CallOutput::default()).await;
+    assert_eq!(f.store.get_call_output(&new.id).await.unwrap(), None);
+}
+
+pub async fn a_call_that_did_not_succeed_runs_again_with_its_attempts_counted_on(f: Fixture) {
+    for state in [CallState::Failed, CallState::TimedOut, CallState::Cancelled, CallState::Dead] {
+        let new = f.accepted().await;
+        f.drain_outbox().await;
+        end(&f, &new.id, &CallOutcome { state, ..failed() }, &CallOutput::default()).await;
+        let now = f.clock.advance(SECOND);
+        assert_eq!(f.store.retry_call(&demo(), &new.id).await.unwrap(), Retried::Queued);
+        let call = f.store.get_call(&new.id).await.unwrap();
+        assert_eq!((call.state, call.attempt, call.queued_at), (CallState::Queued, 1, now));
+        assert_eq!((call.failure, call.exit_code, call.finished_at), (None, None, None));
+        assert_eq!((call.http_status, call.cold_start, call.memory_peak_bytes), (None, None, None));
+        assert_eq!(f.drain_outbox().await, [new.id.clone()]);
+        let owner = InstanceId::generate();
+        let claimed = f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
+        assert_eq!((claimed.call.attempt, claimed.call.lost_runs), (2, 0));
+        assert_eq!((claimed.envelope, claimed.payload), (new.envelope, new.payload));
+        assert!(f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    }
+    let waiting = f.accepted().await;
+    f.store.cancel_call(&demo(), &waiting.id).await.unwrap();
+    assert_eq!(f.store.retry_call(&demo(), &waiting.id).await.unwrap(), Retried::Queued);
+    let owner = InstanceId::generate();
+    let claimed = f.store.claim_call(&waiting.id, &owner, f.lease()).await.unwrap().unwrap();
+    assert!(!claimed.call.cancel_requested);
+}
+
+pub async fn a_call_that_succeeded_runs_or_waits_is_not_retried(f: Fixture) {
+    let new = f.accepted().await;
+    let retry = async || f.store.retry_call(&demo(), &new.id).await.unwrap();
+    assert_eq!(retry().await, Retried::NotFinished(CallState::Queued));
+    let owner = InstanceId::generate();
+    f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
+    assert_eq!(retry().await, Retried::NotFinished(CallState::Running));
+    f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap();
+    assert_eq!(retry().await, Retried::Succeeded);
+}
+
+pub async fn a_recorded_call_comes_back_and_is_not_retried(f: Fixture) {
+    let new = f.accepted().await;
+    let recorded = [ended(&f, &new).await, ended(&f, &new).await];
+    f.store.record_calls(&recorded).await.unwrap();
+    for call in &recorded {
+        assert_eq!(f.store.get_call(&call.id).await.unwrap(), *call);
+        assert_eq!(f.store.retry_call(&demo(), &call.id).await.unwrap(), Retried::NoBody);
+        assert!(ids(&f, &all_of(demo())).await.contains(&call.id));
+    }
+}
+
+pub async fn recording_an_id_twice_keeps_the_first(f: Fixture) {
+    let new = f.accepted().await;
+    let first = ended(&f, &new).await;
+    let second = Call { state: CallState::Succeeded, failure: None, ..first.clone() };
+    f.store.record_calls(&[first.clone(), second]).await.unwrap();
+    assert_eq!(f.store.get_call(&first.id).await.unwrap(), first);
+}
+
+pub async fn ended_calls_go_after_their_time_in_batches(f: Fixture) {
+    let mut old = Vec::new();
+    for _ in 0..5 {
+        let new = f.accepted().await;
+        end(&f, &new.id, &failed(), &CallOutput { result: b"kept".to_vec(), log: vec![] }).await;
+        old.push(new.id);
+        f.clock.advance(SECOND);
+    }
+    let (waiting, young) = (f.accepted().await, f.accepted().await);
+    let before = f.clock.advance(SECOND);
+    end(&f, &young.id, &succeeded(), &CallOutput::default()).await;
+    assert_eq!(f.store.delete_ended_calls(before, 1000, 2).await.unwrap(), 2);
+    for id in &old[..2] {
+        assert!(matches!(f.store.get_call(id).await, Err(StoreError::NotFound)));
+        assert_eq!(f.store.get_call_output(id).await.unwrap(), None);
+    }
+    assert_eq!(f.store.get_call_output(&old[2]).await.unwrap().unwrap().result, b"kept");
+    assert_eq!(f.store.delete_ended_calls(before, 1000, 1000).await.unwrap(), 3);
+    assert_eq!(f.store.delete_ended_calls(before, 1000, 1000).await.unwrap(), 0);
+    assert_eq!(ids(&f, &all_of(demo())).await.len(), 2);
+    assert_eq!(f.store.get_call(&waiting.id).await.unwrap().state, CallState::Queued);
+}
+
+pub async fn each_project_keeps_its_newest_ended_calls(f: Fixture) {
+    let new = f.accepted().await;
+    let mut mine = Vec::new();
+    for _ in 0..6 {
+        f.clock.advance(SECOND);
+        mine.push(ended(&f, &new).await);
+    }
+    let theirs = Call { project_id: project("other"), ..ended(&f, &new).await };
+    f.store.record_calls(&mine).await.unwrap();
+    f.store.record_calls(std::slice::from_ref(&theirs)).await.unwrap();
+    let never = picasso_types::Timestamp(0);
+    assert_eq!(f.store.delete_ended_calls(never, 2, 3).await.unwrap(), 3);
+    assert_eq!(f.store.delete_ended_calls(never, 2, 3).await.unwrap(), 1);
+    assert_eq!(f.store.delete_ended_calls(never, 2, 3).await.unwrap(), 0);
+    let left = ids(&f, &all_of(demo())).await;
+    assert!(left.contains(&new.id) && left.contains(&mine[4].id) && left.contains(&mine[5].id), "{left:?}");
+    assert_eq!(left.len(), 3);
+    assert_eq!(ids(&f, &all_of(project("other"))).await, [theirs.id]);
+}
