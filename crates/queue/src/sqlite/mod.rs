@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use picasso_types::{Clock, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout_at};
 
@@ -84,6 +84,7 @@ impl SqliteQueue {
                 .connect_with(options)
         };
         let context = "opening the queue's database";
+        write_ahead(&options, settings.busy_timeout).await.context(context)?;
         Ok(Self {
             durable: pool(1, options.clone()).await.context(context)?,
             relaxed: pool(1, options.clone().synchronous(SqliteSynchronous::Normal))
@@ -199,6 +200,26 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 
 fn micros(micros: i64) -> Duration {
     Duration::from_micros(micros.try_into().unwrap_or(0))
+}
+
+/// Makes the file one with a write-ahead log, which it stays. SQLite does not wait for another that
+/// does the same at this moment, whatever the busy timeout.
+async fn write_ahead(options: &SqliteConnectOptions, patience: Duration) -> sqlx::Result<()> {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match options.connect().await {
+            Ok(connection) => return connection.close().await,
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `SQLITE_BUSY`.
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "5")
 }
 
 /// SQLite gives its `-wal` and `-shm` files the mode of the database file.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use picasso_types::Clock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::{SecretKey, StoreError};
 use writer::Writer;
@@ -74,6 +74,7 @@ impl SqliteStore {
             // A log that grew under load does not keep its size for ever.
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
+        write_ahead(&options, settings.busy_timeout).await.context("opening the database")?;
         let writer = Writer::start(options.clone()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(settings.readers.max(1))
@@ -96,6 +97,26 @@ impl SqliteStore {
         let mut connection = self.readers.acquire().await.context("reading the schema")?;
         schema::check(&mut connection).await
     }
+}
+
+/// Makes the file one with a write-ahead log, which it stays. SQLite does not wait for another that
+/// does the same at this moment, whatever the busy timeout.
+async fn write_ahead(options: &SqliteConnectOptions, patience: Duration) -> sqlx::Result<()> {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match options.connect().await {
+            Ok(connection) => return connection.close().await,
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `SQLITE_BUSY`.
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "5")
 }
 
 /// SQLite gives its `-wal` and `-shm` files the mode of the database file.
