@@ -74,6 +74,8 @@ pub struct ServeArgs {
 pub enum DbCommand {
     /// Bring the tables up to date with this version of Picasso
     Upgrade(ServeArgs),
+    /// Say whether the tables fit this version of Picasso; changes nothing, ends with 1 when not
+    Check(ServeArgs),
 }
 
 /// `picasso config`.

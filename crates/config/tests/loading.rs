@@ -1,9 +1,10 @@
 //! What the loader promises, from the outside.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 
 use std::path::PathBuf;
 
+use picasso_config::settings::DatabaseUrl;
 use picasso_config::{ConfigFaults, Inputs, Loaded, Source, default_toml, reference_markdown};
 use secrecy::ExposeSecret;
 
@@ -78,8 +79,38 @@ fn old_names_are_taken_and_other_variables_left_alone() {
     .unwrap();
     let settings = &loaded.settings;
     assert_eq!(settings.listeners.api.port, 11001);
-    assert_eq!(settings.database.url.as_ref().unwrap().path, PathBuf::from("/srv/picasso.db"));
+    let DatabaseUrl::Sqlite(path) = settings.database_url() else { panic!("{:?}", settings.database) };
+    assert_eq!(path, PathBuf::from("/srv/picasso.db"));
     assert_eq!(settings.keystone.auth_url.as_ref().unwrap().as_str(), "https://keystone.example.org/v3");
+}
+
+#[test]
+fn a_databases_password_is_in_no_form_that_people_see() {
+    for url in [
+        "postgres://picasso:hunter2@db.example.org:5433/picasso?sslmode=require",
+        "postgresql://picasso@db.example.org/picasso?password=hunter2",
+    ] {
+        let loaded = load(MINIMAL, &[("PICASSO_DB", url)]).unwrap();
+        let database = loaded.settings.database_url();
+        let DatabaseUrl::Postgres(kept) = &database else { panic!("{database:?}") };
+        assert!(
+            kept.expose_secret().starts_with("postgres://picasso")
+                && kept.expose_secret().contains("hunter2")
+        );
+        assert!(database.shown().contains("db.example.org"), "{}", database.shown());
+        for shown in [database.shown(), format!("{:?}", loaded.settings)] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+    for (url, what) in [
+        ("postgres://u:hunter2@/d", "must name a host and a database"),
+        ("postgres://u:hunter2@h", "must name a host and a database"),
+        ("postgres://u:hunter2/x@h:p/d", "is no URL"),
+        ("oracle://u:hunter2@h/d", "not known"),
+    ] {
+        let told = told(MINIMAL, &[("PICASSO_DB", url)]);
+        assert!(told.contains(what) && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

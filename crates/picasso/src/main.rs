@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use picasso_cli::args::{Cli, Command, DbCommand};
 use picasso_sandbox::supervisor;
+use picasso_server::DatabaseTask;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -17,7 +18,12 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     match &command {
         Command::Serve(args) => picasso_server::serve(&args.settings.inputs()),
-        Command::Db(DbCommand::Upgrade(args)) => picasso_server::upgrade_database(&args.settings.inputs()),
+        Command::Db(DbCommand::Upgrade(args)) => {
+            picasso_server::look_after_database(&args.settings.inputs(), DatabaseTask::Upgrade)
+        }
+        Command::Db(DbCommand::Check(args)) => {
+            picasso_server::look_after_database(&args.settings.inputs(), DatabaseTask::Check)
+        }
         other => picasso_cli::run(other).unwrap_or(ExitCode::FAILURE),
     }
 }
@@ -29,7 +35,7 @@ fn helper(name: &str, arguments: &[OsString]) -> Option<ExitCode> {
         supervisor::SPAWNER_COMMAND => Some(supervisor::spawner_main(arguments)),
         supervisor::UNPACKER_COMMAND => Some(supervisor::unpacker_main(arguments)),
         supervisor::ENGINE_COMMAND => Some(picasso_server::engine_main(arguments)),
-        picasso_server::DATABASE_COMMAND => Some(picasso_server::upgrade_database_child()),
+        picasso_server::DATABASE_COMMAND => Some(picasso_server::database_main(arguments)),
         _ => None,
     }
 }

@@ -16,9 +16,10 @@ use std::process::ExitCode;
 
 use picasso_config::Inputs;
 
+pub use database::DatabaseTask;
 pub use failure::ServerFailure;
 
-/// The hidden subcommand that upgrades the database as the user it belongs to.
+/// The hidden subcommand that looks after the database as the user it belongs to.
 pub const DATABASE_COMMAND: &str = database::CHILD_COMMAND;
 
 /// `picasso serve`: runs until the server has ended.
@@ -26,14 +27,14 @@ pub fn serve(inputs: &Inputs) -> ExitCode {
     start::serve(inputs).unwrap_or_else(|failure| failure::told(&failure))
 }
 
-/// `picasso db upgrade`.
-pub fn upgrade_database(inputs: &Inputs) -> ExitCode {
-    database::upgrade(inputs).unwrap_or_else(|failure| failure::told(&failure))
+/// `picasso db upgrade` and `picasso db check`.
+pub fn look_after_database(inputs: &Inputs, task: DatabaseTask) -> ExitCode {
+    database::run(inputs, task).unwrap_or_else(|failure| failure::told(&failure))
 }
 
-/// Entry point of [`DATABASE_COMMAND`].
-pub fn upgrade_database_child() -> ExitCode {
-    database::child().unwrap_or_else(|failure| failure::told(&failure))
+/// Entry point of [`DATABASE_COMMAND`], `args` being what follows it.
+pub fn database_main(args: &[OsString]) -> ExitCode {
+    database::child(args).unwrap_or_else(|failure| failure::told(&failure))
 }
 
 /// Entry point of the engine process, `args` being what follows its hidden subcommand. To be

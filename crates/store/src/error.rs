@@ -41,6 +41,15 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The database does not answer now; later it may.
+    #[error("the database does not answer: {context}")]
+    Unavailable {
+        /// What was being done.
+        context: &'static str,
+        /// The driver's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database failed.
     #[error("database: {context}")]
     Database {
@@ -50,4 +59,41 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Says what was being done when the driver failed.
+pub(crate) trait Context<T> {
+    fn context(self, context: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Context<T> for Result<T, sqlx::Error> {
+    fn context(self, context: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| {
+            if is_unavailable(&source) {
+                StoreError::Unavailable { context, source: Box::new(source) }
+            } else {
+                StoreError::Database { context, source: Box::new(source) }
+            }
+        })
+    }
+}
+
+/// Whether the connection is at fault, or a server that starts, stops or is full.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some_and(|error| {
+                let class = error.code().get(..2);
+                matches!(class, Some("08" | "53" | "40"))
+                    || error.code().starts_with("57P")
+                    || error.code() == "57014"
+            })
+        }
+        _ => false,
+    }
 }

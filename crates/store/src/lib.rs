@@ -6,6 +6,11 @@
 
 mod body_cipher;
 mod error;
+mod postgres;
+mod preparation;
+mod rows;
+mod schema;
+mod sealed_body;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -17,6 +22,7 @@ use picasso_types::{
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
 pub use error::StoreError;
+pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};
 
 /// A version whose image is still to be resolved, and whom it belongs to.

@@ -168,6 +168,10 @@ impl AppChange {
 }
 
 fn checked_description(text: String, bounds: &Bounds) -> Result<String, FieldFault> {
+    // Not every database can hold it in text.
+    if text.contains('\0') {
+        return Err(FieldFault::new("description", "contains a NUL character"));
+    }
     if text.len() > bounds.max_description_bytes as usize {
         return Err(FieldFault::new(
             "description",

@@ -8,5 +8,6 @@ pub mod evidence;
 pub mod guest;
 pub mod keystone;
 pub mod picasso;
+pub mod postgres;
 pub mod process;
 pub mod registry;

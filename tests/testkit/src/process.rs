@@ -298,6 +298,19 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S
     }
 }
 
+/// User and group of an account of this machine; services that refuse to run as root run as theirs.
+pub fn account(name: &str) -> Result<(u32, u32), String> {
+    let table = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
+    table
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .find_map(|rest| {
+            let mut fields = rest.split(':').skip(1);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        })
+        .ok_or_else(|| format!("there is no user {name}"))
+}
+
 /// What a test does when `service` is missing: with `PICASSO_TEST_REQUIRE=all` it fails, else it
 /// prints a line and gets `false`, and should return.
 ///

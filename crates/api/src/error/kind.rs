@@ -125,6 +125,8 @@ kinds! {
     CallerGone = "caller_gone", BAD_REQUEST;
     /// A part of the service does not answer.
     Unhealthy = "unhealthy", SERVICE_UNAVAILABLE;
+    /// The database does not answer.
+    DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE;
     /// A fault of the service.
     Internal = "internal", INTERNAL_SERVER_ERROR;
 }

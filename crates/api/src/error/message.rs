@@ -46,6 +46,7 @@ impl ApiError {
             Self::NotReady { .. } => Kind::FunctionNotReady,
             Self::ImageFailed { .. } => Kind::FunctionImageFailed,
             Self::Unhealthy(_) => Kind::Unhealthy,
+            Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::Internal(_) => Kind::Internal,
         }
     }
@@ -115,6 +116,7 @@ impl ApiError {
                 format!("Route {path} cannot run: its image could not be prepared")
             }
             Self::Unhealthy(part) => format!("The {part} does not answer"),
+            Self::DatabaseUnavailable(_) => "The database is temporarily unavailable.".into(),
             Self::Internal(_) => {
                 "The service failed; the operator finds the reason in the log under the request id".into()
             }

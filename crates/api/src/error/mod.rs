@@ -122,6 +122,8 @@ pub enum ApiError {
     },
     /// A part of the service does not answer; names the part.
     Unhealthy(&'static str),
+    /// The database does not answer; the log has the reason.
+    DatabaseUnavailable(InternalFault),
     /// A fault of the service. The caller sees a fixed sentence, the log the whole chain.
     Internal(InternalFault),
 }
@@ -168,6 +170,16 @@ impl ApiError {
         Self::Internal(InternalFault { context, source: source.into() })
     }
 
+    /// A store that failed while doing `context`: ours, or a database that will answer again.
+    pub(crate) fn store(context: &'static str, error: StoreError) -> Self {
+        match error {
+            error @ StoreError::Unavailable { .. } => {
+                Self::DatabaseUnavailable(InternalFault { context, source: error.into() })
+            }
+            error => Self::internal(context, error),
+        }
+    }
+
     /// A fault of a field inside the wrapper object `parent` (`route`, `app`).
     pub(crate) fn field_of(parent: &str, fault: FieldFault) -> Self {
         Self::InvalidField(FieldFault { field: format!("{parent}.{}", fault.field), ..fault })
@@ -199,7 +211,8 @@ pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(Stor
         | StoreError::RouteExists
         | StoreError::SchemaMismatch { .. }
         | StoreError::Damaged { .. }
-        | StoreError::Database { .. }) => ApiError::internal("using the store", error),
+        | StoreError::Unavailable { .. }
+        | StoreError::Database { .. }) => ApiError::store("using the store", error),
     }
 }
 

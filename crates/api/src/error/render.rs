@@ -95,7 +95,7 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
     match error {
         ApiError::IdentityUnavailable { retry_after } => Some(*retry_after),
         ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
-        ApiError::Unhealthy(_) => Some(Duration::from_secs(5)),
+        ApiError::Unhealthy(_) | ApiError::DatabaseUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
             fault.retry_after.or(wanted)
@@ -114,7 +114,7 @@ impl super::CallFault {
 
 /// What the log gets beside the line of the request: only faults of ours have more to say.
 fn log(error: &ApiError) {
-    if let ApiError::Internal(fault) = error {
+    if let ApiError::Internal(fault) | ApiError::DatabaseUnavailable(fault) = error {
         tracing::error!(error = fault.chain(), "the request failed");
     }
 }

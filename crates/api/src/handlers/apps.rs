@@ -31,11 +31,8 @@ pub(crate) async fn list_apps(
     Reader(auth): Reader,
     State(state): State<ApiState>,
 ) -> Result<Json<AppsAnswer>, ApiError> {
-    let apps = state
-        .store
-        .list_apps(&auth.project)
-        .await
-        .map_err(|error| ApiError::internal("listing apps", error))?;
+    let apps =
+        state.store.list_apps(&auth.project).await.map_err(|error| ApiError::store("listing apps", error))?;
     Ok(Json(AppsAnswer {
         apps: apps.iter().map(AppView::from).collect(),
         message: "Successfully listed applications",

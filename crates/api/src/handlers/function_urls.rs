@@ -55,7 +55,7 @@ pub(crate) async fn call_public(
     let missing = || ApiError::FunctionNotFound(function_path(&at.app, &at.path));
     let app = FullName::parse(&at.app).map_err(|_| missing())?;
     let method = request.method().as_str();
-    let internal = |error: StoreError| ApiError::internal("looking up a route", error);
+    let internal = |error: StoreError| ApiError::store("looking up a route", error);
     match state.catalog.lookup_public(&app, &at.path, method).await.map_err(internal)? {
         Lookup::Found(target, params) if target.route.is_public => {
             call(&state, request, context, false, target, params).await
@@ -107,7 +107,7 @@ pub(crate) async fn call_private(
         .catalog
         .lookup(&auth.project, &at.app, &at.path, method)
         .await
-        .map_err(|error| ApiError::internal("looking up a route", error))?;
+        .map_err(|error| ApiError::store("looking up a route", error))?;
     match lookup {
         Lookup::Found(target, params) => call(&state, request, context, true, target, params).await,
         Lookup::MethodNotAllowed(allowed) => {

@@ -60,7 +60,7 @@ pub(crate) async fn run_private(
         .catalog
         .lookup(&auth.project, &at.app, &at.path, "POST")
         .await
-        .map_err(|error| ApiError::internal("looking up a route", error))?;
+        .map_err(|error| ApiError::store("looking up a route", error))?;
     let (target, params) = found(lookup, &at)?;
     run(&state, request, context, true, &at, target, params).await
 }
@@ -96,7 +96,7 @@ pub(crate) async fn run_public(
     let Ok(app) = FullName::parse(&at.app) else {
         return Err(ApiError::AppNotFound(at.app));
     };
-    let internal = |error: StoreError| ApiError::internal("looking up a route", error);
+    let internal = |error: StoreError| ApiError::store("looking up a route", error);
     let lookup = state.catalog.lookup_public(&app, &at.path, "POST").await.map_err(internal)?;
     if let Lookup::MethodNotAllowed(methods) = &lookup
         && state.settings.hide_private_routes

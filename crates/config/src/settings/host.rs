@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
 use crate::entry::Entry;
 use crate::leaf::{Leaf, quoted, text, word_leaf};
 use crate::tree::section;
@@ -23,55 +26,96 @@ section! {
 section! {
     /// The database.
     pub struct Database {
-        /// Where the data is: `sqlite:` and a path, or just a path. Default: `picasso.db` in
-        /// `server.data_dir`. The old name `PICASSO_DB` sets it, too.
+        /// Where the data is: `sqlite:` and a path, or just a path;
+        /// `postgres://user:password@host/database` for PostgreSQL (options of libpq after a `?`,
+        /// like `sslmode=verify-full`). Default: `picasso.db` in `server.data_dir`. The old name
+        /// `PICASSO_DB` sets it, too.
         pub url: Option<DatabaseUrl> = None,
+        /// Connections to a database server, for each process; SQLite has its own way.
+        pub max_connections: u32 = 20,
         /// Bring the tables of an older version up to date when the server starts. Otherwise it
         /// refuses to start until `picasso db upgrade` was run. A new database is always made.
         pub upgrade_on_start: bool = false,
     }
 }
 
-/// The path of a SQLite database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseUrl {
-    /// The file.
-    pub path: PathBuf,
+/// Where the data is. URLs of servers hold passwords: `Debug` does not show them.
+#[derive(Debug, Clone)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server, as `postgres://…`.
+    Postgres(SecretString),
+}
+
+impl DatabaseUrl {
+    /// The URL as people may see it: without its password.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => without_password(url.expose_secret()),
+        }
+    }
 }
 
 impl Leaf for DatabaseUrl {
     fn kind() -> String {
-        "a SQLite URL or path".to_owned()
+        "a database's URL, or the path of a SQLite file".to_owned()
     }
 
     fn parse(entry: &Entry) -> Result<Self, String> {
         let Some(url) = text(entry) else {
             return Err(format!("must be text like \"sqlite:/path\", not {}", entry.item.kind()));
         };
-        let sqlite = ["sqlite:", "sqlite3:"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let path = match (sqlite, url.split_once(':')) {
-            (Some(rest), _) => sqlite_path(rest),
-            // Old Picasso's look like mysql+pymysql://user:password@host/functions. Only the scheme
-            // is shown, because the rest holds a password.
-            (None, Some((scheme, _))) if !scheme.contains(['/', '.']) => {
+        // No message quotes more than the scheme, because the rest may hold a password.
+        let path = match url.split_once(':') {
+            Some(("sqlite" | "sqlite3", rest)) => sqlite_path(rest),
+            Some(("postgres" | "postgresql", rest)) => {
+                return server_url("postgres", rest).map(Self::Postgres);
+            }
+            Some((scheme, _)) if !scheme.contains(['/', '.']) => {
                 return Err(format!(
-                    "names a database that this version cannot use yet ({scheme:?}); it keeps its data in \
-                     SQLite: write \"sqlite:/path/to/picasso.db\""
+                    "names a kind of database that is not known ({scheme:?}); write \"sqlite:/path/to/picasso.db\" or \
+                     \"postgres://user:password@host/database\""
                 ));
             }
-            (None, _) => url,
+            _ => url,
         };
         if path.is_empty() || path.contains(['?', '#', '\0']) || path == ":memory:" {
             return Err(
                 "must name a database file, without options: \"sqlite:/path/to/picasso.db\"".to_owned()
             );
         }
-        Ok(Self { path: PathBuf::from(path) })
+        Ok(Self::Sqlite(PathBuf::from(path)))
     }
 
     fn show(&self) -> Option<String> {
-        Some(quoted(&format!("sqlite:{}", self.path.display())))
+        Some(quoted(&self.shown()))
     }
+}
+
+/// The URL of a server's database under the scheme that drivers know.
+fn server_url(scheme: &str, rest: &str) -> Result<SecretString, String> {
+    let url: Url = format!("{scheme}:{rest}").parse().map_err(|error| {
+        format!("is no URL ({error}); special characters of a password are written as %40 and the like")
+    })?;
+    // A socket's folder comes as `?host=/run/…`.
+    let has_host = url.has_host() || url.query_pairs().any(|(name, _)| name == "host");
+    if !has_host || url.path().trim_start_matches('/').is_empty() {
+        return Err(format!("must name a host and a database: \"{scheme}://user:password@host/database\""));
+    }
+    Ok(SecretString::from(String::from(url)))
+}
+
+/// Options may hold a password, too: they are left out.
+fn without_password(url: &str) -> String {
+    let Ok(mut url) = url.parse::<Url>() else { return "***".to_owned() };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return "***".to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
 }
 
 /// The path behind `sqlite:`. `sqlite:///x` is `/x`, as in sqlx; SQLAlchemy's `sqlite:////x` too.

@@ -57,12 +57,10 @@ section! {
 }
 
 impl Settings {
-    /// The database file.
-    pub fn database_path(&self) -> PathBuf {
-        self.database
-            .url
-            .as_ref()
-            .map_or_else(|| self.server.data_dir.join("picasso.db"), |url| url.path.clone())
+    /// The database: what is set, or the default file.
+    pub fn database_url(&self) -> DatabaseUrl {
+        let default = || DatabaseUrl::Sqlite(self.server.data_dir.join("picasso.db"));
+        self.database.url.clone().unwrap_or_else(default)
     }
 
     /// The key that what is stored is encrypted under.

@@ -43,7 +43,7 @@ impl Parts {
         let clock = Arc::new(SystemClock);
         let instance = side.instance.clone();
         let database = database::open(settings, key).await?;
-        let (store, queue): (Arc<dyn Store>, Arc<dyn Queue>) = (database.store, database.queue);
+        let (store, queue): (_, Arc<dyn Queue>) = (database.store, database.queue);
 
         let tokens =
             Arc::new(KeystoneValidator::new(convert::keystone(settings)?, clock.clone()).map_err(

@@ -3,9 +3,10 @@
 use picasso_types::{App, AppChange, AppId, AppName, FullName, NewApp, ProjectId, Timestamp};
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
-use super::rows::{self, to_json};
-use super::{Context as _, routes};
+use super::routes;
 use crate::StoreError;
+use crate::error::Context as _;
+use crate::rows::{self, to_json};
 
 pub(super) async fn create(
     db: &mut SqliteConnection,

@@ -1,41 +1,14 @@
 //! Calls: accepted, held under a lease, ended.
 
-use picasso_types::{
-    AppId, Call, CallId, CallOutcome, CallState, InstanceId, NewCall, ProjectId, RouteId, RouteType,
-    Timestamp, Trigger, VersionId,
-};
-use sqlx::sqlite::SqliteRow;
+use picasso_types::{Call, CallId, CallOutcome, CallState, InstanceId, NewCall, RouteId, Timestamp};
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::records::{self, SealedOutput};
-use super::rows::{column, number, optional_number, parsed, time, to_json};
-use super::{Context as _, outbox};
-use crate::{Lease, SecretKey, StoreError};
-
-/// A call's body as it lies in the database.
-pub(super) struct SealedBody {
-    key_id: String,
-    envelope: Vec<u8>,
-    payload: Vec<u8>,
-}
-
-impl SealedBody {
-    pub(super) fn seal(key: &SecretKey, new: &NewCall) -> Result<Self, StoreError> {
-        Ok(Self {
-            key_id: key.id().to_owned(),
-            envelope: key.seal(new.id.as_str(), "envelope", &new.envelope)?,
-            payload: key.seal(new.id.as_str(), "payload", &new.payload)?,
-        })
-    }
-
-    /// Envelope and payload.
-    pub(super) fn open(self, key: &SecretKey, id: &CallId) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-        Ok((
-            key.open(&self.key_id, id.as_str(), "envelope", self.envelope)?,
-            key.open(&self.key_id, id.as_str(), "payload", self.payload)?,
-        ))
-    }
-}
+use super::outbox;
+use super::records;
+use crate::error::Context as _;
+use crate::rows::{call, column, number, to_json};
+use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::{Lease, StoreError};
 
 /// `NotFound` when the version is gone: its route was deleted meanwhile.
 pub(super) async fn accept(
@@ -97,14 +70,7 @@ pub(super) async fn get_body(db: &SqlitePool, id: &CallId) -> Result<Option<Seal
         .fetch_optional(db)
         .await
         .context("loading a call's body")?;
-    row.map(|row| {
-        Ok(SealedBody {
-            key_id: column(&row, "key_id")?,
-            envelope: column(&row, "envelope")?,
-            payload: column(&row, "payload")?,
-        })
-    })
-    .transpose()
+    row.as_ref().map(SealedBody::read).transpose()
 }
 
 pub(super) async fn claim(
@@ -263,43 +229,4 @@ pub(super) async fn abandon_leases(
     .await
     .context("ending abandoned leases")?;
     Ok(abandoned.rows_affected())
-}
-
-pub(super) fn call(row: &SqliteRow) -> Result<Call, StoreError> {
-    let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
-    let failure: Option<&str> = column(row, "failure")?;
-    let failure = failure
-        .map(serde_json::from_str)
-        .transpose()
-        .map_err(|error| StoreError::Damaged { what: "failure", detail: error.to_string() })?;
-    Ok(Call {
-        id: parsed(row, "id", CallId::parse)?,
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
-        app_id: parsed(row, "app_id", AppId::parse)?,
-        route_id: parsed(row, "route_id", RouteId::parse)?,
-        version_id: parsed(row, "version_id", VersionId::parse)?,
-        app_name: column(row, "app_name")?,
-        route_path: column(row, "route_path")?,
-        version_number: number(row, "version_number")?,
-        trigger: parsed(row, "trigger_kind", Trigger::parse)?,
-        call_type: parsed(row, "call_type", RouteType::parse)?,
-        state: parsed(row, "state", CallState::parse)?,
-        request_id: column(row, "request_id")?,
-        attempt: number(row, "attempt")?,
-        lost_runs: number(row, "lost_runs")?,
-        cancel_requested: column(row, "cancel_requested")?,
-        not_before: time(row, "not_before")?,
-        priority: number(row, "priority")?,
-        lease_until: optional_time("lease_until")?,
-        node: column(row, "node")?,
-        created_at: time(row, "created_at")?,
-        queued_at: time(row, "queued_at")?,
-        started_at: optional_time("started_at")?,
-        finished_at: optional_time("finished_at")?,
-        failure,
-        exit_code: optional_number(row, "exit_code")?,
-        http_status: optional_number(row, "http_status")?,
-        cold_start: column(row, "cold_start")?,
-        memory_peak_bytes: optional_number(row, "memory_peak_bytes")?,
-    })
 }

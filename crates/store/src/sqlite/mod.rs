@@ -9,7 +9,6 @@ mod calls;
 mod outbox;
 mod records;
 mod routes;
-mod rows;
 mod schema;
 mod store;
 mod versions;
@@ -24,6 +23,7 @@ use picasso_types::Clock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 
+use crate::error::Context as _;
 use crate::{SecretKey, StoreError};
 use writer::Writer;
 
@@ -127,16 +127,5 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         Err(source) => {
             Err(StoreError::Database { context: "making the database file", source: Box::new(source) })
         }
-    }
-}
-
-/// Says what was being done when the driver failed.
-trait Context<T> {
-    fn context(self, context: &'static str) -> Result<T, StoreError>;
-}
-
-impl<T> Context<T> for Result<T, sqlx::Error> {
-    fn context(self, context: &'static str) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError::Database { context, source: Box::new(source) })
     }
 }

@@ -1,10 +1,10 @@
 //! The outbox: call ids that are still to be handed to the queue, and those to be handed again.
 
-use picasso_types::{CallId, Timestamp};
+use picasso_types::Timestamp;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use super::Context as _;
-use super::rows::{column, number, parsed, time};
+use crate::error::Context as _;
+use crate::rows::{column, number, outbox_entry, time};
 use crate::{OutboxEntry, StoreError};
 
 /// Most calls that one sweep puts back, so that it holds the writer briefly; the next goes on.
@@ -35,16 +35,7 @@ pub(super) async fn list(db: &SqlitePool, limit: u32) -> Result<Vec<OutboxEntry>
             .fetch_all(db)
             .await
             .context("reading the outbox")?;
-    rows.iter()
-        .map(|row| {
-            Ok(OutboxEntry {
-                number: column(row, "number")?,
-                call_id: parsed(row, "call_id", CallId::parse)?,
-                not_before: time(row, "not_before")?,
-                priority: number(row, "priority")?,
-            })
-        })
-        .collect()
+    rows.iter().map(outbox_entry).collect()
 }
 
 pub(super) async fn delete(db: &mut SqliteConnection, numbers: &str) -> Result<(), StoreError> {

@@ -6,35 +6,11 @@ use picasso_types::{
 };
 use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
-use super::calls::call;
-use super::rows::{column, number, parsed, time, to_json};
-use super::{Context as _, outbox};
+use super::outbox;
+use crate::error::Context as _;
+use crate::rows::{self, Ended, call, number, parsed, to_json};
+use crate::sealed_body::SealedOutput;
 use crate::{SecretKey, StoreError};
-
-/// An output as it lies in the database.
-pub(super) struct SealedOutput {
-    key_id: String,
-    result: Vec<u8>,
-    log: Vec<u8>,
-}
-
-impl SealedOutput {
-    /// `None` for an output that is empty: most of them are, and need no row.
-    pub(super) fn seal(
-        key: &SecretKey,
-        id: &CallId,
-        output: &CallOutput,
-    ) -> Result<Option<Self>, StoreError> {
-        if output.result.is_empty() && output.log.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            key_id: key.id().to_owned(),
-            result: key.seal(id.as_str(), "result", &output.result)?,
-            log: key.seal(id.as_str(), "log", &output.log)?,
-        }))
-    }
-}
 
 pub(super) async fn put_output(
     db: &mut SqliteConnection,
@@ -62,12 +38,7 @@ pub(super) async fn get_output(
         .fetch_optional(db)
         .await
         .context("loading a call's output")?;
-    let Some(row) = row else { return Ok(None) };
-    let key_id: &str = column(&row, "key_id")?;
-    Ok(Some(CallOutput {
-        result: key.open(key_id, id.as_str(), "result", column(&row, "result")?)?,
-        log: key.open(key_id, id.as_str(), "log", column(&row, "log")?)?,
-    }))
+    row.map(|row| SealedOutput::read(&row)?.open(key, id)).transpose()
 }
 
 pub(super) async fn list(db: &SqlitePool, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
@@ -216,13 +187,6 @@ pub(super) async fn record(db: &mut SqliteConnection, ended: &[Call]) -> Result<
     Ok(())
 }
 
-/// A project with ended calls: how many, and when the first of them ended.
-pub(super) struct Ended {
-    project: String,
-    calls: i64,
-    first: Timestamp,
-}
-
 /// Read apart from [`delete_ended`], so that the writer does not wait for the count.
 pub(super) async fn count_ended(db: &SqlitePool) -> Result<Vec<Ended>, StoreError> {
     let rows = sqlx::query(
@@ -232,15 +196,7 @@ pub(super) async fn count_ended(db: &SqlitePool) -> Result<Vec<Ended>, StoreErro
     .fetch_all(db)
     .await
     .context("counting ended calls")?;
-    rows.iter()
-        .map(|row| {
-            Ok(Ended {
-                project: column(row, "project_id")?,
-                calls: column(row, "calls")?,
-                first: time(row, "first")?,
-            })
-        })
-        .collect()
+    rows.iter().map(rows::ended).collect()
 }
 
 pub(super) async fn delete_ended(

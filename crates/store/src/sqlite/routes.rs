@@ -4,13 +4,13 @@ use picasso_types::{
     AppId, Config, Digest, Methods, NewRoute, Route, RouteChange, RouteId, RoutePattern, Timestamp,
     VersionState,
 };
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
+use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::rows::{self, json, route_columns, to_json, version_columns};
-use super::versions::{self, Preparation};
-use super::{Context as _, apps, calls};
+use super::{apps, calls, versions};
 use crate::StoreError;
+use crate::error::Context as _;
+use crate::preparation::Preparation;
+use crate::rows::{self, json, route_columns, to_json, version_columns};
 
 /// Each route once or twice: with its latest and, where that is another one, its active version.
 macro_rules! select_routes {
@@ -110,7 +110,7 @@ pub(super) async fn get(
         .fetch_all(db)
         .await
         .context("loading a route")?;
-    by_route(&rows)?.into_iter().next().ok_or(StoreError::NotFound)
+    rows::routes(&rows)?.into_iter().next().ok_or(StoreError::NotFound)
 }
 
 pub(super) async fn list(db: impl SqliteExecutor<'_>, app: &AppId) -> Result<Vec<Route>, StoreError> {
@@ -119,7 +119,7 @@ pub(super) async fn list(db: impl SqliteExecutor<'_>, app: &AppId) -> Result<Vec
         .fetch_all(db)
         .await
         .context("listing routes")?;
-    by_route(&rows)
+    rows::routes(&rows)
 }
 
 pub(super) async fn load(db: impl SqliteExecutor<'_>, id: &RouteId) -> Result<Route, StoreError> {
@@ -129,12 +129,6 @@ pub(super) async fn load(db: impl SqliteExecutor<'_>, id: &RouteId) -> Result<Ro
         .await
         .context("loading a route")?;
     rows::route(&rows)
-}
-
-fn by_route(rows: &[SqliteRow]) -> Result<Vec<Route>, StoreError> {
-    rows.chunk_by(|a, b| a.try_get::<&str, _>("route_id").ok() == b.try_get::<&str, _>("route_id").ok())
-        .map(rows::route)
-        .collect()
 }
 
 pub(super) async fn update(

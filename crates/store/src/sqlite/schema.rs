@@ -3,8 +3,9 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, SqliteConnection};
 
-use super::Context as _;
 use crate::StoreError;
+use crate::error::Context as _;
+use crate::schema::{Applied, is_current, mismatch};
 
 /// Not sqlx's default name: a queue may keep its own migrations in the same file.
 const MIGRATIONS_TABLE: &str = "store_migrations";
@@ -23,7 +24,7 @@ pub(super) async fn upgrade(connection: &mut SqliteConnection) -> Result<(), Sto
     match migrator().run_direct(None, &mut *transaction, false).await {
         Ok(()) => transaction.commit().await.context("committing the upgrade"),
         Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
-            Err(mismatch(&applied(&mut transaction).await?))
+            Err(mismatch(&migrator(), &applied(&mut transaction).await?))
         }
         Err(error) => {
             Err(StoreError::Database { context: "upgrading the database", source: Box::new(error) })
@@ -34,15 +35,10 @@ pub(super) async fn upgrade(connection: &mut SqliteConnection) -> Result<(), Sto
 /// `SchemaMismatch` unless the database has exactly this binary's migrations.
 pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let applied = applied(connection).await?;
-    let migrator = migrator();
-    let same = applied.len() == migrator.iter().count()
-        && migrator.iter().zip(&applied).all(|(needed, (version, checksum))| {
-            needed.version == *version && *needed.checksum == **checksum
-        });
-    if same { Ok(()) } else { Err(mismatch(&applied)) }
+    if is_current(&migrator(), &applied) { Ok(()) } else { Err(mismatch(&migrator(), &applied)) }
 }
 
-async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<Applied>, StoreError> {
     let exists: i64 =
         sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1")
             .bind(MIGRATIONS_TABLE)
@@ -56,14 +52,4 @@ async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i64, Vec<u8>)
         .fetch_all(connection)
         .await
         .context("reading the schema version")
-}
-
-fn mismatch(applied: &[(i64, Vec<u8>)]) -> StoreError {
-    let needed = migrator().iter().map(|m| m.version).max().unwrap_or_default();
-    let found = match applied.last() {
-        None => "empty".to_owned(),
-        Some((version, _)) if *version == needed => format!("version {version} of another build"),
-        Some((version, _)) => format!("version {version}"),
-    };
-    StoreError::SchemaMismatch { found, needed: format!("version {needed}") }
 }

@@ -10,9 +10,10 @@ use picasso_types::{
     Timestamp, VersionId,
 };
 
-use super::calls::SealedBody;
-use super::records::SealedOutput;
-use super::{Context as _, SqliteStore, apps, calls, outbox, records, routes, rows, versions};
+use super::{SqliteStore, apps, calls, outbox, records, routes, versions};
+use crate::error::Context as _;
+use crate::rows;
+use crate::sealed_body::{SealedBody, SealedOutput};
 use crate::{ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
 
 #[async_trait]

@@ -1,42 +1,12 @@
 //! Immutable versions of routes, and how their preparation ends.
 
-use picasso_types::{
-    AppId, Config, Digest, ProjectId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
-};
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
+use sqlx::{SqliteConnection, SqlitePool};
 
-use super::Context as _;
-use super::rows::{self, parsed, to_json, version_columns};
+use crate::error::Context as _;
+use crate::preparation::{Preparation, kept_error};
+use crate::rows::{self, parsed, to_json, version_columns};
 use crate::{PreparingVersion, StoreError};
-
-/// Longest kept reason of a failed preparation, bytes.
-const MAX_ERROR_BYTES: usize = 2048;
-
-/// How far a new version's image is.
-pub(super) struct Preparation<'a> {
-    state: VersionState,
-    digest: Option<&'a Digest>,
-    error: Option<&'a str>,
-    copy_of: Option<&'a VersionId>,
-}
-
-impl<'a> Preparation<'a> {
-    /// Ready where the digest is known, else to be prepared.
-    pub(super) fn of(resolved: Option<&'a Digest>) -> Self {
-        let state = if resolved.is_some() { VersionState::Ready } else { VersionState::Preparing };
-        Self { state, digest: resolved, error: None, copy_of: None }
-    }
-
-    /// As far as `version` is; when that is still preparing, the copy shares its outcome.
-    pub(super) fn copied(version: &'a RouteVersion) -> Self {
-        Self {
-            state: version.state,
-            digest: version.digest.as_ref(),
-            error: version.error.as_deref(),
-            copy_of: (version.state == VersionState::Preparing).then_some(&version.id),
-        }
-    }
-}
 
 #[expect(clippy::too_many_arguments, reason = "a row has these columns; a struct would only rename them")]
 pub(super) async fn insert(
@@ -127,13 +97,12 @@ pub(super) async fn set_failed(
     id: &VersionId,
     error: &str,
 ) -> Result<(), StoreError> {
-    let error = &error[..error.floor_char_boundary(MAX_ERROR_BYTES)];
     let decided = sqlx::query(
         "UPDATE route_versions SET state = 'failed', error = ?2 \
          WHERE (id = ?1 OR copy_of = ?1) AND state = 'preparing'",
     )
     .bind(id.as_str())
-    .bind(error)
+    .bind(kept_error(error))
     .execute(&mut *db)
     .await
     .context("marking a version failed")?;
@@ -168,14 +137,7 @@ pub(super) async fn list_preparing(db: &SqlitePool) -> Result<Vec<PreparingVersi
     .fetch_all(db)
     .await
     .context("listing preparing versions")?;
-    rows.iter()
-        .map(|row| {
-            Ok(PreparingVersion {
-                project_id: parsed(row, "project_id", ProjectId::parse)?,
-                version: rows::version(row)?,
-            })
-        })
-        .collect()
+    rows.iter().map(rows::preparing).collect()
 }
 
 pub(super) async fn list_kept_warm(db: &SqlitePool) -> Result<Vec<AppId>, StoreError> {
@@ -201,11 +163,5 @@ pub(super) async fn list_referenced_digests(db: &SqlitePool) -> Result<Vec<Diges
     .fetch_all(db)
     .await
     .context("listing referenced images")?;
-    rows.iter()
-        .map(|row| {
-            let text: &str = row.try_get("digest").context("reading a digest")?;
-            Digest::parse(text)
-                .map_err(|fault| StoreError::Damaged { what: "digest", detail: fault.to_string() })
-        })
-        .collect()
+    rows.iter().map(rows::digest).collect()
 }

@@ -13,8 +13,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Context as _;
 use crate::StoreError;
+use crate::error::Context as _;
 
 /// Writes that may wait for the writer; more callers wait outside.
 const QUEUED_WRITES: usize = 1024;

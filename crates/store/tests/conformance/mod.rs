@@ -13,7 +13,8 @@ pub mod records;
 pub mod routes;
 pub mod versions;
 
-/// Makes a test of each sentence of the suite; `$fresh` is an `async fn() -> Fixture`.
+/// Makes a test of each sentence of the suite; `$fresh` is an
+/// `async fn() -> Option<Fixture>`, `None` where the database is not here.
 #[macro_export]
 macro_rules! store_conformance {
     ($fresh:path) => {
@@ -101,7 +102,8 @@ macro_rules! store_conformance {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                $crate::conformance::$module::$test($fresh().await).await;
+                let Some(fixture) = $fresh().await else { return };
+                $crate::conformance::$module::$test(fixture).await;
             }
         )+
     };

@@ -24,9 +24,9 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
 }
 
 /// An empty, upgraded store in a folder of its own.
-pub async fn fresh() -> Fixture {
+pub async fn fresh() -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
     let store = open(&folder.path().join("picasso.db"), clock.clone()).await;
-    Fixture { store: Arc::new(store), clock, _keep: Box::new(folder) }
+    Some(Fixture { store: Arc::new(store), clock, _keep: Box::new(folder) })
 }

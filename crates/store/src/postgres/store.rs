@@ -1,0 +1,265 @@
+//! [`Store`] over the SQL of the modules beside this one: reads by the pool, writes in
+//! transactions that are tried again when the server undid them, all within a bounded time.
+
+use async_trait::async_trait;
+use picasso_types::{
+    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
+    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
+};
+
+use super::{
+    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, outbox, pause_after, records, routes, versions,
+    was_undone,
+};
+use crate::error::Context as _;
+use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::{ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
+
+impl PostgresStore {
+    async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        bounded(self.answer_timeout, work).await
+    }
+
+    /// Runs a write; again when the server undid it.
+    async fn retried<T, F>(&self, work: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        bounded(self.answer_timeout, async {
+            let mut attempt = 1;
+            loop {
+                match work().await {
+                    Err(error) if attempt < MAX_ATTEMPTS && was_undone(&error) => {
+                        tokio::time::sleep(pause_after(attempt)).await;
+                        attempt += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Runs the work in a transaction; again when the server undid it.
+macro_rules! write {
+    ($self:ident, |$db:ident| $work:expr) => {
+        $self
+            .retried(|| async {
+                let mut transaction = $self.pool.begin().await.context("beginning a transaction")?;
+                let $db = &mut *transaction;
+                let value = $work.await?;
+                transaction.commit().await.context("committing a transaction")?;
+                Ok(value)
+            })
+            .await
+    };
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
+        write!(self, |db| apps::create(db, new, max_apps, self.clock.now()))
+    }
+
+    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError> {
+        self.read(apps::get(&self.pool, project, name)).await
+    }
+
+    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError> {
+        self.read(apps::load(&self.pool, id)).await
+    }
+
+    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError> {
+        self.read(apps::get_by_full_name(&self.pool, name)).await
+    }
+
+    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError> {
+        self.read(apps::list(&self.pool, project)).await
+    }
+
+    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError> {
+        write!(self, |db| apps::update(db, id, change, changed_by, self.clock.now()))
+    }
+
+    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
+        write!(self, |db| apps::delete(db, id))
+    }
+
+    async fn create_route(
+        &self,
+        app: &AppId,
+        new: &NewRoute,
+        resolved: Option<&Digest>,
+        max_routes: u32,
+    ) -> Result<Route, StoreError> {
+        write!(self, |db| routes::create(db, app, new, resolved, max_routes, self.clock.now()))
+    }
+
+    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError> {
+        self.read(routes::get(&self.pool, app, pattern)).await
+    }
+
+    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError> {
+        self.read(routes::load(&self.pool, id)).await
+    }
+
+    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError> {
+        self.read(routes::list(&self.pool, app)).await
+    }
+
+    async fn update_route(
+        &self,
+        id: &RouteId,
+        change: &RouteChange,
+        resolved: Option<&Digest>,
+    ) -> Result<Route, StoreError> {
+        write!(self, |db| routes::update(db, id, change, resolved, self.clock.now()))
+    }
+
+    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError> {
+        write!(self, |db| routes::delete(db, id, self.clock.now()))
+    }
+
+    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
+        self.read(versions::get(&self.pool, id)).await
+    }
+
+    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
+        write!(self, |db| versions::set_ready(db, id, digest))
+    }
+
+    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
+        write!(self, |db| versions::set_failed(db, id, error))
+    }
+
+    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
+        self.read(versions::list_kept_warm(&self.pool)).await
+    }
+
+    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError> {
+        self.read(versions::list_preparing(&self.pool)).await
+    }
+
+    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError> {
+        self.read(versions::list_referenced_digests(&self.pool)).await
+    }
+
+    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError> {
+        let body = SealedBody::seal(&self.key, new)?;
+        self.retried(|| calls::accept(&self.pool, new, &body, self.clock.now())).await
+    }
+
+    async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {
+        self.read(calls::get(&self.pool, id)).await
+    }
+
+    async fn claim_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<Option<ClaimedCall>, StoreError> {
+        // Opened before it is claimed: a body that cannot be read holds no lease. A body never
+        // changes, it only goes with its call's end.
+        let Some(body) = self.read(calls::get_body(&self.pool, id)).await? else {
+            return self.get_call(id).await.map(|_| None);
+        };
+        let (envelope, payload) = body.open(&self.key, id)?;
+        let call =
+            self.retried(|| calls::claim(&self.pool, id, owner, lease_until, self.clock.now())).await?;
+        Ok(call.map(|call| ClaimedCall { call, envelope, payload }))
+    }
+
+    async fn extend_lease(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+    ) -> Result<Lease, StoreError> {
+        self.retried(|| calls::extend_lease(&self.pool, id, owner, lease_until)).await
+    }
+
+    async fn release_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, |db| calls::release(db, id, owner, not_before, self.clock.now()))
+    }
+
+    async fn finish_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        outcome: &CallOutcome,
+        output: &CallOutput,
+    ) -> Result<bool, StoreError> {
+        if !outcome.state.is_final() {
+            let detail = format!("a call does not end as {}", outcome.state);
+            return Err(StoreError::Damaged { what: "outcome", detail });
+        }
+        let output = SealedOutput::seal(&self.key, id, output)?;
+        self.retried(|| calls::finish(&self.pool, id, owner, outcome, output.as_ref(), self.clock.now()))
+            .await
+    }
+
+    async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
+        self.read(records::list(&self.pool, filter)).await
+    }
+
+    async fn get_call_output(&self, id: &CallId) -> Result<Option<CallOutput>, StoreError> {
+        self.read(records::get_output(&self.pool, &self.key, id)).await
+    }
+
+    async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
+        write!(self, |db| records::cancel(db, project, id, self.clock.now()))
+    }
+
+    async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
+        write!(self, |db| records::retry(db, project, id, self.clock.now()))
+    }
+
+    async fn record_calls(&self, ended: &[Call]) -> Result<(), StoreError> {
+        write!(self, |db| records::record(db, ended))
+    }
+
+    async fn delete_ended_calls(
+        &self,
+        before: Timestamp,
+        max_per_project: u32,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let ended = self.read(records::count_ended(&self.pool)).await?;
+        write!(self, |db| records::delete_ended(db, &ended, before, max_per_project, limit))
+    }
+
+    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError> {
+        self.retried(|| outbox::sweep(&self.pool, lost_before, self.clock.now())).await
+    }
+
+    async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
+        self.retried(|| calls::abandon_leases(&self.pool, owner, self.clock.now())).await
+    }
+
+    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.read(outbox::list(&self.pool, limit)).await
+    }
+
+    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        self.retried(|| outbox::delete(&self.pool, numbers)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(async {
+            sqlx::query("SELECT 1").execute(&self.pool).await.context("asking the database")?;
+            Ok(())
+        })
+        .await
+    }
+}

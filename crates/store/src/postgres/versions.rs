@@ -1,0 +1,168 @@
+//! Immutable versions of routes, and how their preparation ends.
+
+use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
+use sqlx::{PgConnection, PgPool};
+
+use super::apps;
+use crate::error::Context as _;
+use crate::preparation::{Preparation, kept_error};
+use crate::rows::{self, parsed, to_json, version_columns};
+use crate::{PreparingVersion, StoreError};
+
+#[expect(clippy::too_many_arguments, reason = "a row has these columns; a struct would only rename them")]
+pub(super) async fn insert(
+    db: &mut PgConnection,
+    route: &RouteId,
+    number: u32,
+    spec: &VersionSpec,
+    merged_config: &Config,
+    preparation: &Preparation<'_>,
+    created_by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
+         memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
+         network, digest, state, error, copy_of, created_by, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = $19), $20, $21)",
+    )
+    .bind(VersionId::generate().as_str().to_owned())
+    .bind(route.as_str())
+    .bind(i64::from(number))
+    .bind(spec.image.to_string())
+    .bind(spec.format.as_str())
+    .bind(to_json("config", &spec.config)?)
+    .bind(to_json("merged_config", merged_config)?)
+    .bind(i64::from(spec.memory_mb))
+    .bind(i64::from(spec.timeout_s))
+    .bind(spec.max_concurrency.map(i64::from))
+    .bind(i64::from(spec.concurrency))
+    .bind(i64::from(spec.idle_timeout_s))
+    .bind(i64::from(spec.min_instances))
+    .bind(i64::from(spec.queue_timeout_s))
+    .bind(spec.network.as_str())
+    .bind(preparation.digest.map(Digest::as_str))
+    .bind(preparation.state.as_str())
+    .bind(preparation.error)
+    .bind(preparation.copy_of.map(VersionId::as_str))
+    .bind(created_by)
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("storing a route's version")?;
+    Ok(())
+}
+
+pub(super) async fn get(db: &PgPool, id: &VersionId) -> Result<RouteVersion, StoreError> {
+    let row = sqlx::query(concat!("SELECT ", version_columns!(), " FROM route_versions v WHERE v.id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("loading a version")?;
+    rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+pub(super) async fn set_ready(
+    db: &mut PgConnection,
+    id: &VersionId,
+    digest: &Digest,
+) -> Result<(), StoreError> {
+    apps::lock_of_version(db, id).await?;
+    let decided = sqlx::query(
+        "UPDATE route_versions SET state = 'ready', digest = $2 \
+         WHERE (id = $1 OR copy_of = $1) AND state = 'preparing'",
+    )
+    .bind(id.as_str())
+    .bind(digest.as_str())
+    .execute(&mut *db)
+    .await
+    .context("marking a version ready")?;
+    if decided.rows_affected() == 0 {
+        return was_decided(db, id, Some(digest)).await;
+    }
+    sqlx::query(
+        "UPDATE routes SET active_number = (SELECT max(number) FROM route_versions \
+         WHERE route_id = routes.id AND (id = $1 OR copy_of = $1 OR number = routes.active_number) \
+         AND state = 'ready') \
+         WHERE id = (SELECT route_id FROM route_versions WHERE id = $1)",
+    )
+    .bind(id.as_str())
+    .execute(db)
+    .await
+    .context("activating a version")?;
+    Ok(())
+}
+
+pub(super) async fn set_failed(db: &mut PgConnection, id: &VersionId, error: &str) -> Result<(), StoreError> {
+    apps::lock_of_version(db, id).await?;
+    let decided = sqlx::query(
+        "UPDATE route_versions SET state = 'failed', error = $2 \
+         WHERE (id = $1 OR copy_of = $1) AND state = 'preparing'",
+    )
+    .bind(id.as_str())
+    // A program may have said it: PostgreSQL keeps no NUL in text.
+    .bind(kept_error(error).replace('\0', "\u{fffd}"))
+    .execute(&mut *db)
+    .await
+    .context("marking a version failed")?;
+    if decided.rows_affected() == 0 {
+        return was_decided(db, id, None).await;
+    }
+    Ok(())
+}
+
+/// Two nodes may prepare one version: the second one's same outcome is no error.
+async fn was_decided(
+    db: &mut PgConnection,
+    id: &VersionId,
+    digest: Option<&Digest>,
+) -> Result<(), StoreError> {
+    let same: Option<bool> =
+        sqlx::query_scalar("SELECT digest IS NOT DISTINCT FROM $2 FROM route_versions WHERE id = $1")
+            .bind(id.as_str())
+            .bind(digest.map(Digest::as_str))
+            .fetch_optional(db)
+            .await
+            .context("loading a version's state")?;
+    if same == Some(true) { Ok(()) } else { Err(StoreError::NotFound) }
+}
+
+pub(super) async fn list_preparing(db: &PgPool) -> Result<Vec<PreparingVersion>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT a.project_id, ",
+        version_columns!(),
+        " FROM route_versions v JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id \
+         WHERE v.state = 'preparing' AND v.copy_of IS NULL ORDER BY v.created_at, v.id"
+    ))
+    .fetch_all(db)
+    .await
+    .context("listing preparing versions")?;
+    rows.iter().map(rows::preparing).collect()
+}
+
+pub(super) async fn list_kept_warm(db: &PgPool) -> Result<Vec<AppId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT r.app_id FROM route_versions v \
+         JOIN routes r ON r.id = v.route_id AND r.active_number = v.number \
+         WHERE v.min_instances > 0 ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .context("listing apps that are kept warm")?;
+    rows.iter().map(|row| parsed(row, "app_id", AppId::parse)).collect()
+}
+
+pub(super) async fn list_referenced_digests(db: &PgPool) -> Result<Vec<Digest>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT v.digest AS digest FROM routes r JOIN route_versions v \
+         ON v.route_id = r.id AND v.number IN (r.latest_number, r.active_number) \
+         WHERE v.digest IS NOT NULL \
+         UNION SELECT digest FROM calls WHERE state = 'queued' AND digest IS NOT NULL \
+         UNION SELECT digest FROM calls WHERE state = 'running' AND digest IS NOT NULL ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .context("listing referenced images")?;
+    rows.iter().map(rows::digest).collect()
+}

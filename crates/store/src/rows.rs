@@ -1,0 +1,336 @@
+//! Columns into values that were checked when they came in, and are checked again when read.
+//!
+//! Every driver's tables have these columns under these names; what a row is made of differs, so
+//! drivers give their rows as [`Columns`].
+
+use picasso_types::{
+    App, AppId, AppName, Call, CallId, CallState, Config, Digest, FieldFault, Format, FullName, ImageRef,
+    Methods, NetworkMode, ProjectId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp,
+    Trigger, VersionId, VersionSpec, VersionState,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Context as _;
+use crate::{OutboxEntry, PreparingVersion, StoreError};
+
+/// A row of any database, by the few types that columns have. A value of another type is an error.
+pub(crate) trait Columns {
+    fn text(&self, name: &'static str) -> Result<Option<&str>, StoreError>;
+    fn integer(&self, name: &'static str) -> Result<Option<i64>, StoreError>;
+    fn boolean(&self, name: &'static str) -> Result<Option<bool>, StoreError>;
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError>;
+}
+
+macro_rules! columns_of {
+    ($($row:ty),+) => {$(
+        impl Columns for $row {
+            fn text(&self, name: &'static str) -> Result<Option<&str>, StoreError> {
+                sqlx::Row::try_get(self, name).context("reading a column")
+            }
+            fn integer(&self, name: &'static str) -> Result<Option<i64>, StoreError> {
+                sqlx::Row::try_get(self, name).context("reading a column")
+            }
+            fn boolean(&self, name: &'static str) -> Result<Option<bool>, StoreError> {
+                sqlx::Row::try_get(self, name).context("reading a column")
+            }
+            fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError> {
+                sqlx::Row::try_get(self, name).context("reading a column")
+            }
+        }
+    )+};
+}
+columns_of!(sqlx::sqlite::SqliteRow, sqlx::postgres::PgRow);
+
+/// A type that columns are read as.
+pub(crate) trait Cell<'r>: Sized {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError>;
+}
+
+impl<'r> Cell<'r> for Option<&'r str> {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.text(name)
+    }
+}
+
+impl<'r> Cell<'r> for &'r str {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.text(name)?.ok_or_else(|| missing(name))
+    }
+}
+
+impl<'r> Cell<'r> for Option<String> {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        Ok(row.text(name)?.map(str::to_owned))
+    }
+}
+
+impl<'r> Cell<'r> for String {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        <&str>::read(row, name).map(str::to_owned)
+    }
+}
+
+impl<'r> Cell<'r> for Option<i64> {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.integer(name)
+    }
+}
+
+impl<'r> Cell<'r> for i64 {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.integer(name)?.ok_or_else(|| missing(name))
+    }
+}
+
+impl<'r> Cell<'r> for Option<bool> {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.boolean(name)
+    }
+}
+
+impl<'r> Cell<'r> for bool {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.boolean(name)?.ok_or_else(|| missing(name))
+    }
+}
+
+impl<'r> Cell<'r> for Vec<u8> {
+    fn read(row: &'r impl Columns, name: &'static str) -> Result<Self, StoreError> {
+        row.bytes(name)
+    }
+}
+
+fn missing(what: &'static str) -> StoreError {
+    StoreError::Damaged { what, detail: "there is no value".to_owned() }
+}
+
+/// A typed column.
+pub(crate) fn column<'r, T: Cell<'r>>(row: &'r impl Columns, name: &'static str) -> Result<T, StoreError> {
+    T::read(row, name)
+}
+
+/// A text column through a parser of `picasso_types`.
+pub(crate) fn parsed<T>(
+    row: &impl Columns,
+    name: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, FieldFault>,
+) -> Result<T, StoreError> {
+    parse(column::<&str>(row, name)?).map_err(|fault| damaged(name, &fault))
+}
+
+/// A column of JSON.
+pub(crate) fn json<T: DeserializeOwned>(row: &impl Columns, name: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(column::<&str>(row, name)?).map_err(|error| damaged(name, &error))
+}
+
+/// A value as JSON text.
+pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| damaged(what, &error))
+}
+
+/// An integer column in a narrower type.
+pub(crate) fn number<T: TryFrom<i64>>(row: &impl Columns, name: &'static str) -> Result<T, StoreError> {
+    let wide: i64 = column(row, name)?;
+    T::try_from(wide).map_err(|_| out_of_range(name, wide))
+}
+
+/// A nullable integer column in a narrower type.
+pub(crate) fn optional_number<T: TryFrom<i64>>(
+    row: &impl Columns,
+    name: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let wide: Option<i64> = column(row, name)?;
+    wide.map(|wide| T::try_from(wide).map_err(|_| out_of_range(name, wide))).transpose()
+}
+
+/// A time column.
+pub(crate) fn time(row: &impl Columns, name: &'static str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp(column(row, name)?))
+}
+
+fn out_of_range(what: &'static str, value: i64) -> StoreError {
+    StoreError::Damaged { what, detail: format!("{value} is out of range") }
+}
+
+fn damaged(what: &'static str, error: &dyn std::error::Error) -> StoreError {
+    StoreError::Damaged { what, detail: error.to_string() }
+}
+
+pub(crate) fn app(row: &impl Columns) -> Result<App, StoreError> {
+    Ok(App {
+        id: parsed(row, "id", AppId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        short_name: parsed(row, "short_name", AppName::parse)?,
+        full_name: parsed(row, "full_name", FullName::parse)?,
+        description: column(row, "description")?,
+        config: json::<Config>(row, "config")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+/// The columns of `route_versions v`.
+macro_rules! version_columns {
+    () => {
+        "v.id, v.route_id, v.number, v.image, v.format, v.config, v.merged_config, v.memory_mb, \
+         v.timeout_s, v.max_concurrency, v.concurrency, v.idle_timeout_s, v.min_instances, v.queue_timeout_s, \
+         v.network, v.digest, v.state, v.error, v.created_by, v.created_at"
+    };
+}
+pub(crate) use version_columns;
+
+pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
+    let digest: Option<String> = column(row, "digest")?;
+    Ok(RouteVersion {
+        id: parsed(row, "id", VersionId::parse)?,
+        route_id: parsed(row, "route_id", RouteId::parse)?,
+        number: number(row, "number")?,
+        spec: VersionSpec {
+            image: parsed(row, "image", ImageRef::parse)?,
+            format: parsed(row, "format", Format::parse)?,
+            config: json(row, "config")?,
+            memory_mb: number(row, "memory_mb")?,
+            timeout_s: number(row, "timeout_s")?,
+            max_concurrency: optional_number(row, "max_concurrency")?,
+            concurrency: number(row, "concurrency")?,
+            idle_timeout_s: number(row, "idle_timeout_s")?,
+            min_instances: number(row, "min_instances")?,
+            queue_timeout_s: number(row, "queue_timeout_s")?,
+            network: parsed(row, "network", NetworkMode::parse)?,
+        },
+        merged_config: json(row, "merged_config")?,
+        digest: digest
+            .map(|text| Digest::parse(&text).map_err(|fault| damaged("digest", &fault)))
+            .transpose()?,
+        state: parsed(row, "state", VersionState::parse)?,
+        error: column(row, "error")?,
+        created_by: column(row, "created_by")?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+/// The columns of `routes r`, named apart from those of a version.
+macro_rules! route_columns {
+    () => {
+        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.latest_number, \
+         r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
+    };
+}
+pub(crate) use route_columns;
+
+/// One route from its rows: its latest and its active version, each with the route's columns.
+pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
+    let first = rows.first().ok_or(StoreError::NotFound)?;
+    let latest_number: u32 = number(first, "latest_number")?;
+    let active_number: Option<u32> = optional_number(first, "active_number")?;
+    let (mut latest, mut active) = (None, None);
+    for row in rows {
+        let version = version(row)?;
+        if Some(version.number) == active_number {
+            active = Some(version.clone());
+        }
+        if version.number == latest_number {
+            latest = Some(version);
+        }
+    }
+    let missing = |which: &str| StoreError::Damaged {
+        what: "route",
+        detail: format!("its {which} version is missing"),
+    };
+    let latest = latest.ok_or_else(|| missing("latest"))?;
+    if active_number.is_some() && active.is_none() {
+        return Err(missing("active"));
+    }
+    Ok(Route {
+        id: parsed(first, "route_id", RouteId::parse)?,
+        app_id: parsed(first, "app_id", AppId::parse)?,
+        pattern: parsed(first, "pattern", RoutePattern::parse)?,
+        methods: json::<Methods>(first, "methods")?,
+        route_type: parsed(first, "route_type", RouteType::parse)?,
+        is_public: column(first, "is_public")?,
+        latest,
+        active,
+        created_at: time(first, "route_created_at")?,
+        updated_at: time(first, "route_updated_at")?,
+    })
+}
+
+/// Routes from rows in which those of one route follow each other.
+pub(crate) fn routes<R: Columns>(rows: &[R]) -> Result<Vec<Route>, StoreError> {
+    let id = |row: &R| row.text("route_id").ok().flatten().map(str::to_owned);
+    rows.chunk_by(|a, b| id(a) == id(b)).map(route).collect()
+}
+
+/// A version with the project of its app.
+pub(crate) fn preparing(row: &impl Columns) -> Result<PreparingVersion, StoreError> {
+    Ok(PreparingVersion { project_id: parsed(row, "project_id", ProjectId::parse)?, version: version(row)? })
+}
+
+/// A digest of its own.
+pub(crate) fn digest(row: &impl Columns) -> Result<Digest, StoreError> {
+    Digest::parse(column(row, "digest")?).map_err(|fault| damaged("digest", &fault))
+}
+
+pub(crate) fn outbox_entry(row: &impl Columns) -> Result<OutboxEntry, StoreError> {
+    Ok(OutboxEntry {
+        number: column(row, "number")?,
+        call_id: parsed(row, "call_id", CallId::parse)?,
+        not_before: time(row, "not_before")?,
+        priority: number(row, "priority")?,
+    })
+}
+
+pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
+    let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
+    let failure: Option<&str> = column(row, "failure")?;
+    let failure = failure
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::Damaged { what: "failure", detail: error.to_string() })?;
+    Ok(Call {
+        id: parsed(row, "id", CallId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        app_id: parsed(row, "app_id", AppId::parse)?,
+        route_id: parsed(row, "route_id", RouteId::parse)?,
+        version_id: parsed(row, "version_id", VersionId::parse)?,
+        app_name: column(row, "app_name")?,
+        route_path: column(row, "route_path")?,
+        version_number: number(row, "version_number")?,
+        trigger: parsed(row, "trigger_kind", Trigger::parse)?,
+        call_type: parsed(row, "call_type", RouteType::parse)?,
+        state: parsed(row, "state", CallState::parse)?,
+        request_id: column(row, "request_id")?,
+        attempt: number(row, "attempt")?,
+        lost_runs: number(row, "lost_runs")?,
+        cancel_requested: column(row, "cancel_requested")?,
+        not_before: time(row, "not_before")?,
+        priority: number(row, "priority")?,
+        lease_until: optional_time("lease_until")?,
+        node: column(row, "node")?,
+        created_at: time(row, "created_at")?,
+        queued_at: time(row, "queued_at")?,
+        started_at: optional_time("started_at")?,
+        finished_at: optional_time("finished_at")?,
+        failure,
+        exit_code: optional_number(row, "exit_code")?,
+        http_status: optional_number(row, "http_status")?,
+        cold_start: column(row, "cold_start")?,
+        memory_peak_bytes: optional_number(row, "memory_peak_bytes")?,
+    })
+}
+
+/// A project with ended calls: how many, and when the first of them ended.
+pub(crate) struct Ended {
+    pub(crate) project: String,
+    pub(crate) calls: i64,
+    pub(crate) first: Timestamp,
+}
+
+pub(crate) fn ended(row: &impl Columns) -> Result<Ended, StoreError> {
+    Ok(Ended {
+        project: column(row, "project_id")?,
+        calls: column(row, "calls")?,
+        first: time(row, "first")?,
+    })
+}

@@ -1,0 +1,154 @@
+//! PostgreSQL only: several stores on one database, and a server that dies and comes back.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
+#![expect(dead_code, reason = "only the fixture of the conformance suite is used here")]
+
+mod conformance;
+mod postgres_support;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::fixture::{Fixture, TestClock};
+use picasso_store::{Store, StoreError};
+use picasso_testkit::postgres::PostgresServer;
+use picasso_testkit::process::wait_until;
+use picasso_types::{CallId, InstanceId};
+use postgres_support::{database, is_here, open};
+use tokio::sync::Mutex;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_that_claim_the_same_calls_run_each_once() {
+    let Some((server, url)) = database().await else { return };
+    let clock = TestClock::new();
+    let one = Arc::new(open(&url, clock.clone()).await);
+    let two = Arc::new(open(&url, clock.clone()).await);
+    let f = Fixture { store: one.clone(), clock, _keep: Box::new(server) };
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let mut calls = Vec::new();
+    for number in 0..60 {
+        let call = f.new_call(&app, &route);
+        let store: &dyn Store = if number % 2 == 0 { &*one } else { &*two };
+        store.accept_call(&call).await.unwrap();
+        calls.push(call.id);
+    }
+    let lease = f.lease();
+    let claims: Vec<_> = [one, two]
+        .into_iter()
+        .map(|store| {
+            let calls = calls.clone();
+            tokio::spawn(async move {
+                let owner = InstanceId::generate();
+                let mut mine = Vec::new();
+                for id in calls {
+                    if store.claim_call(&id, &owner, lease).await.unwrap().is_some() {
+                        mine.push(id);
+                    }
+                }
+                mine
+            })
+        })
+        .collect();
+    let mut claimed = Vec::new();
+    for claim in claims {
+        claimed.extend(claim.await.unwrap());
+    }
+    assert_eq!(claimed.len(), calls.len());
+    assert_eq!(claimed.iter().collect::<HashSet<_>>().len(), calls.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call() {
+    let Some((server, url)) = database().await else { return };
+    let clock = TestClock::new();
+    let store = Arc::new(open(&url, clock.clone()).await);
+    let other = open(&url, clock.clone()).await;
+    let f = Fixture { store: store.clone(), clock, _keep: Box::new(server) };
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = store.clone();
+            let calls: Vec<_> = (0..500).map(|_| f.new_call(&app, &route)).collect();
+            tokio::spawn(async move {
+                for (number, call) in calls.iter().enumerate() {
+                    match store.accept_call(call).await {
+                        Ok(()) => {}
+                        Err(StoreError::NotFound) => return number,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                calls.len()
+            })
+        })
+        .collect();
+    wait_until(Duration::from_secs(20), "some calls", || async {
+        store.list_outbox(10).await.unwrap().len() == 10
+    })
+    .await
+    .unwrap();
+    other.delete_route(&route.id).await.unwrap();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(f.store.list_outbox(10).await.unwrap(), []);
+    assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
+    if !is_here() {
+        return;
+    }
+    let mut server = PostgresServer::start().await.unwrap();
+    let url = server.create_database("picasso").unwrap();
+    let clock = TestClock::new();
+    let store = Arc::new(open(&url, clock.clone()).await);
+    let f = Fixture { store: store.clone(), clock, _keep: Box::new(()) };
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let accepted: Arc<Mutex<Vec<CallId>>> = Arc::default();
+    let callers: Vec<_> = (0..6)
+        .map(|_| {
+            let (store, accepted) = (store.clone(), accepted.clone());
+            let calls: Vec<_> = (0..20_000).map(|_| f.new_call(&app, &route)).collect();
+            tokio::spawn(async move {
+                for call in calls {
+                    match store.accept_call(&call).await {
+                        Ok(()) => accepted.lock().await.push(call.id),
+                        Err(error) => return error,
+                    }
+                }
+                panic!("the server was not killed in time")
+            })
+        })
+        .collect();
+    wait_until(Duration::from_secs(60), "300 accepted calls", || async {
+        accepted.lock().await.len() >= 300
+    })
+    .await
+    .unwrap();
+    server.kill().await.unwrap();
+    for caller in callers {
+        let error = caller.await.unwrap();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+    let refused = f.store.get_app_by_id(&app.id).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+
+    server.start_again().await.unwrap();
+    wait_until(Duration::from_secs(30), "an answer after the restart", || async {
+        store.ping().await.is_ok()
+    })
+    .await
+    .unwrap();
+    let waiting = store.list_outbox(u32::MAX).await.unwrap();
+    let waiting: HashSet<_> = waiting.into_iter().map(|entry| entry.call_id).collect();
+    let accepted = accepted.lock().await;
+    for id in accepted.iter() {
+        assert!(waiting.contains(id), "{id} was accepted and is lost");
+    }
+    let claimed = store.claim_call(&accepted[0], &InstanceId::generate(), f.lease()).await.unwrap().unwrap();
+    assert_eq!((claimed.envelope, claimed.payload), (b"envelope".to_vec(), b"payload".to_vec()));
+}
