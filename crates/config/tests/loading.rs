@@ -103,7 +103,7 @@ fn a_databases_password_is_in_no_form_that_people_see() {
         }
     }
     for (url, what) in [
-        ("postgres://u:hunter2@/d", "must name a host and a database"),
+        ("postgres://u:hunter2@/d", "is no URL"),
         ("postgres://u:hunter2@h", "must name a host and a database"),
         ("postgres://u:hunter2/x@h:p/d", "is no URL"),
         ("oracle://u:hunter2@h/d", "not known"),
