@@ -56,7 +56,7 @@ fn a_malformed_image_name_is_told_before_anything_is_sent() {
 fn faults_of_the_configuration_are_told_all_at_once() {
     insta::assert_snapshot!(told(
         &["config", "check", "--set", "listeners.api.port=high"],
-        &[("PICASSO_KEYSTONE__PASWORD", "sesame-1"), ("PICASSO_DB", "postgresql://u:sesame-2@h/d")]
+        &[("PICASSO_KEYSTONE__PASWORD", "sesame-1"), ("PICASSO_DB", "postgresql://u:sesame-2@h")]
     ));
 }
 
