@@ -1,6 +1,6 @@
 //! What the loader promises, from the outside.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use std::path::PathBuf;
 

@@ -124,11 +124,9 @@ async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
             })
         })
         .collect();
-    wait_until(Duration::from_secs(60), "300 accepted calls", || async {
-        accepted.lock().await.len() >= 300
-    })
-    .await
-    .unwrap();
+    wait_until(Duration::from_mins(1), "300 accepted calls", || async { accepted.lock().await.len() >= 300 })
+        .await
+        .unwrap();
     server.kill().await.unwrap();
     for caller in callers {
         let error = caller.await.unwrap();
