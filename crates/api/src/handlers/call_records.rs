@@ -124,7 +124,8 @@ fn next_page(base: &str, filter: &CallFilter, query: &Query, last: &CallId) -> L
     let mut href = format!("{base}/v1/{}/calls?limit={}&marker={last}", filter.project_id, filter.limit);
     for name in ["app", "route", "status", "since"] {
         if let Some(value) = query.get(name) {
-            href.push_str(&format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+            href.extend(["&", name, "="]);
+            href.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
         }
     }
     LinkView { rel: "next", href }

@@ -10,7 +10,7 @@ use picasso_api::{Endpoint, EndpointAccess, EndpointFace, endpoints};
 use picasso_identity::{KeystoneSettings, KeystoneValidator, ServiceCredentials};
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::{require, wait_until};
-use picasso_types::SystemClock;
+use picasso_types::{CallId, Clock as _, NewCall, ProjectId, RequestId, RouteType, SystemClock, Trigger};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -41,8 +41,13 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/api/swagger.json"
             | "/v1/{project_id}/apps"
             | "/v1/{project_id}/images"
+            | "/v1/{project_id}/calls"
+            | "/v1/{project_id}/calls/{call_id}"
+            | "/v1/{project_id}/calls/{call_id}/log"
+            | "/v1/{project_id}/calls/{call_id}/result"
             | "/v1/{project_id}/apps/{app}/routes",
         )
+        | ("POST", "/v1/{project_id}/calls/{call_id}/cancel" | "/v1/{project_id}/calls/{call_id}/retry")
         | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
         | ("DELETE", "/v1/{project_id}/images/{*name}")
         | (_, "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}") => nothing(),
@@ -62,11 +67,15 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
     }
 }
 
-/// An app with a route and an image of its own: what one request may change or delete.
+/// An app with a route, two calls and an image of its own: what one request may change or delete.
 struct Fresh {
     app: String,
     full_name: String,
     image: String,
+    /// Waits for longer than the test.
+    waiting_call: String,
+    /// Was cancelled.
+    ended_call: String,
 }
 
 impl Fresh {
@@ -88,7 +97,12 @@ impl Fresh {
         let url = format!("/v1/{project}/images/{name}");
         let loaded = server.api.send("PUT", &url, &headers, image.to_vec()).await;
         assert_eq!(loaded.status, 200, "{}", loaded.text());
-        Self { app, full_name, image: name }
+        let waiting_call = call(server, project, &app).await.to_string();
+        let ended_call = call(server, project, &app).await;
+        let owner = ProjectId::parse(project).unwrap();
+        server.state.store.cancel_call(&owner, &ended_call).await.unwrap();
+        let ended_call = ended_call.to_string();
+        Self { app, full_name, image: name, waiting_call, ended_call }
     }
 
     /// The endpoint's URL about these names in `project`.
@@ -100,7 +114,34 @@ impl Fresh {
             .replace("{app}", if public { &self.full_name } else { &self.app })
             .replace("{*route}", "run")
             .replace("{*name}", &self.image)
+            .replace(
+                "{call_id}",
+                if endpoint.path.ends_with("/cancel") { &self.waiting_call } else { &self.ended_call },
+            )
     }
+}
+
+/// A call of the app's route `/run` that is not due for longer than the test.
+async fn call(server: &Server, project: &str, app: &str) -> CallId {
+    let store = &server.state.store;
+    let app = store.get_app(&ProjectId::parse(project).unwrap(), app).await.unwrap();
+    let route = store.get_route(&app.id, "/run").await.unwrap();
+    let new = NewCall {
+        id: CallId::generate(),
+        project_id: app.project_id.clone(),
+        app_id: app.id.clone(),
+        route_id: route.id.clone(),
+        version_id: route.latest.id.clone(),
+        trigger: Trigger::Run,
+        call_type: RouteType::Async,
+        request_id: RequestId::generate(),
+        not_before: SystemClock.now().plus(Duration::from_hours(1)),
+        priority: 1,
+        envelope: br#"{"method":"POST","url":"http://localhost/","params":[],"headers":[]}"#.to_vec(),
+        payload: Vec::new(),
+    };
+    store.accept_call(&new).await.unwrap();
+    new.id
 }
 
 async fn send(
@@ -310,7 +351,8 @@ async fn a_foreign_resource_and_a_missing_one_answer_byte_for_byte_alike() {
     let nobodys_project = "f".repeat(world.project.len());
     let ids = [world.project.as_str(), &world.other_project, &nobodys_project];
     for endpoint in endpoints() {
-        let names_a_resource = endpoint.path.contains("{app}") || endpoint.path.contains("{*name}");
+        let names_a_resource =
+            ["{app}", "{*name}", "{call_id}"].iter().any(|part| endpoint.path.contains(part));
         for token in &tokens {
             let sample = sample(&endpoint, &fresh, &world.image);
             let ask = async |project: &str| {

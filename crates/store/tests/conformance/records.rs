@@ -108,7 +108,7 @@ pub async fn a_list_is_filtered_by_each_field(f: Fixture) {
     let routed = CallFilter { route_path: Some("/a".to_owned()), ..all.clone() };
     assert_eq!(ids(&f, &routed).await, [third.clone(), first.clone()]);
     let both = CallFilter { route_path: Some("/a".to_owned()), ..named };
-    assert_eq!(ids(&f, &both).await, [first.clone()]);
+    assert_eq!(ids(&f, &both).await, std::slice::from_ref(&first));
     let state = CallFilter { state: Some(CallState::Failed), ..all.clone() };
     assert_eq!(ids(&f, &state).await, [first]);
     let since = CallFilter { since: Some(later), ..all };
@@ -196,7 +196,7 @@ pub async fn a_call_that_did_not_succeed_runs_again_with_its_attempts_counted_on
         assert_eq!((call.state, call.attempt, call.queued_at), (CallState::Queued, 1, now));
         assert_eq!((call.failure, call.exit_code, call.finished_at), (None, None, None));
         assert_eq!((call.http_status, call.cold_start, call.memory_peak_bytes), (None, None, None));
-        assert_eq!(f.drain_outbox().await, [new.id.clone()]);
+        assert_eq!(f.drain_outbox().await, std::slice::from_ref(&new.id));
         let owner = InstanceId::generate();
         let claimed = f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
         assert_eq!((claimed.call.attempt, claimed.call.lost_runs), (2, 0));
