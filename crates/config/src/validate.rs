@@ -223,6 +223,9 @@ fn engine(settings: &Settings, rules: &mut Rules) {
     rules.range("engine.max_output_bytes", engine.max_output_bytes, 1024, 1 << 40);
     rules.range("engine.max_log_bytes", engine.max_log_bytes, 0, 1 << 30);
     rules.range("engine.max_waiting_calls", engine.max_waiting_calls, 0, 1_000_000);
+    if settings.queue.url.is_some() && settings.queue.url_file.is_some() {
+        rules.broken("queue.url_file", "excludes queue.url");
+    }
     rules.range("queue.workers", settings.queue.workers, 1, 10_000);
     rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
     rules.range("queue.retry_delay_s", settings.queue.retry_delay_s, 1, 3600);

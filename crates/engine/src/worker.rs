@@ -1,8 +1,9 @@
 //! The worker: takes call ids from the queue, claims their rows, runs them, writes how they ended.
 //!
-//! At least once: a call is off the queue only after its row says that it ended, or that somebody
-//! else holds it. A call that got no place, or met a fault of ours, goes back and is tried again,
-//! until it is given up: then it ends as `dead`, and its owner may retry it.
+//! At least once: a call is off the queue only after its row says that somebody holds it, or that it
+//! ended. From then on the row's lease speaks for it: where that ends, the sweep puts the call back.
+//! A call that got no place, or met a fault of ours, goes back and is tried again, until it is given
+//! up: then it ends as `dead`, and its owner may retry it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub async fn run(engine: Engine) {
             () = shared.stopping.cancelled() => return,
         };
         let received = tokio::select! {
-            received = shared.parts.queue.receive(1, settings.lease, RECEIVE_WAIT) => received,
+            received = shared.parts.queue.receive(1, RECEIVE_WAIT) => received,
             () = shared.stopping.cancelled() => return,
         };
         match received {
@@ -68,28 +69,32 @@ pub async fn run(engine: Engine) {
 }
 
 async fn run_delivery(engine: &Engine, delivery: &Delivery) {
-    let shared = &engine.shared;
-    match claim_and_run(engine, &delivery.call_id).await {
-        Ok(()) => {
-            if let Err(error) = shared.parts.queue.ack(delivery).await {
-                // It will be delivered again, and the claim will find it finished.
-                tracing::warn!(call_id = %delivery.call_id, error = &error as &dyn std::error::Error, "a finished call was not acknowledged");
-            }
-        }
+    let Shared { parts, .. } = &*engine.shared;
+    let id = &delivery.call_id;
+    let claimed = match parts.store.claim_call(id, &parts.instance, lease_end(&engine.shared)).await {
+        Ok(claimed) => claimed,
+        Err(StoreError::NotFound) => None,
         Err(error) => {
-            tracing::error!(call_id = %delivery.call_id, error = &error as &dyn std::error::Error, "an asynchronous call stays in the queue");
+            tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call stays in the queue");
+            return;
         }
+    };
+    let acknowledge = async {
+        if let Err(error) = parts.queue.ack(delivery).await {
+            // It will be delivered again, and the claim will find it held or finished.
+            tracing::warn!(call_id = %id, error = &error as &dyn std::error::Error, "a claimed call was not acknowledged");
+        }
+    };
+    // Finished, or held by another process whose lease the sweeper watches.
+    let Some(claimed) = claimed else { return acknowledge.await };
+    let ((), ran) = tokio::join!(acknowledge, run_claimed(engine, id, claimed));
+    if let Err(error) = ran {
+        tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call runs again when its lease has ended");
     }
 }
 
-async fn claim_and_run(engine: &Engine, id: &CallId) -> Result<(), StoreError> {
+async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Result<(), StoreError> {
     let Shared { parts, .. } = &*engine.shared;
-    let claimed = match parts.store.claim_call(id, &parts.instance, lease_end(&engine.shared)).await {
-        Ok(Some(claimed)) => claimed,
-        // Finished, or held by another process whose lease the sweeper watches.
-        Ok(None) | Err(StoreError::NotFound) => return Ok(()),
-        Err(error) => return Err(error),
-    };
     let give_up_at = claimed.call.queued_at.plus(parts.settings.async_max_age);
     let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
     let outcome = match not_to_be_run(&claimed.call, parts.settings.async_max_lost_runs) {

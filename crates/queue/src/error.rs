@@ -23,3 +23,12 @@ pub enum QueueError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+impl QueueError {
+    pub(crate) fn broker(
+        context: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Broker { context, source: source.into() }
+    }
+}

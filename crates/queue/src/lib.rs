@@ -4,58 +4,63 @@
 //! message is put back by the sweeper and a second one is stopped by `Store::claim_call`.
 
 mod error;
+mod nats;
+mod rabbitmq;
+mod redis;
 mod sqlite;
+mod waiting;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use picasso_types::{CallId, Timestamp};
+use picasso_types::CallId;
 
 pub use error::QueueError;
+pub use nats::NatsQueue;
+pub use rabbitmq::RabbitMqQueue;
+pub use redis::RedisQueue;
 pub use sqlite::{SqliteQueue, SqliteQueueSettings};
 
-/// One call id to be dispatched.
+/// One due call id to be dispatched. When a call is due is the store's business: its outbox lists
+/// a call only then, so delays are the same whatever broker carries the ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
     /// The call.
     pub call_id: CallId,
-    /// Not to be delivered before this time.
-    pub not_before: Timestamp,
     /// 0 to 2; higher is delivered first.
     pub priority: u8,
 }
 
-/// A dispatched call id in the hands of this process. Neither acknowledged nor extended, it is
-/// delivered again when its visibility time has passed.
+/// A dispatched call id in the hands of this process. Not acknowledged, it is delivered again when
+/// the queue's visibility time has passed, or earlier when the connection that it came by is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The call.
     pub call_id: CallId,
-    /// The driver's own handle for [`Queue::ack`] and [`Queue::extend`].
+    /// The driver's own handle for [`Queue::ack`].
     pub receipt: String,
 }
 
 /// Dispatches call ids between processes, at least once.
+///
+/// A delivery is held for the moment between its arrival and the claim of the call's row, never
+/// while the call runs: from the claim on it is the row's lease that is extended and, where it
+/// ends, swept back into the outbox. So no broker has to hold a delivery for as long as the longest
+/// call, and each driver is given one visibility time when it connects.
 #[async_trait]
 pub trait Queue: Send + Sync + std::fmt::Debug {
-    /// Takes ids over; they are durable when this returns.
+    /// Takes ids over; they are durable when this returns, as far as the broker promises it.
     async fn publish(&self, dispatches: &[Dispatch]) -> Result<(), QueueError>;
 
-    /// Up to `max` due ids, hidden from others for `visible_after`. Waits at most `wait` for the
-    /// first one; empty when none came.
-    async fn receive(
-        &self,
-        max: u32,
-        visible_after: Duration,
-        wait: Duration,
-    ) -> Result<Vec<Delivery>, QueueError>;
+    /// Up to `max` ids, hidden from others for the queue's visibility time. Waits at most `wait`
+    /// for the first one; empty when none came.
+    async fn receive(&self, max: u32, wait: Duration) -> Result<Vec<Delivery>, QueueError>;
 
-    /// The id is dealt with: never delivered again.
+    /// The id is dealt with: this publication of it is not delivered again. An acknowledgement
+    /// that comes after the visibility time may or may not count; an error says that it did not.
+    /// One of an older publication never removes a newer one.
     async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError>;
 
-    /// Keeps a delivery hidden for another `visible_after` from now.
-    async fn extend(&self, delivery: &Delivery, visible_after: Duration) -> Result<(), QueueError>;
-
-    /// How many ids wait, due or not (gauge; may be approximate).
+    /// How many ids wait and are in nobody's hands (gauge; may be approximate).
     async fn depth(&self) -> Result<u64, QueueError>;
 }

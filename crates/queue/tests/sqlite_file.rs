@@ -11,19 +11,15 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::fixture::{MINUTE, TestClock};
+use conformance::fixture::dispatch;
 use picasso_queue::{Dispatch, Queue as _, QueueError, SqliteQueue, SqliteQueueSettings};
-use picasso_types::{CallId, Clock as _, SystemClock};
-use sqlite_support::open;
+use picasso_types::SystemClock;
+use sqlite_support::{TestClock, open};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 async fn raw(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
-}
-
-fn due(clock: &TestClock) -> Dispatch {
-    Dispatch { call_id: CallId::generate(), not_before: clock.now(), priority: 1 }
 }
 
 #[tokio::test]
@@ -66,8 +62,8 @@ async fn the_queue_lives_in_a_file_with_others() {
     let clock = TestClock::new();
     let queue = open(&path, clock.clone()).await;
     queue.check_schema().await.unwrap();
-    queue.publish(&[due(&clock)]).await.unwrap();
-    assert_eq!(queue.receive(1, MINUTE, Duration::ZERO).await.unwrap().len(), 1);
+    queue.publish(&[dispatch()]).await.unwrap();
+    assert_eq!(queue.receive(1, Duration::ZERO).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -86,10 +82,10 @@ async fn a_publication_that_fails_publishes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
     let queue = open(&folder.path().join("queue.db"), clock.clone()).await;
-    let bad = Dispatch { priority: 3, ..due(&clock) };
-    assert!(queue.publish(&[due(&clock), bad]).await.is_err());
+    let bad = Dispatch { priority: 3, ..dispatch() };
+    assert!(queue.publish(&[dispatch(), bad]).await.is_err());
     assert_eq!(queue.depth().await.unwrap(), 0);
-    queue.publish(&[due(&clock)]).await.unwrap();
+    queue.publish(&[dispatch()]).await.unwrap();
     assert_eq!(queue.depth().await.unwrap(), 1);
 }
 
@@ -102,7 +98,7 @@ async fn another_processes_lock_is_waited_for() {
     let mut other = raw(&path).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let publishing = {
-        let (queue, dispatch) = (queue.clone(), due(&clock));
+        let (queue, dispatch) = (queue.clone(), dispatch());
         tokio::spawn(async move { queue.publish(&[dispatch]).await })
     };
     assert_eq!(queue.depth().await.unwrap(), 0, "reading goes on");
@@ -118,12 +114,11 @@ const CHILD_DATABASE: &str = "PICASSO_QUEUE_TEST_DATABASE";
 async fn child_process() {
     let Some(path) = std::env::var_os(CHILD_DATABASE) else { return };
     let queue = open(&PathBuf::from(path), Arc::new(SystemClock)).await;
-    let dispatch = Dispatch { call_id: CallId::generate(), not_before: SystemClock.now(), priority: 1 };
+    let dispatch = dispatch();
     eprintln!("MARK one");
     queue.publish(&[dispatch]).await.unwrap();
     eprintln!("MARK two");
-    let got = queue.receive(1, MINUTE, Duration::ZERO).await.unwrap();
-    queue.extend(&got[0], MINUTE).await.unwrap();
+    let got = queue.receive(1, Duration::ZERO).await.unwrap();
     queue.ack(&got[0]).await.unwrap();
     eprintln!("MARK three");
 }
@@ -155,4 +150,29 @@ async fn what_is_published_is_on_disk_and_the_rest_does_not_wait_for_it() {
     let syncs = |part: &str| part.lines().filter(|line| line.contains("sync(")).count();
     assert!(publishing.lines().any(|line| line.contains("sync(") && line.contains("queue.db-wal")));
     assert_eq!(syncs(consuming), 0, "{consuming}");
+}
+
+#[tokio::test]
+async fn higher_priorities_come_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(&folder.path().join("queue.db"), TestClock::new()).await;
+    let [low, middle, high] = [0, 1, 2].map(|priority| Dispatch { priority, ..dispatch() });
+    queue.publish(&[low.clone(), middle.clone(), high.clone()]).await.unwrap();
+    let got = queue.receive(10, Duration::ZERO).await.unwrap();
+    let got: Vec<_> = got.into_iter().map(|delivery| delivery.call_id).collect();
+    assert_eq!(got, [high.call_id, middle.call_id, low.call_id]);
+}
+
+#[tokio::test]
+async fn a_late_acknowledgement_does_not_remove_a_redelivered_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let queue = open(&folder.path().join("queue.db"), clock.clone()).await;
+    queue.publish(&[dispatch()]).await.unwrap();
+    let late = queue.receive(1, Duration::ZERO).await.unwrap().remove(0);
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(queue.receive(1, Duration::ZERO).await.unwrap()[0].call_id, late.call_id);
+        queue.ack(&late).await.unwrap();
+    }
 }

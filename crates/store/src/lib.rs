@@ -242,7 +242,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Ends at once the leases that an earlier process of this state folder held.
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError>;
 
-    /// Up to `limit` outbox entries, oldest first.
+    /// Up to `limit` outbox entries that are due, the longest due first, then the oldest.
     async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
 
     /// Deletes outbox entries that the queue has taken.

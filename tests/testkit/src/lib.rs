@@ -3,6 +3,7 @@
 //! A missing service skips the test locally, with a line that says so, and fails it when
 //! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
 
+pub mod broker;
 pub mod docker;
 pub mod evidence;
 pub mod guest;

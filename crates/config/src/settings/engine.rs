@@ -1,6 +1,8 @@
 //! Admission, sizes, and the queue of asynchronous calls.
 
-use crate::leaf::word_leaf;
+use std::path::PathBuf;
+
+use crate::settings::queue_url::QueueUrl;
 use crate::tree::section;
 
 section! {
@@ -40,19 +42,16 @@ section! {
     }
 }
 
-word_leaf!(
-    /// What carries asynchronous calls.
-    QueueDriver {
-        /// A table of the database.
-        Sqlite = "sqlite",
-    }
-);
-
 section! {
     /// The queue.
     pub struct Queue {
-        /// What carries them.
-        pub driver: QueueDriver = QueueDriver::Sqlite,
+        /// The broker that carries them: `amqp://user:password@host:5672` (RabbitMQ),
+        /// `nats://user:password@host:4222` (NATS JetStream) or `redis://:password@host:6379`
+        /// (Redis), with TLS `amqps:`, `tls:` or `rediss:`. Default: a SQLite file beside the
+        /// database.
+        pub url: Option<QueueUrl> = None,
+        /// File whose first line is that URL.
+        pub url_file: Option<PathBuf> = None,
         /// Asynchronous calls that run at one time on this node.
         pub workers: u32 = 16,
         /// How long a node that says nothing holds a call, seconds; then another may run it.

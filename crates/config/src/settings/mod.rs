@@ -7,15 +7,17 @@ mod images;
 mod keystone;
 mod limits;
 mod listeners;
+mod queue_url;
 mod sandbox;
 
 pub use calls::Calls;
-pub use engine::{Engine, Queue, QueueDriver};
+pub use engine::{Engine, Queue};
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use images::{Images, Registry, RegistryCredential};
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Listeners};
+pub use queue_url::{Broker, QueueUrl};
 pub use sandbox::{Destination, Egress, OciBinary, Sandbox, SandboxRuntime};
 
 use std::path::PathBuf;

@@ -27,7 +27,9 @@ impl Receipt {
 
 /// The newest publication of a call counts: what is known of an older one, waiting or in
 /// someone's hands, is replaced, and an acknowledgement of that one no longer removes it.
-pub(super) async fn put(db: &SqlitePool, dispatches: &[Dispatch]) -> Result<(), QueueError> {
+///
+/// The column `not_before` holds the time of the publication.
+pub(super) async fn put(db: &SqlitePool, dispatches: &[Dispatch], now: Timestamp) -> Result<(), QueueError> {
     let context = "publishing";
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await.context(context)?;
     for dispatch in dispatches {
@@ -37,7 +39,7 @@ pub(super) async fn put(db: &SqlitePool, dispatches: &[Dispatch]) -> Result<(), 
              priority = excluded.priority, visible_at = excluded.visible_at, fence = fence + 1",
         )
         .bind(dispatch.call_id.as_str())
-        .bind(dispatch.not_before.0)
+        .bind(now.0)
         .bind(dispatch.priority)
         .execute(&mut *transaction)
         .await
@@ -55,11 +57,11 @@ pub(super) async fn next_visible(db: &SqlitePool) -> Result<Option<Timestamp>, Q
     Ok(next.map(Timestamp))
 }
 
-/// Hides up to `max` due entries until `hidden_until` and delivers them, highest priority first,
-/// then the longest due.
+/// Hides up to `max` visible entries until `hidden_until` and delivers them, highest priority first,
+/// then the longest published.
 ///
-/// One range of the index per priority: a crowd of high-priority entries that are due much later
-/// is not walked over.
+/// One range of the index per priority: a crowd of entries that are in somebody's hands is not
+/// walked over once for each.
 pub(super) async fn take(
     db: &SqlitePool,
     max: u32,
@@ -111,17 +113,6 @@ pub(super) async fn delete(db: &SqlitePool, receipt: Receipt) -> Result<(), Queu
         .execute(db)
         .await
         .context("acknowledging")?;
-    Ok(())
-}
-
-pub(super) async fn hide(db: &SqlitePool, receipt: Receipt, until: Timestamp) -> Result<(), QueueError> {
-    sqlx::query("UPDATE queue_entries SET visible_at = max(?3, not_before) WHERE number = ?1 AND fence = ?2")
-        .bind(receipt.number)
-        .bind(receipt.fence)
-        .bind(until.0)
-        .execute(db)
-        .await
-        .context("extending a delivery")?;
     Ok(())
 }
 

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use picasso_types::{Clock, Timestamp};
+use picasso_types::Clock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, timeout_at};
 
+use crate::waiting::{self, Look};
 use crate::{Delivery, Dispatch, Queue, QueueError};
 use entries::Receipt;
 
@@ -36,15 +36,18 @@ pub struct SqliteQueueSettings {
     /// How often a waiting receiver looks for what other processes published. Publications of
     /// this process wake it at once.
     pub poll_interval: Duration,
+    /// How long a delivery is hidden from others.
+    pub visible_after: Duration,
 }
 
 impl SqliteQueueSettings {
-    /// The queue at `path`, polled four times a second.
+    /// The queue at `path`, polled four times a second; deliveries are hidden for 30 s.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             busy_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(250),
+            visible_after: Duration::from_secs(30),
         }
     }
 }
@@ -61,6 +64,7 @@ pub struct SqliteQueue {
     writing: Mutex<()>,
     published: Notify,
     poll_interval: Duration,
+    visible_after: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -94,6 +98,7 @@ impl SqliteQueue {
             writing: Mutex::new(()),
             published: Notify::new(),
             poll_interval: settings.poll_interval,
+            visible_after: settings.visible_after,
             clock,
         })
     }
@@ -112,26 +117,21 @@ impl SqliteQueue {
         schema::check(&mut connection).await
     }
 
-    /// Due entries at once, or when the next one may be due.
-    async fn take(&self, max: u32, visible_after: Duration) -> Result<Taken, QueueError> {
+    async fn take(&self, max: u32) -> Result<Look, QueueError> {
         // A look costs no write: idle receivers of several processes do not contend.
-        let Some(next) = entries::next_visible(&self.readers).await? else { return Ok(Taken::Empty) };
+        let Some(next) = entries::next_visible(&self.readers).await? else {
+            return Ok(Look::Nothing(Duration::MAX));
+        };
         let now = self.clock.now();
         if next > now {
-            return Ok(Taken::NotDue(micros(next.since(now))));
+            return Ok(Look::Nothing(micros(next.since(now))));
         }
         let _turn = self.writing.lock().await;
         let now = self.clock.now();
-        let deliveries = entries::take(&self.relaxed, max, now, later(now, visible_after)).await?;
-        // Another receiver was faster; what is left may be due any moment.
-        Ok(if deliveries.is_empty() { Taken::Empty } else { Taken::Some(deliveries) })
+        let deliveries = entries::take(&self.relaxed, max, now, now.plus(self.visible_after)).await?;
+        // Another receiver was faster; what is left may be visible any moment.
+        Ok(if deliveries.is_empty() { Look::Nothing(Duration::MAX) } else { Look::Some(deliveries) })
     }
-}
-
-enum Taken {
-    Some(Vec<Delivery>),
-    NotDue(Duration),
-    Empty,
 }
 
 #[async_trait]
@@ -142,39 +142,17 @@ impl Queue for SqliteQueue {
         }
         {
             let _turn = self.writing.lock().await;
-            entries::put(&self.durable, dispatches).await?;
+            entries::put(&self.durable, dispatches, self.clock.now()).await?;
         }
         self.published.notify_waiters();
         Ok(())
     }
 
-    async fn receive(
-        &self,
-        max: u32,
-        visible_after: Duration,
-        wait: Duration,
-    ) -> Result<Vec<Delivery>, QueueError> {
+    async fn receive(&self, max: u32, wait: Duration) -> Result<Vec<Delivery>, QueueError> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let deadline = Instant::now() + wait;
-        loop {
-            // Registered before looking: a publication in between is not missed.
-            let published = self.published.notified();
-            tokio::pin!(published);
-            published.as_mut().enable();
-            let pause = match self.take(max, visible_after).await? {
-                Taken::Some(deliveries) => return Ok(deliveries),
-                Taken::NotDue(pause) => pause.min(self.poll_interval),
-                Taken::Empty => self.poll_interval,
-            };
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(Vec::new());
-            }
-            // Either way it is time to look again.
-            drop(timeout_at(deadline.min(now + pause), published).await);
-        }
+        waiting::poll(wait, self.poll_interval, &self.published, || self.take(max)).await
     }
 
     async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
@@ -183,19 +161,9 @@ impl Queue for SqliteQueue {
         entries::delete(&self.relaxed, receipt).await
     }
 
-    async fn extend(&self, delivery: &Delivery, visible_after: Duration) -> Result<(), QueueError> {
-        let receipt = Receipt::parse(&delivery.receipt)?;
-        let _turn = self.writing.lock().await;
-        entries::hide(&self.relaxed, receipt, later(self.clock.now(), visible_after)).await
-    }
-
     async fn depth(&self) -> Result<u64, QueueError> {
         entries::count_waiting(&self.readers, self.clock.now()).await
     }
-}
-
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    now.plus_micros(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn micros(micros: i64) -> Duration {

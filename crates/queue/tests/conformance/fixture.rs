@@ -1,75 +1,87 @@
-//! An open queue with a clock in the test's hand.
+//! An open queue whose visibility time a test can wait for.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use picasso_queue::{Delivery, Dispatch, Queue};
-use picasso_types::{CallId, Clock, Timestamp};
+use picasso_types::CallId;
 
-pub const MINUTE: Duration = Duration::from_mins(1);
-pub const ALMOST_A_MINUTE: Duration = Duration::from_micros(59_999_999);
-pub const THE_REST: Duration = Duration::from_micros(1);
 /// Longer than any test should take: a deadline, never a time that passes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 type Opening = Pin<Box<dyn Future<Output = Arc<dyn Queue>> + Send>>;
 
+/// How long the deliveries of a fixture's queue are hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Longer than the test runs.
+    Lasting,
+    /// The test waits for its end.
+    Ending,
+}
+
 /// A queue and a way to open the same one again.
 pub struct Fixture {
     pub queue: Arc<dyn Queue>,
-    pub clock: Arc<TestClock>,
     pub open: Box<dyn Fn() -> Opening + Send + Sync>,
+    /// How long a delivery is hidden at least; `MAX` where the clock stands until it is moved.
+    pub hidden_for: Duration,
+    /// Moves the clock past the visibility time; nothing where it is the broker's.
+    pub end_visibility: Box<dyn Fn() + Send + Sync>,
 }
 
-/// A clock that stands still until it is moved.
-#[derive(Debug)]
-pub struct TestClock(AtomicI64);
-
-impl TestClock {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(1_700_000_000_000_000)))
-    }
-
-    pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
-    }
-
-    pub fn after(&self, by: Duration) -> Timestamp {
-        self.now().plus_micros(i64::try_from(by.as_micros()).unwrap())
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
+/// An id of middle priority.
+pub fn dispatch() -> Dispatch {
+    Dispatch { call_id: CallId::generate(), priority: 1 }
 }
 
 impl Fixture {
-    /// An id that is due now, with middle priority.
-    pub fn due(&self) -> Dispatch {
-        Dispatch { call_id: CallId::generate(), not_before: self.clock.now(), priority: 1 }
-    }
-
     pub async fn publish(&self, dispatches: &[&Dispatch]) {
         let dispatches: Vec<_> = dispatches.iter().map(|dispatch| (*dispatch).clone()).collect();
         self.queue.publish(&dispatches).await.unwrap();
     }
 
-    /// What is there now, hidden for a minute.
-    pub async fn receive(&self, max: u32) -> Vec<Delivery> {
-        self.queue.receive(max, MINUTE, Duration::ZERO).await.unwrap()
-    }
-
-    pub async fn receive_ids(&self, max: u32) -> Vec<CallId> {
-        self.receive(max).await.into_iter().map(|delivery| delivery.call_id).collect()
+    /// Exactly `count` deliveries, in the order they came.
+    pub async fn receive(&self, count: usize) -> Vec<Delivery> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let got = self.queue.receive(10, PATIENCE).await.unwrap();
+            assert!(!got.is_empty(), "waited in vain for the rest of {count}: {all:?}");
+            all.extend(got);
+        }
+        assert_eq!(all.len(), count, "{all:?}");
+        all
     }
 
     pub async fn receive_one(&self) -> Delivery {
-        let mut all = self.receive(10).await;
-        assert_eq!(all.len(), 1, "{all:?}");
-        all.remove(0)
+        self.receive(1).await.remove(0)
+    }
+
+    /// Nothing of what was published up to now is delivered: all of it would come before an id
+    /// that is published last, which is taken off again.
+    pub async fn nothing_comes(&self) {
+        let last = Dispatch { priority: 0, ..dispatch() };
+        self.publish(&[&last]).await;
+        let got = self.receive_one().await;
+        assert_eq!(got.call_id, last.call_id);
+        self.queue.ack(&got).await.unwrap();
+    }
+
+    /// Nothing is delivered even when the visibility time of every delivery so far has ended.
+    pub async fn nothing_comes_again(&self) {
+        let last = Dispatch { priority: 0, ..dispatch() };
+        self.publish(&[&last]).await;
+        for _ in 0..2 {
+            let got = self.receive_one().await;
+            assert_eq!(got.call_id, last.call_id);
+            (self.end_visibility)();
+        }
+    }
+
+    /// Asserts that what was received at `since` is still hidden, unless its time has passed.
+    pub async fn hidden(&self, since: Instant) {
+        let got = self.queue.receive(10, Duration::ZERO).await.unwrap();
+        assert!(got.is_empty() || since.elapsed() >= self.hidden_for, "{got:?} came early");
     }
 }

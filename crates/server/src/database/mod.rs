@@ -152,7 +152,11 @@ fn server_hint(error: &StoreError) -> String {
 
 async fn connect_queue(settings: &Settings) -> Result<SqliteQueue, ServerFailure> {
     let path = queue_path(settings);
-    SqliteQueue::connect(&SqliteQueueSettings::at(&path), Arc::new(SystemClock)).await.map_err(|error| {
+    let file = SqliteQueueSettings {
+        visible_after: crate::queue::visible_after(settings),
+        ..SqliteQueueSettings::at(&path)
+    };
+    SqliteQueue::connect(&file, Arc::new(SystemClock)).await.map_err(|error| {
         ServerFailure::new(format!("cannot open the queue {}", path.display()))
             .because(error)
             .hint(file_hint(settings))

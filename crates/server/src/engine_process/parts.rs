@@ -43,7 +43,11 @@ impl Parts {
         let clock = Arc::new(SystemClock);
         let instance = side.instance.clone();
         let database = database::open(settings, key).await?;
-        let (store, queue): (_, Arc<dyn Queue>) = (database.store, database.queue);
+        let store = database.store;
+        let queue: Arc<dyn Queue> = match crate::queue::connect_broker(settings).await? {
+            Some(broker) => broker,
+            None => database.queue,
+        };
 
         let tokens =
             Arc::new(KeystoneValidator::new(convert::keystone(settings)?, clock.clone()).map_err(

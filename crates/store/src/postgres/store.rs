@@ -245,7 +245,7 @@ impl Store for PostgresStore {
     }
 
     async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.read(outbox::list(&self.pool, limit)).await
+        self.read(outbox::list(&self.pool, limit, self.clock.now())).await
     }
 
     async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {

@@ -28,13 +28,20 @@ pub(super) async fn put(
     Ok(())
 }
 
-pub(super) async fn list(db: &SqlitePool, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-    let rows =
-        sqlx::query("SELECT number, call_id, not_before, priority FROM outbox ORDER BY number LIMIT ?1")
-            .bind(limit)
-            .fetch_all(db)
-            .await
-            .context("reading the outbox")?;
+pub(super) async fn list(
+    db: &SqlitePool,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<OutboxEntry>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT number, call_id, not_before, priority FROM outbox WHERE not_before <= ?2 \
+         ORDER BY not_before, number LIMIT ?1",
+    )
+    .bind(limit)
+    .bind(now.0)
+    .fetch_all(db)
+    .await
+    .context("reading the outbox")?;
     rows.iter().map(outbox_entry).collect()
 }
 

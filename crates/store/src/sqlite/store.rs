@@ -277,7 +277,7 @@ impl Store for SqliteStore {
     }
 
     async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-        outbox::list(&self.readers, limit).await
+        outbox::list(&self.readers, limit, self.clock.now()).await
     }
 
     async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {

@@ -91,6 +91,7 @@ macro_rules! store_conformance {
             records::ended_calls_go_after_their_time_in_batches,
             records::each_project_keeps_its_newest_ended_calls,
             outbox::every_accepted_call_has_one_entry_in_order,
+            outbox::only_due_calls_are_listed_the_longest_due_first,
             outbox::deleting_entries_leaves_the_others,
             outbox::a_release_brings_a_new_entry_that_a_late_deletion_does_not_hit,
             outbox::a_sweep_puts_back_calls_whose_lease_ended,

@@ -11,7 +11,6 @@ pub async fn every_accepted_call_has_one_entry_in_order(f: Fixture) {
     for priority in [2, 0, 1] {
         let mut call = f.new_call(&app, &route);
         call.priority = priority;
-        call.not_before = f.clock.now().plus_micros(i64::from(priority));
         f.store.accept_call(&call).await.unwrap();
         accepted.push((call.id, call.not_before, call.priority));
     }
@@ -41,6 +40,8 @@ pub async fn a_release_brings_a_new_entry_that_a_late_deletion_does_not_hit(f: F
     let due = f.clock.now().plus_micros(SECOND);
     f.store.release_call(&new.id, &owner, due).await.unwrap();
     f.store.delete_outbox(&[before[0].number]).await.unwrap();
+    assert_eq!(f.store.list_outbox(10).await.unwrap(), [], "it is not due");
+    f.clock.advance(SECOND);
     let after = f.store.list_outbox(10).await.unwrap();
     assert_eq!(after.len(), 1);
     assert_eq!((&after[0].call_id, after[0].not_before), (&new.id, due));
@@ -73,24 +74,35 @@ pub async fn a_sweep_puts_back_due_calls_that_were_lost_and_no_others(f: Fixture
     let mut later = f.new_call(&app, &route);
     later.not_before = f.clock.now().plus_micros(1000 * SECOND);
     f.store.accept_call(&later).await.unwrap();
-    let numbers: Vec<_> = f
-        .store
-        .list_outbox(10)
-        .await
-        .unwrap()
-        .into_iter()
-        .filter(|entry| entry.call_id == later.id)
-        .map(|entry| entry.number)
-        .collect();
-    f.store.delete_outbox(&numbers).await.unwrap();
 
     assert_eq!(f.store.sweep_calls(f.clock.now()).await.unwrap(), 0, "nothing is lost yet");
     let now = f.clock.advance(30 * SECOND);
     assert_eq!(f.store.sweep_calls(now).await.unwrap(), 1);
-    assert_eq!(f.drain_outbox().await, [kept.id, lost.id]);
-    let now = f.clock.advance(1000 * SECOND);
+    let drained = f.drain_outbox().await;
+    assert!(drained.len() == 2 && drained.contains(&kept.id) && drained.contains(&lost.id), "{drained:?}");
+    f.clock.advance(1000 * SECOND);
+    assert_eq!(f.drain_outbox().await, [later.id.clone()]);
+    let now = f.clock.advance(SECOND);
     assert_eq!(f.store.sweep_calls(now).await.unwrap(), 3);
     assert!(f.drain_outbox().await.contains(&later.id));
+}
+
+pub async fn only_due_calls_are_listed_the_longest_due_first(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let mut accepted = Vec::new();
+    for seconds in [3, 1, 2] {
+        let mut call = f.new_call(&app, &route);
+        call.not_before = f.clock.now().plus_micros(seconds * SECOND);
+        f.store.accept_call(&call).await.unwrap();
+        accepted.push(call.id);
+    }
+    f.clock.advance(SECOND - 1);
+    assert_eq!(f.store.list_outbox(10).await.unwrap(), []);
+    f.clock.advance(1);
+    assert_eq!(f.drain_outbox().await, [accepted[1].clone()]);
+    f.clock.advance(2 * SECOND);
+    assert_eq!(f.drain_outbox().await, [accepted[2].clone(), accepted[0].clone()]);
 }
 
 pub async fn sweeps_do_not_multiply_a_waiting_call(f: Fixture) {

@@ -1,0 +1,70 @@
+//! RabbitMQ without its wrapper scripts' folders, user and cookie of the machine.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// The start script that does not change the user; Debian's in the path wants to be `rabbitmq`.
+pub(super) const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// The command that starts a node with all its files in `root`.
+pub(super) fn command(
+    root: &Path,
+    port: u16,
+    [distribution, mapper]: [u16; 2],
+    password: &str,
+) -> std::io::Result<Command> {
+    let config = root.join("rabbitmq.conf");
+    std::fs::write(
+        &config,
+        format!(
+            "listeners.tcp.1 = 127.0.0.1:{port}\n\
+             default_user = picasso\ndefault_pass = {password}\n\
+             log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n"
+        ),
+    )?;
+    std::fs::write(root.join("enabled_plugins"), "[].\n")?;
+    std::fs::write(root.join("rabbitmq-env.conf"), "")?;
+    // The secret of Erlang's own protocol; the test's folder is private to its user anyway.
+    let cookie = root.join(".erlang.cookie");
+    if !cookie.exists() {
+        use std::io::Write;
+        let mut file = std::fs::File::options().create_new(true).write(true).mode(0o400).open(cookie)?;
+        file.write_all(b"COOKIEOFTHETESTS")?;
+    }
+    let mut command = Command::new(SERVER);
+    command
+        .env("HOME", root)
+        .env("RABBITMQ_NODENAME", format!("picasso-test-{port}@localhost"))
+        .env("RABBITMQ_MNESIA_BASE", root.join("data"))
+        .env("RABBITMQ_LOG_BASE", root.join("log"))
+        .env("RABBITMQ_CONFIG_FILE", config)
+        .env("RABBITMQ_CONF_ENV_FILE", root.join("rabbitmq-env.conf"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", root.join("enabled_plugins"))
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("RABBITMQ_PID_FILE", root.join("pid"))
+        .env("ERL_EPMD_PORT", mapper.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // The script becomes the server, under the same process id.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
+        // A map of names that the server starts would stay behind.
+        .env(
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
+        );
+    Ok(command)
+}
+
+/// The command of the map from names of nodes to ports.
+pub(super) fn mapper([_, port]: [u16; 2]) -> Command {
+    let mut command = Command::new("/usr/bin/epmd");
+    command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
+    command
+}
+
+/// Whether the boot has come to its end.
+pub(super) fn is_up(root: &Path) -> bool {
+    std::fs::read_to_string(root.join("rabbitmq.log")).is_ok_and(|log| {
+        log.rsplit("Starting RabbitMQ").next().is_some_and(|last| last.contains("Server startup complete"))
+    })
+}
