@@ -104,7 +104,8 @@ impl NatsQueue {
             if free == 0 {
                 break;
             }
-            let batch = consumer.fetch().max_messages(free).expires(PATIENCE).messages().await;
+            // Without a time: the server answers at once, also that there is nothing.
+            let batch = consumer.fetch().max_messages(free).messages().await;
             let mut batch = batch.map_err(broker(context))?;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(|source| QueueError::broker(context, source))?;
@@ -145,7 +146,11 @@ impl Queue for NatsQueue {
         if max == 0 {
             return Ok(Vec::new());
         }
-        waiting::poll(wait, POLL, &self.published, || self.take(max)).await
+        let look = || async {
+            let looked = tokio::time::timeout(PATIENCE, self.take(max)).await;
+            looked.unwrap_or_else(|_| Err(QueueError::broker("receiving from NATS", "no answer in time")))
+        };
+        waiting::poll(wait, POLL, &self.published, look).await
     }
 
     async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {

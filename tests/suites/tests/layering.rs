@@ -28,6 +28,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("sqlx", &["store", "queue"]),
+    ("lapin", &["queue"]),
+    ("async-nats", &["queue"]),
+    ("redis", &["queue"]),
     ("bollard", &["sandbox"]),
     ("libc", &["sandbox"]),
     ("clap", &["cli", "picasso"]),

@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use super::hands::{Hands, Tag};
 use crate::{Delivery, Dispatch, QueueError};
 
-/// Deliveries of one priority that are fetched ahead.
+/// Deliveries of one priority that are fetched ahead or in hand: no more come until some of them
+/// are acknowledged.
 const PREFETCH: u16 = 32;
 /// The queues, by priority.
 const QUEUES: [&str; 3] = ["picasso.calls.0", "picasso.calls.1", "picasso.calls.2"];

@@ -122,7 +122,10 @@ pub async fn concurrent_receivers_never_share_a_visible_delivery(f: Fixture) {
                     if batch.is_empty() {
                         return got;
                     }
-                    got.extend(batch.into_iter().map(|delivery: Delivery| delivery.call_id));
+                    for delivery in batch {
+                        queue.ack(&delivery).await.unwrap();
+                        got.push(delivery.call_id);
+                    }
                 }
             })
         })
@@ -138,8 +141,9 @@ pub async fn concurrent_receivers_never_share_a_visible_delivery(f: Fixture) {
     }
     // What came after the last receiver had given up.
     while seen.len() < ids.len() {
-        for id in f.queue.receive(1000, PATIENCE).await.unwrap() {
-            *seen.entry(id.call_id).or_default() += 1;
+        for delivery in f.queue.receive(1000, PATIENCE).await.unwrap() {
+            f.queue.ack(&delivery).await.unwrap();
+            *seen.entry(delivery.call_id).or_default() += 1;
         }
     }
     assert!(seen.values().all(|times| *times == 1), "a delivery was shared");
