@@ -50,7 +50,7 @@ impl fmt::Debug for QueueUrl {
 
 impl Leaf for QueueUrl {
     fn kind() -> String {
-        "the URL of a broker".to_owned()
+        "a URL of a broker".to_owned()
     }
 
     fn parse(entry: &Entry) -> Result<Self, String> {
