@@ -66,9 +66,14 @@ impl Broker {
         let dir = TestDir::new("broker").map_err(io)?;
         let port = free_port().map_err(io)?;
         let helpers = [free_port().map_err(io)?, free_port().map_err(io)?];
-        let mapper = match kind {
-            Kind::RabbitMq => Some(Process::spawn("epmd", dir.path(), rabbitmq::mapper(helpers))?),
-            _ => None,
+        let mapper = if kind == Kind::RabbitMq {
+            let mut mapper = Process::spawn("epmd", dir.path(), rabbitmq::mapper(helpers))?;
+            // A node that does not find it ends at once.
+            let listens = || async { TcpStream::connect(("127.0.0.1", helpers[1])).await.is_ok() };
+            mapper.ready(READY_WITHIN, "a listener", listens).await?;
+            Some(mapper)
+        } else {
+            None
         };
         let process = spawn(kind, dir.path(), port, helpers)?;
         let mut broker = Self { process, _mapper: mapper, dir, kind, port, helpers };
