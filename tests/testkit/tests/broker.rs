@@ -1,5 +1,4 @@
 //! The brokers start, die and come back.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use picasso_testkit::broker::{Broker, Kind};
 use picasso_testkit::process::require;

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_highest_priority_is_taken_first_and_no_more_than_asked() {
-        let hands = Hands::new(Duration::from_secs(60));
+        let hands = Hands::new(Duration::from_mins(1));
         for (tag, priority) in [0, 1, 2, 1].into_iter().enumerate() {
             hands.fetched(priority, CallId::generate(), tag as Tag);
         }

@@ -37,5 +37,5 @@ async fn depth_becomes(f: &Fixture, expected: u64) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the depth is not {expected}"));
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "the depth is not {expected}");
 }
