@@ -78,6 +78,8 @@ async fn call(cloud: &Cloud, url: &str, ask: &Ask) -> Outcome {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(_) if ask.hangs_up => return Outcome::HungUp,
+        // Cut off before its head had left.
+        Err(error) if ask.what == "half" && !error.is_connect() => return Outcome::CutShort,
         Err(error) => panic!("{}: {error:?}", ask.what),
     };
     let status = answer.status();

@@ -114,7 +114,14 @@ impl Broker {
         Ok(())
     }
 
-    /// Starts it again with the same data, after [`Broker::kill`].
+    /// Asks it to end (SIGTERM) and waits for that.
+    pub async fn stop(&mut self) -> Result<(), ProcessError> {
+        self.process.signal(Signal::TERM);
+        self.process.wait(READY_WITHIN).await?;
+        Ok(())
+    }
+
+    /// Starts it again with the same data, after [`Broker::stop`] or [`Broker::kill`].
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
         self.process = spawn(self.kind, self.dir.path(), self.port, self.helpers)?;
         self.ready().await
