@@ -10,7 +10,8 @@ use aho_corasick::AhoCorasick;
 use picasso_testkit::evidence;
 
 /// Folders of other services, which keep their own passwords where they must.
-const NOT_OURS: &[&str] = &["picasso-keystone-", "picasso-docker-", "picasso-registry-"];
+const NOT_OURS: &[&str] =
+    &["picasso-keystone-", "picasso-docker-", "picasso-registry-", "picasso-broker-", "picasso-postgres-"];
 /// Folders in which the tests hand secrets to Picasso, as an operator would.
 const HANDED_OVER: &[&str] = &["etc"];
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::evidence::note_secret;
 use crate::process::{Process, ProcessError, TestDir, free_port};
 
 /// Its one user, who may do everything.
@@ -38,6 +39,7 @@ impl PostgresServer {
         let failed = |reason: String| start_failed(std::io::Error::other(reason));
         let programs = programs().map_err(failed)?;
         let account = account().map_err(failed)?;
+        note_secret(PASSWORD);
         let dir = TestDir::new("postgres").map_err(start_failed)?;
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD).map_err(start_failed)?;
