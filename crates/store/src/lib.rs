@@ -5,6 +5,7 @@
 //! transaction over row, payload and outbox entry.
 
 mod body_cipher;
+mod changes;
 mod error;
 mod postgres;
 mod preparation;
@@ -21,6 +22,7 @@ use picasso_types::{
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
+pub use changes::{ChangeMark, Changed, Changes};
 pub use error::StoreError;
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};
@@ -247,6 +249,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Deletes outbox entries that the queue has taken.
     async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError>;
+
+    /// What was changed in apps, routes and versions since `after`, by whatever process, and where
+    /// to go on; [`Changed::Anything`] without a mark. No change that was committed before this is
+    /// asked is ever left out, also when transactions commit in another order than they began.
+    /// Where it does not return, the caller stops waiting; the next one works on a new connection.
+    async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError>;
+
+    /// Forgets changes that were made before `before`, but for the newest.
+    async fn delete_changes(&self, before: Timestamp) -> Result<(), StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

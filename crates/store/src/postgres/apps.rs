@@ -5,10 +5,10 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use super::routes;
+use super::{changes, routes};
 use crate::StoreError;
 use crate::error::Context as _;
-use crate::rows::{self, to_json};
+use crate::rows::{self, parsed, to_json};
 
 /// Whoever makes an app holds this advisory lock ("pic apps" in ASCII).
 const NAMES_LOCK: i64 = 0x70_69_63_20_61_70_70_73;
@@ -23,29 +23,29 @@ pub(super) async fn lock(db: &mut PgConnection, id: &AppId) -> Result<(), StoreE
     if found.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
-/// Holds the app of a route.
-pub(super) async fn lock_of_route(db: &mut PgConnection, id: &RouteId) -> Result<(), StoreError> {
+/// Holds the app of a route, and says which it is.
+pub(super) async fn lock_of_route(db: &mut PgConnection, id: &RouteId) -> Result<AppId, StoreError> {
     let found = sqlx::query(
-        "SELECT 1 FROM apps WHERE id = (SELECT app_id FROM routes WHERE id = $1) FOR NO KEY UPDATE",
+        "SELECT id FROM apps WHERE id = (SELECT app_id FROM routes WHERE id = $1) FOR NO KEY UPDATE",
     )
     .bind(id.as_str())
-    .execute(db)
+    .fetch_optional(db)
     .await
     .context("locking a route's app")?;
-    if found.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    parsed(&found.ok_or(StoreError::NotFound)?, "id", AppId::parse)
 }
 
-/// Holds the app of a version.
-pub(super) async fn lock_of_version(db: &mut PgConnection, id: &VersionId) -> Result<(), StoreError> {
+/// Holds the app of a version, and says which it is.
+pub(super) async fn lock_of_version(db: &mut PgConnection, id: &VersionId) -> Result<AppId, StoreError> {
     let found = sqlx::query(
-        "SELECT 1 FROM apps WHERE id = (SELECT r.app_id FROM routes r \
+        "SELECT id FROM apps WHERE id = (SELECT r.app_id FROM routes r \
          JOIN route_versions v ON v.route_id = r.id WHERE v.id = $1) FOR NO KEY UPDATE",
     )
     .bind(id.as_str())
-    .execute(db)
+    .fetch_optional(db)
     .await
     .context("locking a version's app")?;
-    if found.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    parsed(&found.ok_or(StoreError::NotFound)?, "id", AppId::parse)
 }
 
 pub(super) async fn create(
@@ -93,9 +93,10 @@ pub(super) async fn create(
     .bind(&app.description)
     .bind(to_json("config", &app.config)?)
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("storing an app")?;
+    changes::note(db, &app.id, now).await?;
     Ok(app)
 }
 
@@ -190,6 +191,7 @@ pub(super) async fn update(
     if before.config != change.config {
         routes::apply_app_config(db, id, &change.config, changed_by, now).await?;
     }
+    changes::note(db, id, now).await?;
     Ok(App {
         config: change.config.clone(),
         description: change.description.clone(),
@@ -207,7 +209,7 @@ pub(super) async fn load(db: impl PgExecutor<'_>, id: &AppId) -> Result<App, Sto
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn delete(db: &mut PgConnection, id: &AppId) -> Result<(), StoreError> {
+pub(super) async fn delete(db: &mut PgConnection, id: &AppId, now: Timestamp) -> Result<(), StoreError> {
     lock(db, id).await?;
     let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = $1")
         .bind(id.as_str())
@@ -219,8 +221,11 @@ pub(super) async fn delete(db: &mut PgConnection, id: &AppId) -> Result<(), Stor
     }
     let deleted = sqlx::query("DELETE FROM apps WHERE id = $1")
         .bind(id.as_str())
-        .execute(db)
+        .execute(&mut *db)
         .await
         .context("deleting an app")?;
-    if deleted.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    if deleted.rows_affected() == 0 {
+        return Err(StoreError::NotFound);
+    }
+    changes::note(db, id, now).await
 }

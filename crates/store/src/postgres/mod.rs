@@ -7,6 +7,8 @@
 
 mod apps;
 mod calls;
+mod changes;
+mod line;
 mod outbox;
 mod records;
 mod routes;
@@ -26,6 +28,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 use crate::error::Context as _;
 use crate::{SecretKey, StoreError};
+use line::Line;
 
 /// How often work that the server undid is tried.
 const MAX_ATTEMPTS: u32 = 8;
@@ -36,7 +39,7 @@ pub struct PostgresSettings {
     /// `postgres://user:password@host:port/database`, with libpq's options (`sslmode`,
     /// `sslrootcert`, `host` for a socket's folder).
     pub url: SecretString,
-    /// Most connections of this process, at least 1.
+    /// Most connections of this process, at least 1; one more follows the changes.
     pub max_connections: u32,
     /// How long a caller waits for a connection.
     pub acquire_timeout: Duration,
@@ -59,6 +62,7 @@ impl PostgresSettings {
 /// [`crate::Store`] in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
+    line: Arc<Line>,
     options: PgConnectOptions,
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
@@ -93,12 +97,24 @@ impl PostgresStore {
         })
         .await?;
         first.close().await.context("connecting")?;
+        let line = Arc::new(Line::new());
+        let (before, after) = (line.clone(), line.clone());
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections.max(1))
             .acquire_timeout(settings.acquire_timeout)
             .after_connect(|connection, _| Box::pin(make_durable(connection)))
+            // Instead of the pool's own test, which waits as long as TCP does.
+            .test_before_acquire(false)
+            .before_acquire(move |connection, about| {
+                let trusted = before.trusts(&about);
+                Box::pin(async move { Ok(trusted && line::is_alive(connection).await) })
+            })
+            .after_release(move |_, about| {
+                let trusted = after.trusts(&about);
+                Box::pin(async move { Ok(trusted) })
+            })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, key: Arc::new(key), clock, answer_timeout: settings.answer_timeout })
+        Ok(Self { pool, line, options, key: Arc::new(key), clock, answer_timeout: settings.answer_timeout })
     }
 
     /// Brings the schema to this binary's version, in one transaction under a lock. Safe to run

@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgExecutor};
 
-use super::{apps, calls, versions};
+use super::{apps, calls, changes, versions};
 use crate::StoreError;
 use crate::error::Context as _;
 use crate::preparation::Preparation;
@@ -74,6 +74,7 @@ pub(super) async fn create(
     let merged = app.config.overlaid(&new.spec.config);
     let preparation = Preparation::of(resolved);
     versions::insert(db, &id, 1, &new.spec, &merged, &preparation, &new.created_by, now).await?;
+    changes::note(db, &app.id, now).await?;
     load(db, &id).await
 }
 
@@ -162,6 +163,7 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await
     .context("changing a route")?;
+    changes::note(db, &app.id, now).await?;
     load(db, id).await
 }
 
@@ -205,7 +207,7 @@ pub(super) async fn apply_app_config(
 }
 
 pub(super) async fn delete(db: &mut PgConnection, id: &RouteId, now: Timestamp) -> Result<(), StoreError> {
-    apps::lock_of_route(db, id).await?;
+    let app = apps::lock_of_route(db, id).await?;
     let deleted = sqlx::query("DELETE FROM routes WHERE id = $1")
         .bind(id.as_str())
         .execute(&mut *db)
@@ -214,5 +216,6 @@ pub(super) async fn delete(db: &mut PgConnection, id: &RouteId, now: Timestamp) 
     if deleted.rows_affected() == 0 {
         return Err(StoreError::NotFound);
     }
-    calls::cancel_queued(db, id, now).await
+    calls::cancel_queued(db, id, now).await?;
+    changes::note(db, &app, now).await
 }

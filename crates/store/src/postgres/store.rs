@@ -9,12 +9,12 @@ use picasso_types::{
 };
 
 use super::{
-    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, outbox, pause_after, records, routes, versions,
-    was_undone,
+    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, changes, outbox, pause_after, records, routes,
+    versions, was_undone,
 };
 use crate::error::Context as _;
 use crate::sealed_body::{SealedBody, SealedOutput};
-use crate::{ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
+use crate::{ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
 
 impl PostgresStore {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -84,7 +84,7 @@ impl Store for PostgresStore {
     }
 
     async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
-        write!(self, |db| apps::delete(db, id))
+        write!(self, |db| apps::delete(db, id, self.clock.now()))
     }
 
     async fn create_route(
@@ -127,11 +127,11 @@ impl Store for PostgresStore {
     }
 
     async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
-        write!(self, |db| versions::set_ready(db, id, digest))
+        write!(self, |db| versions::set_ready(db, id, digest, self.clock.now()))
     }
 
     async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
-        write!(self, |db| versions::set_failed(db, id, error))
+        write!(self, |db| versions::set_failed(db, id, error, self.clock.now()))
     }
 
     async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
@@ -253,6 +253,14 @@ impl Store for PostgresStore {
             return Ok(());
         }
         self.retried(|| outbox::delete(&self.pool, numbers)).await
+    }
+
+    async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {
+        self.read(self.line.follow(&self.options, after)).await
+    }
+
+    async fn delete_changes(&self, before: Timestamp) -> Result<(), StoreError> {
+        write!(self, |db| changes::delete(db, before))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

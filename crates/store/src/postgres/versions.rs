@@ -3,7 +3,7 @@
 use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
 use sqlx::{PgConnection, PgPool};
 
-use super::apps;
+use super::{apps, changes};
 use crate::error::Context as _;
 use crate::preparation::{Preparation, kept_error};
 use crate::rows::{self, parsed, to_json, version_columns};
@@ -67,8 +67,9 @@ pub(super) async fn set_ready(
     db: &mut PgConnection,
     id: &VersionId,
     digest: &Digest,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    apps::lock_of_version(db, id).await?;
+    let app = apps::lock_of_version(db, id).await?;
     let decided = sqlx::query(
         "UPDATE route_versions SET state = 'ready', digest = $2 \
          WHERE (id = $1 OR copy_of = $1) AND state = 'preparing'",
@@ -88,14 +89,19 @@ pub(super) async fn set_ready(
          WHERE id = (SELECT route_id FROM route_versions WHERE id = $1)",
     )
     .bind(id.as_str())
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("activating a version")?;
-    Ok(())
+    changes::note(db, &app, now).await
 }
 
-pub(super) async fn set_failed(db: &mut PgConnection, id: &VersionId, error: &str) -> Result<(), StoreError> {
-    apps::lock_of_version(db, id).await?;
+pub(super) async fn set_failed(
+    db: &mut PgConnection,
+    id: &VersionId,
+    error: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let app = apps::lock_of_version(db, id).await?;
     let decided = sqlx::query(
         "UPDATE route_versions SET state = 'failed', error = $2 \
          WHERE (id = $1 OR copy_of = $1) AND state = 'preparing'",
@@ -109,7 +115,7 @@ pub(super) async fn set_failed(db: &mut PgConnection, id: &VersionId, error: &st
     if decided.rows_affected() == 0 {
         return was_decided(db, id, None).await;
     }
-    Ok(())
+    changes::note(db, &app, now).await
 }
 
 /// Two nodes may prepare one version: the second one's same outcome is no error.

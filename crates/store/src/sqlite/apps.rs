@@ -3,7 +3,7 @@
 use picasso_types::{App, AppChange, AppId, AppName, FullName, NewApp, ProjectId, Timestamp};
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
-use super::routes;
+use super::{changes, routes};
 use crate::StoreError;
 use crate::error::Context as _;
 use crate::rows::{self, to_json};
@@ -47,9 +47,10 @@ pub(super) async fn create(
     .bind(&app.description)
     .bind(to_json("config", &app.config)?)
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("storing an app")?;
+    changes::note(db, &app.id, now).await?;
     Ok(app)
 }
 
@@ -139,6 +140,7 @@ pub(super) async fn update(
     if before.config != change.config {
         routes::apply_app_config(db, id, &change.config, changed_by, now).await?;
     }
+    changes::note(db, id, now).await?;
     Ok(App {
         config: change.config.clone(),
         description: change.description.clone(),
@@ -156,7 +158,7 @@ pub(super) async fn load(db: impl SqliteExecutor<'_>, id: &AppId) -> Result<App,
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn delete(db: &mut SqliteConnection, id: &AppId) -> Result<(), StoreError> {
+pub(super) async fn delete(db: &mut SqliteConnection, id: &AppId, now: Timestamp) -> Result<(), StoreError> {
     let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = ?1")
         .bind(id.as_str())
         .fetch_one(&mut *db)
@@ -167,8 +169,11 @@ pub(super) async fn delete(db: &mut SqliteConnection, id: &AppId) -> Result<(), 
     }
     let deleted = sqlx::query("DELETE FROM apps WHERE id = ?1")
         .bind(id.as_str())
-        .execute(db)
+        .execute(&mut *db)
         .await
         .context("deleting an app")?;
-    if deleted.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    if deleted.rows_affected() == 0 {
+        return Err(StoreError::NotFound);
+    }
+    changes::note(db, id, now).await
 }

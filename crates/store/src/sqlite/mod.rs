@@ -6,6 +6,7 @@
 
 mod apps;
 mod calls;
+mod changes;
 mod outbox;
 mod records;
 mod routes;

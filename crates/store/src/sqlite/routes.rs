@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::{apps, calls, versions};
+use super::{apps, calls, changes, versions};
 use crate::StoreError;
 use crate::error::Context as _;
 use crate::preparation::Preparation;
@@ -73,6 +73,7 @@ pub(super) async fn create(
     let merged = app.config.overlaid(&new.spec.config);
     let preparation = Preparation::of(resolved);
     versions::insert(db, &id, 1, &new.spec, &merged, &preparation, &new.created_by, now).await?;
+    changes::note(db, &app.id, now).await?;
     load(db, &id).await
 }
 
@@ -159,6 +160,7 @@ pub(super) async fn update(
     .execute(&mut *db)
     .await
     .context("changing a route")?;
+    changes::note(db, &app.id, now).await?;
     load(db, id).await
 }
 
@@ -206,6 +208,7 @@ pub(super) async fn delete(
     id: &RouteId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let app = changes::app_of_route(db, id).await?;
     let deleted = sqlx::query("DELETE FROM routes WHERE id = ?1")
         .bind(id.as_str())
         .execute(&mut *db)
@@ -214,5 +217,6 @@ pub(super) async fn delete(
     if deleted.rows_affected() == 0 {
         return Err(StoreError::NotFound);
     }
-    calls::cancel_queued(db, id, now).await
+    calls::cancel_queued(db, id, now).await?;
+    changes::note(db, &app, now).await
 }

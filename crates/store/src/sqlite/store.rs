@@ -10,11 +10,11 @@ use picasso_types::{
     Timestamp, VersionId,
 };
 
-use super::{SqliteStore, apps, calls, outbox, records, routes, versions};
+use super::{SqliteStore, apps, calls, changes, outbox, records, routes, versions};
 use crate::error::Context as _;
 use crate::rows;
 use crate::sealed_body::{SealedBody, SealedOutput};
-use crate::{ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
+use crate::{ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -52,8 +52,8 @@ impl Store for SqliteStore {
     }
 
     async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.writer.run(move |db| Box::pin(async move { apps::delete(db, &id).await })).await
+        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
+        self.writer.run(move |db| Box::pin(async move { apps::delete(db, &id, clock.now()).await })).await
     }
 
     async fn create_route(
@@ -113,13 +113,17 @@ impl Store for SqliteStore {
     }
 
     async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
-        let (id, digest) = (id.clone(), digest.clone());
-        self.writer.run(move |db| Box::pin(async move { versions::set_ready(db, &id, &digest).await })).await
+        let (id, digest, clock) = (id.clone(), digest.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { versions::set_ready(db, &id, &digest, clock.now()).await }))
+            .await
     }
 
     async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
-        let (id, error) = (id.clone(), error.to_owned());
-        self.writer.run(move |db| Box::pin(async move { versions::set_failed(db, &id, &error).await })).await
+        let (id, error, clock) = (id.clone(), error.to_owned(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { versions::set_failed(db, &id, &error, clock.now()).await }))
+            .await
     }
 
     async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
@@ -286,6 +290,14 @@ impl Store for SqliteStore {
         }
         let numbers = rows::to_json("outbox numbers", &numbers)?;
         self.writer.run(move |db| Box::pin(async move { outbox::delete(db, &numbers).await })).await
+    }
+
+    async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {
+        changes::list(&self.readers, after).await
+    }
+
+    async fn delete_changes(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(move |db| Box::pin(async move { changes::delete(db, before).await })).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
 use sqlx::{SqliteConnection, SqlitePool};
 
+use super::changes;
 use crate::error::Context as _;
 use crate::preparation::{Preparation, kept_error};
 use crate::rows::{self, parsed, to_json, version_columns};
@@ -66,6 +67,7 @@ pub(super) async fn set_ready(
     db: &mut SqliteConnection,
     id: &VersionId,
     digest: &Digest,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let decided = sqlx::query(
         "UPDATE route_versions SET state = 'ready', digest = ?2 \
@@ -86,16 +88,17 @@ pub(super) async fn set_ready(
          WHERE id = (SELECT route_id FROM route_versions WHERE id = ?1)",
     )
     .bind(id.as_str())
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("activating a version")?;
-    Ok(())
+    changes::note_of_version(db, id, now).await
 }
 
 pub(super) async fn set_failed(
     db: &mut SqliteConnection,
     id: &VersionId,
     error: &str,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let decided = sqlx::query(
         "UPDATE route_versions SET state = 'failed', error = ?2 \
@@ -109,7 +112,7 @@ pub(super) async fn set_failed(
     if decided.rows_affected() == 0 {
         return was_decided(db, id, None).await;
     }
-    Ok(())
+    changes::note_of_version(db, id, now).await
 }
 
 /// Two nodes may prepare one version: the second one's same outcome is no error.

@@ -7,6 +7,7 @@
 pub mod apps;
 pub mod bodies;
 pub mod calls;
+pub mod changes;
 pub mod fixture;
 pub mod outbox;
 pub mod records;
@@ -90,6 +91,11 @@ macro_rules! store_conformance {
             records::recording_an_id_twice_keeps_the_first,
             records::ended_calls_go_after_their_time_in_batches,
             records::each_project_keeps_its_newest_ended_calls,
+            changes::every_change_of_an_app_its_routes_and_versions_is_heard,
+            changes::what_was_refused_is_not_heard,
+            changes::no_change_is_missed_while_many_are_made_at_once,
+            changes::who_was_away_too_long_hears_that_anything_may_have_changed,
+            changes::a_follower_from_the_very_beginning_hears_the_first_change,
             outbox::every_accepted_call_has_one_entry_in_order,
             outbox::only_due_calls_are_listed_the_longest_due_first,
             outbox::deleting_entries_leaves_the_others,
