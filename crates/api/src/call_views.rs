@@ -33,11 +33,17 @@ pub(crate) struct CallView {
     cancel_requested: bool,
     /// When it was accepted, UTC.
     created_at: String,
+    /// It does not run before this time, UTC: its delay, or the wait before its next attempt.
+    not_before: String,
+    /// 0 to 2; calls of a higher one run first.
+    priority: u8,
+    /// How many calls caused each other before it; 0 for one that came from outside.
+    depth: u32,
     /// When its last run began, UTC.
     started_at: Option<String>,
     /// When it ended, UTC.
     finished_at: Option<String>,
-    /// From acceptance, or its last retry, to its start.
+    /// From the time it was due, or was last retried by hand, to the start of its last run.
     queue_ms: Option<u64>,
     /// From its start to its end.
     run_ms: Option<u64>,
@@ -49,7 +55,7 @@ pub(crate) struct CallView {
     exit_code: Option<i32>,
     /// The HTTP status that the function answered with, where its format has one.
     http_status: Option<u16>,
-    /// Why it did not succeed.
+    /// Why it did not succeed; of a call that waits for its next attempt, why the last one did not.
     error: Option<String>,
     /// The server process that ran it last.
     node: Option<String>,
@@ -75,9 +81,12 @@ impl CallView {
             attempt: call.attempt,
             cancel_requested: call.cancel_requested,
             created_at: iso8601(call.created_at),
+            not_before: iso8601(call.not_before),
+            priority: call.priority,
+            depth: call.depth,
             started_at: call.started_at.map(iso8601),
             finished_at: call.finished_at.map(iso8601),
-            queue_ms: call.started_at.map(|started| millis(call.queued_at, started)),
+            queue_ms: call.started_at.map(|started| millis(call.queued_at.max(call.due_at), started)),
             run_ms: call.started_at.zip(call.finished_at).map(|(from, to)| millis(from, to)),
             cold_start: call.cold_start,
             memory_peak_mb: call.memory_peak_bytes.map(|bytes| bytes.div_ceil(1 << 20)),

@@ -6,6 +6,8 @@ use picasso_types::{App, Config, Route, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::bodies::delivery::RetryFields;
+
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AppView {
@@ -85,6 +87,22 @@ pub(crate) struct RouteView {
     format: &'static str,
     /// What the function can reach.
     network: &'static str,
+    /// Which failed runs of an asynchronous call are repeated; null: none is.
+    retry: Option<RetryFields>,
+    /// How long after it became due an asynchronous call may still begin, seconds; null: no bound.
+    max_age: Option<u32>,
+    /// How long an asynchronous call waits before it becomes due, seconds.
+    delay: u32,
+    /// 0 to 2; asynchronous calls of a higher one run first.
+    priority: u8,
+    /// Where the result of an asynchronous call that succeeded goes.
+    on_success: Option<String>,
+    /// Where the report on an asynchronous call that did not succeed goes.
+    on_failure: Option<String>,
+    /// The URLs that callers without a token may name as `X-Callback-Url`.
+    callback_urls: Vec<String>,
+    /// The types that callers may choose with `X-Picasso-Invoke` beside the route's own.
+    invoke: Vec<&'static str>,
     /// The number of the newest version.
     version: u32,
     /// The number of the version that calls run; null until one is ready.
@@ -102,7 +120,7 @@ pub(crate) struct RouteView {
 impl From<&Route> for RouteView {
     fn from(route: &Route) -> Self {
         let version = &route.latest;
-        let spec = &version.spec;
+        let (spec, delivery) = (&version.spec, &route.delivery);
         Self {
             id: route.id.to_string(),
             path: route.pattern.to_string(),
@@ -121,6 +139,14 @@ impl From<&Route> for RouteView {
             config: entries(&spec.config),
             format: spec.format.as_str(),
             network: spec.network.as_str(),
+            retry: delivery.retry.as_ref().map(RetryFields::from),
+            max_age: delivery.max_age_s,
+            delay: delivery.delay_s,
+            priority: delivery.priority,
+            on_success: delivery.on_success.as_ref().map(ToString::to_string),
+            on_failure: delivery.on_failure.as_ref().map(ToString::to_string),
+            callback_urls: delivery.callback_urls.iter().map(ToString::to_string).collect(),
+            invoke: delivery.invoke.iter().map(|each| each.as_str()).collect(),
             version: version.number,
             active_version: route.active.as_ref().map(|active| active.number),
             state: version.state.as_str(),

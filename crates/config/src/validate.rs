@@ -254,6 +254,10 @@ fn bounds(settings: &Settings, rules: &mut Rules) {
     rules.range("bounds.max_idle_timeout_s", bounds.max_idle_timeout_s, 0, 30 * 86_400);
     rules.range("bounds.default_idle_timeout_s", bounds.default_idle_timeout_s, 0, bounds.max_idle_timeout_s);
     rules.range("bounds.max_min_instances", bounds.max_min_instances, 0, 100_000);
+    rules.range("bounds.max_retry_attempts", bounds.max_retry_attempts, 1, 1_000);
+    rules.range("bounds.max_retry_backoff_s", bounds.max_retry_backoff_s, 1, 30 * 86_400);
+    rules.range("bounds.max_call_age_s", bounds.max_call_age_s, 1, 365 * 86_400);
+    rules.range("bounds.max_delay_s", bounds.max_delay_s, 0, 365 * 86_400);
     rules.range(
         "bounds.default_queue_timeout_s",
         bounds.default_queue_timeout_s,

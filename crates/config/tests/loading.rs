@@ -273,6 +273,10 @@ fn bounds_of_hot_sandboxes_must_fit_each_other() {
         ("default_idle_timeout_s", "3601"),
         ("max_idle_timeout_s", "99999999"),
         ("max_min_instances", "1000000"),
+        ("max_retry_attempts", "0"),
+        ("max_retry_backoff_s", "0"),
+        ("max_call_age_s", "0"),
+        ("max_delay_s", "99999999"),
     ] {
         let told = told(&format!("{MINIMAL}[bounds]\n{setting} = {value}\n"), &[]);
         assert!(told.contains(&format!("bounds.{setting}")), "{setting} = {value}: {told}");

@@ -1,5 +1,7 @@
 //! Accepting an asynchronous call: its body is read whole, its envelope encoded for the store.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -72,8 +74,11 @@ pub async fn new_call(
         trigger: invocation.trigger,
         call_type: RouteType::Async,
         request_id: invocation.request_id,
-        not_before: now,
-        priority: 1,
+        not_before: now.plus(Duration::from_secs(target.route.delivery.delay_s.into())),
+        priority: target.route.delivery.priority,
+        delivery: target.route.delivery.of_call(),
+        depth: 0,
+        idempotency: None,
         envelope: serde_json::to_vec(&envelope).unwrap_or_default(),
         payload: read_whole(invocation.body, max_body_bytes).await?,
     })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, counter};
 use picasso_store::Store;
-use picasso_types::{Call, CallId, CallState, Clock, Failure, RequestId, RouteType, Trigger};
+use picasso_types::{Call, CallDelivery, CallId, CallState, Clock, Failure, RequestId, RouteType, Trigger};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -100,9 +100,13 @@ impl CallRecorder {
             request_id: call.request_id.to_string(),
             attempt: 1,
             lost_runs: 0,
+            failed_runs: 0,
             cancel_requested: false,
             not_before: created_at,
+            due_at: created_at,
             priority: 1,
+            delivery: CallDelivery::default(),
+            depth: 0,
             lease_until: None,
             node: Some(self.node.clone()),
             created_at,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use picasso_types::{
-    App, AppId, AppName, Bounds, CallId, Config, Digest, Format, FullName, ImageRef, Methods, NetworkMode,
-    ProjectId, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp, Trigger,
-    VersionId, VersionSpec, VersionState,
+    App, AppId, AppName, Bounds, CallId, Config, DeliveryOptions, Digest, Format, FullName, ImageRef,
+    Methods, NetworkMode, ProjectId, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion,
+    Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
 use crate::catalog::Target;
@@ -63,6 +63,7 @@ pub fn target(pattern: &str) -> Target {
         methods: Methods::any(),
         route_type: RouteType::Sync,
         is_public: true,
+        delivery: DeliveryOptions::default(),
         latest: version.clone(),
         active: Some(version.clone()),
         created_at: Timestamp(0),

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
 use picasso_types::{
-    App, AppName, Bounds, CallId, Clock as _, Config, Digest, Format, ImageRef, Methods, NetworkMode, NewApp,
-    NewCall, NewRoute, ProjectId, RequestId, Route, RoutePattern, RouteType, SystemClock, Trigger,
-    VersionSpec,
+    App, AppName, Bounds, CallDelivery, CallId, Clock as _, Config, DeliveryOptions, Digest, Format,
+    ImageRef, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId, RequestId, Route, RoutePattern,
+    RouteType, SystemClock, Trigger, VersionSpec,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -59,6 +59,7 @@ async fn prepare(store: &Arc<SqliteStore>) -> Outcome<(App, Route)> {
         methods: Methods::any(),
         route_type: RouteType::Async,
         is_public: false,
+        delivery: DeliveryOptions::default(),
         spec: VersionSpec {
             image: ImageRef::parse("bench:1")?,
             format: Format::Default,
@@ -107,6 +108,9 @@ async fn accept(
                         request_id: RequestId::generate(),
                         not_before: SystemClock.now(),
                         priority: 1,
+                        delivery: CallDelivery::default(),
+                        depth: 0,
+                        idempotency: None,
                         envelope: vec![b'e'; 256],
                         payload: vec![b'p'; PAYLOAD_BYTES],
                     };

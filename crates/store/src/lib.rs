@@ -16,9 +16,9 @@ mod sqlite;
 
 use async_trait::async_trait;
 use picasso_types::{
-    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
-    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
+    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
+    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -162,7 +162,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Accepts an asynchronous call: row, payload and outbox entry in one transaction that is on
     /// disk when this returns. `NotFound` when the route or its version is gone. A caller that
     /// drops the future before its turn accepted nothing.
-    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError>;
+    ///
+    /// Where the call has an idempotency key that stands for a call of the route already, nothing
+    /// is stored and the answer says so; of several calls at one time with one key, one is stored.
+    async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError>;
 
     /// One call.
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError>;
@@ -199,6 +202,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         not_before: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Gives a call that `owner` holds back to the queue for its next attempt, due at `not_before`,
+    /// with a new outbox entry in the same transaction: `failed_runs` counts up, and `failure`
+    /// says how the last run ended until the next one does. `NotFound` when `owner` lost it.
+    async fn repeat_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        failure: &Failure,
+    ) -> Result<(), StoreError>;
+
     /// Ends a call that `owner` holds and keeps its output (nothing of an empty one). What the
     /// caller sent is deleted when the call succeeded, and kept for a retry otherwise. `false`
     /// when `owner` lost it.
@@ -219,6 +233,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// entry in the same transaction: its outcome and output go, `attempt` counts on. `NotFound`
     /// when the project has no such call.
     async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError>;
+
+    /// [`Store::retry_call`] for the ended calls that a filter lets through and whose body is kept,
+    /// the oldest first, in one transaction; `after` is not looked at. Calls that succeeded are
+    /// never among them.
+    async fn retry_calls(&self, filter: &CallFilter) -> Result<RetriedCalls, StoreError>;
+
+    /// Deletes idempotency keys whose window is over: up to `limit`. Returns how many.
+    async fn delete_expired_keys(&self, limit: u32) -> Result<u64, StoreError>;
 
     /// Writes down calls that have ended already and were never accepted here (synchronous ones):
     /// rows only. Ids that are there already are left alone.

@@ -4,9 +4,9 @@
 //! drivers give their rows as [`Columns`].
 
 use picasso_types::{
-    App, AppId, AppName, Call, CallId, CallState, Config, Digest, FieldFault, Format, FullName, ImageRef,
-    Methods, NetworkMode, ProjectId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp,
-    Trigger, VersionId, VersionSpec, VersionState,
+    Accepted, App, AppId, AppName, Call, CallId, CallState, Config, Digest, FieldFault, Format, FullName,
+    IdempotencyKey, ImageRef, Methods, NetworkMode, ProjectId, Route, RouteId, RoutePattern, RouteType,
+    RouteVersion, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -213,7 +213,7 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
 /// The columns of `routes r`, named apart from those of a version.
 macro_rules! route_columns {
     () => {
-        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.latest_number, \
+        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.latest_number, \
          r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
     };
 }
@@ -249,6 +249,7 @@ pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
         methods: json::<Methods>(first, "methods")?,
         route_type: parsed(first, "route_type", RouteType::parse)?,
         is_public: column(first, "is_public")?,
+        delivery: json(first, "delivery")?,
         latest,
         active,
         created_at: time(first, "route_created_at")?,
@@ -281,6 +282,14 @@ pub(crate) fn outbox_entry(row: &impl Columns) -> Result<OutboxEntry, StoreError
     })
 }
 
+/// What an idempotency key that was used before stands for.
+pub(crate) fn accepted_before(row: &impl Columns, key: &IdempotencyKey) -> Result<Accepted, StoreError> {
+    if column::<&str>(row, "request_hash")? != key.request_hash {
+        return Ok(Accepted::KeyOfOther);
+    }
+    parsed(row, "call_id", CallId::parse).map(Accepted::Before)
+}
+
 pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
     let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
     let failure: Option<&str> = column(row, "failure")?;
@@ -303,9 +312,13 @@ pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
         request_id: column(row, "request_id")?,
         attempt: number(row, "attempt")?,
         lost_runs: number(row, "lost_runs")?,
+        failed_runs: number(row, "failed_runs")?,
         cancel_requested: column(row, "cancel_requested")?,
         not_before: time(row, "not_before")?,
+        due_at: time(row, "due_at")?,
         priority: number(row, "priority")?,
+        delivery: json(row, "delivery")?,
+        depth: number(row, "depth")?,
         lease_until: optional_time("lease_until")?,
         node: column(row, "node")?,
         created_at: time(row, "created_at")?,

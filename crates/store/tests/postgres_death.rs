@@ -74,7 +74,7 @@ async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call() {
             tokio::spawn(async move {
                 for (number, call) in calls.iter().enumerate() {
                     match store.accept_call(call).await {
-                        Ok(()) => {}
+                        Ok(_) => {}
                         Err(StoreError::NotFound) => return number,
                         Err(error) => panic!("{error:?}"),
                     }
@@ -116,7 +116,7 @@ async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
             tokio::spawn(async move {
                 for call in calls {
                     match store.accept_call(&call).await {
-                        Ok(()) => accepted.lock().await.push(call.id),
+                        Ok(_) => accepted.lock().await.push(call.id),
                         Err(error) => return error,
                     }
                 }

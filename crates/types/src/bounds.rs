@@ -32,6 +32,14 @@ pub struct Bounds {
     pub default_queue_timeout_s: u32,
     /// Largest `queue_timeout`, seconds.
     pub max_queue_timeout_s: u32,
+    /// Largest `retry.max_attempts` of a route.
+    pub max_retry_attempts: u32,
+    /// Largest `retry.backoff.initial` and `retry.backoff.max`, seconds.
+    pub max_retry_backoff_s: u32,
+    /// Largest `max_age` of a route, seconds.
+    pub max_call_age_s: u32,
+    /// Largest `delay` of a route and largest delay that a caller may ask for, seconds.
+    pub max_delay_s: u32,
     /// Largest number of entries in the `config` of an app or a route.
     pub max_config_entries: u32,
     /// Largest sum of keys and values of one `config`, bytes.
@@ -60,6 +68,10 @@ impl Default for Bounds {
             max_min_instances: 10,
             default_queue_timeout_s: 10,
             max_queue_timeout_s: 300,
+            max_retry_attempts: 100,
+            max_retry_backoff_s: 24 * 3600,
+            max_call_age_s: 14 * 24 * 3600,
+            max_delay_s: 14 * 24 * 3600,
             max_config_entries: 128,
             max_config_bytes: 32 * 1024,
             max_routes_per_app: 500,

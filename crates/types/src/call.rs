@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::delivery::CallDelivery;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, CallId, ProjectId, RequestId, RouteId, VersionId};
 use crate::route::{RouteType, text_enum};
@@ -118,6 +119,11 @@ pub enum Failure {
         /// How many runs were lost.
         runs: u32,
     },
+    /// The call did not begin, or not again, within the route's `max_age`.
+    Expired {
+        /// The limit, seconds.
+        max_age_s: u32,
+    },
     /// A fault of ours; the log has the story.
     Internal,
 }
@@ -148,6 +154,9 @@ impl fmt::Display for Failure {
             Self::CannotStart { reason } => write!(f, "The function could not be started: {reason}"),
             Self::Lost { runs } => {
                 write!(f, "The call was given up: {runs} runs of it ended with the process that ran them")
+            }
+            Self::Expired { max_age_s } => {
+                write!(f, "The call was given up: it did not run within its max_age of {max_age_s} s")
             }
             Self::Internal => f.write_str("The function could not be run because of a fault of the service"),
         }
@@ -224,6 +233,37 @@ pub enum Retried {
     NoBody,
 }
 
+/// What became of the wish to run many calls again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetriedCalls {
+    /// So many are `queued` again.
+    pub queued: u32,
+    /// More calls than those fit the filter.
+    pub more: bool,
+}
+
+/// A caller's name for one request, so that sending it again makes no second call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// SHA-256 of the key, in hex: the key itself may be a secret of the caller's.
+    pub key_hash: String,
+    /// SHA-256 of what was asked for, in hex.
+    pub request_hash: String,
+    /// Until when the key stands for this call.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a call that was to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on disk and will run.
+    New,
+    /// Its idempotency key stands for this call, which was accepted before; nothing was stored.
+    Before(CallId),
+    /// Its idempotency key stands for another request; nothing was stored.
+    KeyOfOther,
+}
+
 /// An asynchronous call to be accepted: row, payload and outbox entry in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCall {
@@ -247,6 +287,12 @@ pub struct NewCall {
     pub not_before: Timestamp,
     /// 0 to 2; higher runs first.
     pub priority: u8,
+    /// What it takes over of its route's delivery options.
+    pub delivery: CallDelivery,
+    /// How many calls caused each other before it; 0 for one that came from outside.
+    pub depth: u32,
+    /// Its caller's name for the request.
+    pub idempotency: Option<IdempotencyKey>,
     /// The encoded invocation (method, url, headers, parameters), without credentials.
     pub envelope: Vec<u8>,
     /// The request body.
@@ -284,12 +330,21 @@ pub struct Call {
     pub attempt: u32,
     /// Runs that ended with the process that ran them, since it was accepted or last retried.
     pub lost_runs: u32,
+    /// Runs that failed in a way that its retry policy repeats, since it was accepted or last
+    /// retried by hand.
+    pub failed_runs: u32,
     /// Somebody wants it to end.
     pub cancel_requested: bool,
     /// Not to be run before this time.
     pub not_before: Timestamp,
+    /// When it was first due: what `max_age` counts from. Set anew by a retry by hand.
+    pub due_at: Timestamp,
     /// 0 to 2; higher runs first.
     pub priority: u8,
+    /// What it took over of its route's delivery options.
+    pub delivery: CallDelivery,
+    /// How many calls caused each other before it; 0 for one that came from outside.
+    pub depth: u32,
     /// Until when the running node holds it.
     pub lease_until: Option<Timestamp>,
     /// The process that runs it, or ran it last.

@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod call;
 pub mod clock;
 pub mod cloud_event;
+pub mod delivery;
 pub mod digest;
 pub mod fault;
 pub mod ids;
@@ -22,9 +23,13 @@ pub mod route_table;
 pub use app::{App, AppChange, Config, NewApp};
 pub use bounds::Bounds;
 pub use call::{
-    Call, CallFilter, CallOutcome, CallOutput, CallState, Cancelled, Failure, NewCall, Retried, Trigger,
+    Accepted, Call, CallFilter, CallOutcome, CallOutput, CallState, Cancelled, Failure, IdempotencyKey,
+    NewCall, Retried, RetriedCalls, Trigger,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use delivery::{
+    Backoff, CallDelivery, DeliveryOptions, Destination, HttpUrl, RetryOn, RetryPolicy, Thousandths,
+};
 pub use digest::Digest;
 pub use fault::FieldFault;
 pub use ids::{AppId, CallId, InstanceId, ProjectId, RequestId, RouteId, VersionId};

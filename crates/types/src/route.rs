@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::Config;
 use crate::bounds::Bounds;
 use crate::clock::Timestamp;
+use crate::delivery::{DeliveryOptions, in_range};
 use crate::digest::Digest;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, RouteId, VersionId};
@@ -226,14 +227,6 @@ impl VersionSpec {
     }
 }
 
-fn in_range(field: &str, value: u32, min: u32, max: u32, unit: &str) -> Result<(), FieldFault> {
-    if (min..=max).contains(&value) {
-        Ok(())
-    } else {
-        Err(FieldFault::new(field, format!("must be {min} to {max} {unit}, not {value}")))
-    }
-}
-
 /// A stored, immutable version of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteVersion {
@@ -274,6 +267,8 @@ pub struct Route {
     pub route_type: RouteType,
     /// Whether callers need no token.
     pub is_public: bool,
+    /// What it promises its asynchronous calls.
+    pub delivery: DeliveryOptions,
     /// The newest version: what `GET` shows.
     pub latest: RouteVersion,
     /// The newest version that is `ready`: what calls run. `None` until the first is.
@@ -295,6 +290,8 @@ pub struct NewRoute {
     pub route_type: RouteType,
     /// Whether callers need no token.
     pub is_public: bool,
+    /// What it promises its asynchronous calls.
+    pub delivery: DeliveryOptions,
     /// The first version.
     pub spec: VersionSpec,
     /// The Keystone user who makes it.
@@ -310,6 +307,8 @@ pub struct RouteChange {
     pub route_type: RouteType,
     /// Whether callers need no token after the change.
     pub is_public: bool,
+    /// The delivery options after the change.
+    pub delivery: DeliveryOptions,
     /// The next version.
     pub spec: VersionSpec,
     /// The Keystone user who changes it.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use picasso_types::{
-    Bounds, Config, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, Route, RouteChange,
-    RoutePattern, RouteType, VersionSpec,
+    Bounds, Config, DeliveryOptions, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, Route,
+    RouteChange, RoutePattern, RouteType, VersionSpec,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::delivery::{RetryFields, nullable};
 use super::flag::Flag;
 use crate::error::ApiError;
 
@@ -70,6 +71,32 @@ pub(crate) struct RouteFields {
     format: Option<String>,
     /// What the function can reach: `none` (default) or `egress`.
     network: Option<String>,
+    /// Which failed runs of an asynchronous call are repeated; null: none is.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<RetryFields>)]
+    pub(super) retry: Option<Option<RetryFields>>,
+    /// How long after it became due an asynchronous call may still begin, seconds; null: no bound.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    pub(super) max_age: Option<Option<u32>>,
+    /// How long an asynchronous call waits before it becomes due, seconds.
+    pub(super) delay: Option<u32>,
+    /// 0 to 2 (default 1); asynchronous calls of a higher one run first.
+    pub(super) priority: Option<u8>,
+    /// Where the result of an asynchronous call that succeeded goes: `route:APP/PATH`, an http or
+    /// https URL, `zaqar:QUEUE`; null: nowhere.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, example = "route:hello/done")]
+    pub(super) on_success: Option<Option<String>>,
+    /// Where the report on an asynchronous call that did not succeed goes; as `on_success`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, example = "zaqar:failed-calls")]
+    pub(super) on_failure: Option<Option<String>>,
+    /// The URLs that callers without a token may name as `X-Callback-Url`.
+    pub(super) callback_urls: Option<Vec<String>>,
+    /// The types that callers may choose with `X-Picasso-Invoke` beside the route's own: `sync`,
+    /// `async`.
+    pub(super) invoke: Option<Vec<String>>,
 }
 
 impl CreateRoute {
@@ -92,7 +119,8 @@ impl UpdateRoute {
 }
 
 impl RouteFields {
-    fn into_new(self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, FieldFault> {
+    fn into_new(mut self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, FieldFault> {
+        let delivery = self.take_delivery(&DeliveryOptions::default(), bounds)?;
         let required = |field: &str| FieldFault::new(field, "is required");
         let pattern = RoutePattern::parse(self.path.as_deref().ok_or_else(|| required("path"))?)?;
         let format = parsed(self.format.as_deref(), Format::parse)?.unwrap_or(Format::Default);
@@ -115,17 +143,19 @@ impl RouteFields {
             methods: self.methods.as_deref().map_or(Ok(Methods::any()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(RouteType::Sync),
             is_public: self.is_public.is_some_and(|flag| flag.0),
+            delivery,
             spec,
             created_by: created_by.to_owned(),
         })
     }
 
     fn into_change(
-        self,
+        mut self,
         route: &Route,
         changed_by: &str,
         bounds: &Bounds,
     ) -> Result<RouteChange, FieldFault> {
+        let delivery = self.take_delivery(&route.delivery, bounds)?;
         if let Some(path) = &self.path
             && RoutePattern::parse(path)? != route.pattern
         {
@@ -159,6 +189,7 @@ impl RouteFields {
             methods: self.methods.as_deref().map_or_else(|| Ok(route.methods.clone()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(route.route_type),
             is_public: self.is_public.map_or(route.is_public, |flag| flag.0),
+            delivery,
             spec,
             created_by: changed_by.to_owned(),
         })
@@ -202,6 +233,7 @@ mod tests {
             methods: new.methods,
             route_type: new.route_type,
             is_public: new.is_public,
+            delivery: new.delivery,
             latest: RouteVersion {
                 id: VersionId::generate(),
                 route_id: id,

@@ -141,6 +141,7 @@ fn for_strangers(failure: &Failure) -> String {
         | Failure::HungUp
         | Failure::Status { .. }
         | Failure::Lost { .. }
+        | Failure::Expired { .. }
         | Failure::Internal => failure.to_string(),
     }
 }
@@ -159,7 +160,7 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::InitFailed { .. } => Kind::FunctionInitFailed,
         Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
         Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
-        Failure::Lost { .. } | Failure::Internal => Kind::Internal,
+        Failure::Lost { .. } | Failure::Expired { .. } | Failure::Internal => Kind::Internal,
     }
 }
 

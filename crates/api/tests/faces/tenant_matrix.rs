@@ -10,7 +10,9 @@ use picasso_api::{Endpoint, EndpointAccess, EndpointFace, endpoints};
 use picasso_identity::{KeystoneSettings, KeystoneValidator, ServiceCredentials};
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::{require, wait_until};
-use picasso_types::{CallId, Clock as _, NewCall, ProjectId, RequestId, RouteType, SystemClock, Trigger};
+use picasso_types::{
+    CallDelivery, CallId, Clock as _, NewCall, ProjectId, RequestId, RouteType, SystemClock, Trigger,
+};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -137,6 +139,9 @@ async fn call(server: &Server, project: &str, app: &str) -> CallId {
         request_id: RequestId::generate(),
         not_before: SystemClock.now().plus(Duration::from_hours(1)),
         priority: 1,
+        delivery: CallDelivery::default(),
+        depth: 0,
+        idempotency: None,
         envelope: br#"{"method":"POST","url":"http://localhost/","params":[],"headers":[]}"#.to_vec(),
         payload: Vec::new(),
     };

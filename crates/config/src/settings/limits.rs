@@ -34,6 +34,14 @@ section! {
         pub default_queue_timeout_s: u32 = Bounds::default().default_queue_timeout_s,
         /// Largest `queue_timeout`, seconds.
         pub max_queue_timeout_s: u32 = Bounds::default().max_queue_timeout_s,
+        /// Largest `retry.max_attempts` of a route.
+        pub max_retry_attempts: u32 = Bounds::default().max_retry_attempts,
+        /// Largest `retry.backoff.initial` and `retry.backoff.max` of a route, seconds.
+        pub max_retry_backoff_s: u32 = Bounds::default().max_retry_backoff_s,
+        /// Largest `max_age` of a route, seconds.
+        pub max_call_age_s: u32 = Bounds::default().max_call_age_s,
+        /// Largest `delay` of a route, and largest delay that a caller may ask for, seconds.
+        pub max_delay_s: u32 = Bounds::default().max_delay_s,
         /// Most entries in the `config` of an app or a route.
         pub max_config_entries: u32 = Bounds::default().max_config_entries,
         /// Largest sum of keys and values of one `config`, bytes.
@@ -64,6 +72,10 @@ impl From<&BoundsSettings> for Bounds {
             max_min_instances: settings.max_min_instances,
             default_queue_timeout_s: settings.default_queue_timeout_s,
             max_queue_timeout_s: settings.max_queue_timeout_s,
+            max_retry_attempts: settings.max_retry_attempts,
+            max_retry_backoff_s: settings.max_retry_backoff_s,
+            max_call_age_s: settings.max_call_age_s,
+            max_delay_s: settings.max_delay_s,
             max_config_entries: settings.max_config_entries,
             max_config_bytes: settings.max_config_bytes,
             max_routes_per_app: settings.max_routes_per_app,

@@ -1,9 +1,11 @@
 //! Calls: accepted, held under a lease, ended. Each is one statement, so one way to the server.
 
-use picasso_types::{Call, CallId, CallOutcome, InstanceId, NewCall, RouteId, Timestamp};
+use picasso_types::{
+    Accepted, Call, CallId, CallOutcome, Failure, IdempotencyKey, InstanceId, NewCall, RouteId, Timestamp,
+};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use super::outbox;
+use super::{idempotency, outbox};
 use crate::error::Context as _;
 use crate::rows::{call, column, number, to_json};
 use crate::sealed_body::{SealedBody, SealedOutput};
@@ -16,7 +18,7 @@ pub(super) async fn accept(
     new: &NewCall,
     body: &SealedBody,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Accepted, StoreError> {
     let accepted = sqlx::query(
         "WITH version AS ( \
              SELECT v.id, v.route_id, v.digest, v.number, r.pattern, a.full_name FROM route_versions v \
@@ -25,9 +27,9 @@ pub(super) async fn accept(
          accepted AS ( \
              INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
              call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
-             app_name, route_path, version_number) \
+             app_name, route_path, version_number, due_at, delivery, depth) \
              SELECT $1, $2, $3, route_id, id, digest, $4, $5, 'queued', $6, $7, $8, $9, $9, $9, full_name, \
-             pattern, number FROM version \
+             pattern, number, $7, $15, $16 FROM version \
              RETURNING id, not_before, priority), \
          body AS ( \
              INSERT INTO call_bodies (call_id, key_id, envelope, payload) \
@@ -48,10 +50,28 @@ pub(super) async fn accept(
     .bind(&body.key_id)
     .bind(&body.envelope)
     .bind(&body.payload)
+    .bind(to_json("delivery", &new.delivery)?)
+    .bind(i64::from(new.depth))
     .execute(db)
     .await
     .context("accepting a call")?;
-    if accepted.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    if accepted.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(Accepted::New) }
+}
+
+/// [`accept`] of a call whose caller gave it a name.
+pub(super) async fn accept_once(
+    db: &mut PgConnection,
+    new: &NewCall,
+    key: &IdempotencyKey,
+    body: &SealedBody,
+    now: Timestamp,
+) -> Result<Accepted, StoreError> {
+    if let Some(before) = idempotency::find(db, &new.route_id, key, now).await? {
+        return Ok(before);
+    }
+    let accepted = accept(&mut *db, new, body, now).await?;
+    idempotency::put(db, &new.route_id, key, &new.id).await?;
+    Ok(accepted)
 }
 
 pub(super) async fn get(db: &PgPool, id: &CallId) -> Result<Call, StoreError> {
@@ -137,6 +157,32 @@ pub(super) async fn release(
     .fetch_optional(&mut *db)
     .await
     .context("releasing a call")?;
+    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
+    outbox::put(db, id.as_str(), not_before, priority).await
+}
+
+/// `NotFound` when `owner` does not hold the call.
+pub(super) async fn repeat(
+    db: &mut PgConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    not_before: Timestamp,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "UPDATE calls SET state = 'queued', failed_runs = failed_runs + 1, not_before = $3, failure = $4, \
+         dispatched_at = $5, lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = $1 AND state = 'running' AND lease_owner = $2 RETURNING priority",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(not_before.0)
+    .bind(to_json("failure", failure)?)
+    .bind(now.0)
+    .fetch_optional(&mut *db)
+    .await
+    .context("repeating a call")?;
     let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
     outbox::put(db, id.as_str(), not_before, priority).await
 }

@@ -8,6 +8,7 @@
 mod apps;
 mod calls;
 mod changes;
+mod idempotency;
 mod line;
 mod outbox;
 mod records;

@@ -2,7 +2,7 @@
 //! calls, and the end of it all.
 
 use picasso_types::{
-    Call, CallFilter, CallId, CallOutput, CallState, Cancelled, ProjectId, Retried, Timestamp,
+    Call, CallFilter, CallId, CallOutput, CallState, Cancelled, ProjectId, Retried, RetriedCalls, Timestamp,
 };
 use sqlx::{PgConnection, PgPool, QueryBuilder};
 
@@ -29,12 +29,28 @@ pub(super) async fn get_output(
 }
 
 pub(super) async fn list(db: &PgPool, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
-    // PostgreSQL refuses to look for what it cannot hold.
-    if [&filter.app_name, &filter.route_path].into_iter().flatten().any(|text| text.contains('\0')) {
+    if cannot_be_found(filter) {
         return Ok(Vec::new());
     }
-    let mut query = QueryBuilder::new("SELECT * FROM calls WHERE project_id = ");
-    query.push_bind(filter.project_id.as_str());
+    let mut query = QueryBuilder::new("SELECT * FROM calls WHERE ");
+    push_filter(&mut query, filter);
+    if let Some((created_at, id)) = &filter.after {
+        query.push(" AND (created_at, id) < (").push_bind(created_at.0);
+        query.push(", ").push_bind(id.as_str()).push(")");
+    }
+    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
+    let rows = query.build().fetch_all(db).await.context("listing calls")?;
+    rows.iter().map(call).collect()
+}
+
+/// PostgreSQL refuses to look for what it cannot hold.
+fn cannot_be_found(filter: &CallFilter) -> bool {
+    [&filter.app_name, &filter.route_path].into_iter().flatten().any(|text| text.contains('\0'))
+}
+
+/// What the filter says of a call, but not where its list goes on.
+fn push_filter<'a>(query: &mut QueryBuilder<sqlx::Postgres>, filter: &'a CallFilter) {
+    query.push("project_id = ").push_bind(filter.project_id.as_str());
     if let Some(app) = &filter.app_name {
         query.push(" AND app_name = ").push_bind(app);
     }
@@ -47,13 +63,6 @@ pub(super) async fn list(db: &PgPool, filter: &CallFilter) -> Result<Vec<Call>, 
     if let Some(since) = filter.since {
         query.push(" AND created_at >= ").push_bind(since.0);
     }
-    if let Some((created_at, id)) = &filter.after {
-        query.push(" AND (created_at, id) < (").push_bind(created_at.0);
-        query.push(", ").push_bind(id.as_str()).push(")");
-    }
-    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
-    let rows = query.build().fetch_all(db).await.context("listing calls")?;
-    rows.iter().map(call).collect()
 }
 
 pub(super) async fn cancel(
@@ -93,8 +102,8 @@ pub(super) async fn retry(
     now: Timestamp,
 ) -> Result<Retried, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'queued', not_before = $3, dispatched_at = $3, queued_at = $3, \
-         lost_runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL, failure = NULL, \
+        "UPDATE calls SET state = 'queued', not_before = $3, due_at = $3, dispatched_at = $3, queued_at = $3, \
+         lost_runs = 0, failed_runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL, failure = NULL, \
          exit_code = NULL, http_status = NULL, cold_start = NULL, memory_peak_bytes = NULL \
          WHERE id = $1 AND project_id = $2 AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
          AND EXISTS (SELECT 1 FROM call_bodies WHERE call_id = $1) RETURNING priority",
@@ -121,6 +130,32 @@ pub(super) async fn retry(
     Ok(Retried::Queued)
 }
 
+pub(super) async fn retry_all(
+    db: &mut PgConnection,
+    filter: &CallFilter,
+    now: Timestamp,
+) -> Result<RetriedCalls, StoreError> {
+    if cannot_be_found(filter) {
+        return Ok(RetriedCalls { queued: 0, more: false });
+    }
+    let mut query = QueryBuilder::new("SELECT id FROM calls WHERE ");
+    push_filter(&mut query, filter);
+    query.push(
+        " AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
+         AND EXISTS (SELECT 1 FROM call_bodies WHERE call_id = calls.id) ORDER BY created_at, id LIMIT ",
+    );
+    query.push_bind(i64::from(filter.limit) + 1);
+    let rows = query.build().fetch_all(&mut *db).await.context("looking for calls to retry")?;
+    let mut queued = 0;
+    for row in rows.iter().take(filter.limit as usize) {
+        let id = parsed(row, "id", CallId::parse)?;
+        if retry(db, &filter.project_id, &id, now).await? == Retried::Queued {
+            queued += 1;
+        }
+    }
+    Ok(RetriedCalls { queued, more: rows.len() > filter.limit as usize })
+}
+
 async fn state_of(db: &mut PgConnection, project: &ProjectId, id: &CallId) -> Result<CallState, StoreError> {
     let row = sqlx::query("SELECT state FROM calls WHERE id = $1 AND project_id = $2")
         .bind(id.as_str())
@@ -141,7 +176,7 @@ pub(super) async fn record(db: &mut PgConnection, ended: &[Call]) -> Result<(), 
             "INSERT INTO calls (id, project_id, app_id, route_id, version_id, app_name, route_path, \
              version_number, trigger_kind, call_type, state, request_id, attempt, not_before, priority, \
              dispatched_at, node, created_at, queued_at, started_at, finished_at, failure, exit_code, \
-             http_status, cold_start, memory_peak_bytes) ",
+             http_status, cold_start, memory_peak_bytes, due_at, depth) ",
         );
         query.push_values(calls.iter().zip(failures), |mut row, (call, failure)| {
             let peak = call.memory_peak_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -170,7 +205,9 @@ pub(super) async fn record(db: &mut PgConnection, ended: &[Call]) -> Result<(), 
                 .push_bind(call.exit_code.map(i64::from))
                 .push_bind(call.http_status.map(i64::from))
                 .push_bind(call.cold_start)
-                .push_bind(peak);
+                .push_bind(peak)
+                .push_bind(call.due_at.0)
+                .push_bind(i64::from(call.depth));
         });
         query.push(" ON CONFLICT (id) DO NOTHING");
         query.build().execute(&mut *db).await.context("recording calls")?;

@@ -3,14 +3,14 @@
 
 use async_trait::async_trait;
 use picasso_types::{
-    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
-    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
+    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
+    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 use super::{
-    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, changes, outbox, pause_after, records, routes,
-    versions, was_undone,
+    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, changes, idempotency, outbox, pause_after, records,
+    routes, versions, was_undone,
 };
 use crate::error::Context as _;
 use crate::sealed_body::{SealedBody, SealedOutput};
@@ -146,8 +146,11 @@ impl Store for PostgresStore {
         self.read(versions::list_referenced_digests(&self.pool)).await
     }
 
-    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError> {
+    async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let body = SealedBody::seal(&self.key, new)?;
+        if let Some(key) = &new.idempotency {
+            return write!(self, |db| calls::accept_once(db, new, key, &body, self.clock.now()));
+        }
         self.retried(|| calls::accept(&self.pool, new, &body, self.clock.now())).await
     }
 
@@ -190,6 +193,16 @@ impl Store for PostgresStore {
         write!(self, |db| calls::release(db, id, owner, not_before, self.clock.now()))
     }
 
+    async fn repeat_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        failure: &Failure,
+    ) -> Result<(), StoreError> {
+        write!(self, |db| calls::repeat(db, id, owner, not_before, failure, self.clock.now()))
+    }
+
     async fn finish_call(
         &self,
         id: &CallId,
@@ -220,6 +233,14 @@ impl Store for PostgresStore {
 
     async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
         write!(self, |db| records::retry(db, project, id, self.clock.now()))
+    }
+
+    async fn retry_calls(&self, filter: &CallFilter) -> Result<RetriedCalls, StoreError> {
+        write!(self, |db| records::retry_all(db, filter, self.clock.now()))
+    }
+
+    async fn delete_expired_keys(&self, limit: u32) -> Result<u64, StoreError> {
+        self.retried(|| idempotency::delete_expired(&self.pool, limit, self.clock.now())).await
     }
 
     async fn record_calls(&self, ended: &[Call]) -> Result<(), StoreError> {

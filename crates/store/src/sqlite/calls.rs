@@ -1,10 +1,11 @@
 //! Calls: accepted, held under a lease, ended.
 
-use picasso_types::{Call, CallId, CallOutcome, CallState, InstanceId, NewCall, RouteId, Timestamp};
+use picasso_types::{
+    Accepted, Call, CallId, CallOutcome, CallState, Failure, InstanceId, NewCall, RouteId, Timestamp,
+};
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::outbox;
-use super::records;
+use super::{idempotency, outbox, records};
 use crate::error::Context as _;
 use crate::rows::{call, column, number, to_json};
 use crate::sealed_body::{SealedBody, SealedOutput};
@@ -16,13 +17,18 @@ pub(super) async fn accept(
     new: &NewCall,
     body: &SealedBody,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Accepted, StoreError> {
+    if let Some(key) = &new.idempotency
+        && let Some(before) = idempotency::find(db, &new.route_id, key, now).await?
+    {
+        return Ok(before);
+    }
     let inserted = sqlx::query(
         "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
          call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
-         app_name, route_path, version_number) \
+         app_name, route_path, version_number, due_at, delivery, depth) \
          SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9, ?9, \
-         a.full_name, r.pattern, v.number \
+         a.full_name, r.pattern, v.number, ?7, ?12, ?13 \
          FROM route_versions v JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id \
          WHERE v.id = ?10 AND v.route_id = ?11",
     )
@@ -37,6 +43,8 @@ pub(super) async fn accept(
     .bind(now.0)
     .bind(new.version_id.as_str())
     .bind(new.route_id.as_str())
+    .bind(to_json("delivery", &new.delivery)?)
+    .bind(new.depth)
     .execute(&mut *db)
     .await
     .context("accepting a call")?;
@@ -51,7 +59,11 @@ pub(super) async fn accept(
         .execute(&mut *db)
         .await
         .context("storing a call's body")?;
-    outbox::put(db, new.id.as_str(), new.not_before, new.priority).await
+    if let Some(key) = &new.idempotency {
+        idempotency::put(db, &new.route_id, key, &new.id).await?;
+    }
+    outbox::put(db, new.id.as_str(), new.not_before, new.priority).await?;
+    Ok(Accepted::New)
 }
 
 pub(super) async fn get(db: &SqlitePool, id: &CallId) -> Result<Call, StoreError> {
@@ -136,6 +148,32 @@ pub(super) async fn release(
     .fetch_optional(&mut *db)
     .await
     .context("releasing a call")?;
+    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
+    outbox::put(db, id.as_str(), not_before, priority).await
+}
+
+/// `NotFound` when `owner` does not hold the call.
+pub(super) async fn repeat(
+    db: &mut SqliteConnection,
+    id: &CallId,
+    owner: &InstanceId,
+    not_before: Timestamp,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "UPDATE calls SET state = 'queued', failed_runs = failed_runs + 1, not_before = ?3, failure = ?4, \
+         dispatched_at = ?5, lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING priority",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(not_before.0)
+    .bind(to_json("failure", failure)?)
+    .bind(now.0)
+    .fetch_optional(&mut *db)
+    .await
+    .context("repeating a call")?;
     let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
     outbox::put(db, id.as_str(), not_before, priority).await
 }

@@ -2,7 +2,7 @@
 //! calls, and the end of it all.
 
 use picasso_types::{
-    Call, CallFilter, CallId, CallOutput, CallState, Cancelled, ProjectId, Retried, Timestamp,
+    Call, CallFilter, CallId, CallOutput, CallState, Cancelled, ProjectId, Retried, RetriedCalls, Timestamp,
 };
 use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
@@ -42,8 +42,20 @@ pub(super) async fn get_output(
 }
 
 pub(super) async fn list(db: &SqlitePool, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT * FROM calls WHERE project_id = ");
-    query.push_bind(filter.project_id.as_str());
+    let mut query = QueryBuilder::new("SELECT * FROM calls WHERE ");
+    push_filter(&mut query, filter);
+    if let Some((created_at, id)) = &filter.after {
+        query.push(" AND (created_at, id) < (").push_bind(created_at.0);
+        query.push(", ").push_bind(id.as_str()).push(")");
+    }
+    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit);
+    let rows = query.build().fetch_all(db).await.context("listing calls")?;
+    rows.iter().map(call).collect()
+}
+
+/// What the filter says of a call, but not where its list goes on.
+fn push_filter<'a>(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &'a CallFilter) {
+    query.push("project_id = ").push_bind(filter.project_id.as_str());
     if let Some(app) = &filter.app_name {
         query.push(" AND app_name = ").push_bind(app);
     }
@@ -56,13 +68,6 @@ pub(super) async fn list(db: &SqlitePool, filter: &CallFilter) -> Result<Vec<Cal
     if let Some(since) = filter.since {
         query.push(" AND created_at >= ").push_bind(since.0);
     }
-    if let Some((created_at, id)) = &filter.after {
-        query.push(" AND (created_at, id) < (").push_bind(created_at.0);
-        query.push(", ").push_bind(id.as_str()).push(")");
-    }
-    query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit);
-    let rows = query.build().fetch_all(db).await.context("listing calls")?;
-    rows.iter().map(call).collect()
 }
 
 pub(super) async fn cancel(
@@ -102,8 +107,8 @@ pub(super) async fn retry(
     now: Timestamp,
 ) -> Result<Retried, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'queued', not_before = ?3, dispatched_at = ?3, queued_at = ?3, \
-         lost_runs = 0, cancel_requested = 0, started_at = NULL, finished_at = NULL, failure = NULL, \
+        "UPDATE calls SET state = 'queued', not_before = ?3, due_at = ?3, dispatched_at = ?3, queued_at = ?3, \
+         lost_runs = 0, failed_runs = 0, cancel_requested = 0, started_at = NULL, finished_at = NULL, failure = NULL, \
          exit_code = NULL, http_status = NULL, cold_start = NULL, memory_peak_bytes = NULL \
          WHERE id = ?1 AND project_id = ?2 AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
          AND EXISTS (SELECT 1 FROM call_bodies WHERE call_id = ?1) RETURNING priority",
@@ -130,6 +135,29 @@ pub(super) async fn retry(
     Ok(Retried::Queued)
 }
 
+pub(super) async fn retry_all(
+    db: &mut SqliteConnection,
+    filter: &CallFilter,
+    now: Timestamp,
+) -> Result<RetriedCalls, StoreError> {
+    let mut query = QueryBuilder::new("SELECT id FROM calls WHERE ");
+    push_filter(&mut query, filter);
+    query.push(
+        " AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
+         AND EXISTS (SELECT 1 FROM call_bodies WHERE call_id = calls.id) ORDER BY created_at, id LIMIT ",
+    );
+    query.push_bind(i64::from(filter.limit) + 1);
+    let rows = query.build().fetch_all(&mut *db).await.context("looking for calls to retry")?;
+    let mut queued = 0;
+    for row in rows.iter().take(filter.limit as usize) {
+        let id = parsed(row, "id", CallId::parse)?;
+        if retry(db, &filter.project_id, &id, now).await? == Retried::Queued {
+            queued += 1;
+        }
+    }
+    Ok(RetriedCalls { queued, more: rows.len() > filter.limit as usize })
+}
+
 async fn state_of(
     db: &mut SqliteConnection,
     project: &ProjectId,
@@ -152,8 +180,8 @@ pub(super) async fn record(db: &mut SqliteConnection, ended: &[Call]) -> Result<
             "INSERT OR IGNORE INTO calls (id, project_id, app_id, route_id, version_id, app_name, \
              route_path, version_number, trigger_kind, call_type, state, request_id, attempt, not_before, \
              priority, dispatched_at, node, created_at, queued_at, started_at, finished_at, failure, \
-             exit_code, http_status, cold_start, memory_peak_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?14, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+             exit_code, http_status, cold_start, memory_peak_bytes, due_at, depth) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?14, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?14, ?26)",
         )
         .bind(call.id.as_str())
         .bind(call.project_id.as_str())
@@ -180,6 +208,7 @@ pub(super) async fn record(db: &mut SqliteConnection, ended: &[Call]) -> Result<
         .bind(call.http_status)
         .bind(call.cold_start)
         .bind(peak)
+        .bind(call.depth)
         .execute(&mut *db)
         .await
         .context("recording a call")?;

@@ -55,8 +55,8 @@ pub(super) async fn create(
     let id = RouteId::generate();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \
-         latest_number, active_number, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?9)",
+         latest_number, active_number, created_at, updated_at, delivery) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?9, ?10)",
     )
     .bind(id.as_str())
     .bind(app.id.as_str())
@@ -67,6 +67,7 @@ pub(super) async fn create(
     .bind(new.is_public)
     .bind(resolved.map(|_| 1_i64))
     .bind(now.0)
+    .bind(to_json("delivery", &new.delivery)?)
     .execute(&mut *db)
     .await
     .context("storing a route")?;
@@ -148,7 +149,7 @@ pub(super) async fn update(
     versions::insert(db, id, number, &change.spec, &merged, &preparation, &change.created_by, now).await?;
     sqlx::query(
         "UPDATE routes SET methods = ?2, route_type = ?3, is_public = ?4, latest_number = ?5, \
-         active_number = CASE WHEN ?6 THEN ?5 ELSE active_number END, updated_at = ?7 WHERE id = ?1",
+         active_number = CASE WHEN ?6 THEN ?5 ELSE active_number END, updated_at = ?7, delivery = ?8 WHERE id = ?1",
     )
     .bind(id.as_str())
     .bind(to_json("methods", &change.methods)?)
@@ -157,6 +158,7 @@ pub(super) async fn update(
     .bind(number)
     .bind(resolved.is_some())
     .bind(now.0)
+    .bind(to_json("delivery", &change.delivery)?)
     .execute(&mut *db)
     .await
     .context("changing a route")?;

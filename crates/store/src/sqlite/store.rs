@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use picasso_types::{
-    App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest, FullName,
-    InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
+    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
+    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{SqliteStore, apps, calls, changes, outbox, records, routes, versions};
+use super::{SqliteStore, apps, calls, changes, idempotency, outbox, records, routes, versions};
 use crate::error::Context as _;
 use crate::rows;
 use crate::sealed_body::{SealedBody, SealedOutput};
@@ -138,7 +138,7 @@ impl Store for SqliteStore {
         versions::list_referenced_digests(&self.readers).await
     }
 
-    async fn accept_call(&self, new: &NewCall) -> Result<(), StoreError> {
+    async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let body = SealedBody::seal(&self.key, new)?;
         // The clear body stays out of the writer's queue.
         let new = clone_without_body(new);
@@ -208,6 +208,24 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn repeat_call(
+        &self,
+        id: &CallId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        failure: &Failure,
+    ) -> Result<(), StoreError> {
+        let (id, owner, failure) = (id.clone(), owner.clone(), failure.clone());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(
+                    async move { calls::repeat(db, &id, &owner, not_before, &failure, clock.now()).await },
+                )
+            })
+            .await
+    }
+
     async fn finish_call(
         &self,
         id: &CallId,
@@ -242,6 +260,20 @@ impl Store for SqliteStore {
         let (project, id, clock) = (project.clone(), id.clone(), Arc::clone(&self.clock));
         self.writer
             .run(move |db| Box::pin(async move { records::retry(db, &project, &id, clock.now()).await }))
+            .await
+    }
+
+    async fn retry_calls(&self, filter: &CallFilter) -> Result<RetriedCalls, StoreError> {
+        let (filter, clock) = (filter.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { records::retry_all(db, &filter, clock.now()).await }))
+            .await
+    }
+
+    async fn delete_expired_keys(&self, limit: u32) -> Result<u64, StoreError> {
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| Box::pin(async move { idempotency::delete_expired(db, limit, clock.now()).await }))
             .await
     }
 
@@ -321,6 +353,9 @@ fn clone_without_body(new: &NewCall) -> NewCall {
         request_id: new.request_id.clone(),
         not_before: new.not_before,
         priority: new.priority,
+        delivery: new.delivery.clone(),
+        depth: new.depth,
+        idempotency: new.idempotency.clone(),
         envelope: Vec::new(),
         payload: Vec::new(),
     }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use picasso_store::Store;
 use picasso_types::{
-    App, AppName, Bounds, CallId, CallOutcome, CallState, Clock, Config, Digest, Format, ImageRef,
-    InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId, RequestId, Route, RouteChange,
-    RoutePattern, RouteType, Timestamp, Trigger, VersionSpec,
+    App, AppName, Bounds, CallDelivery, CallId, CallOutcome, CallState, Clock, Config, DeliveryOptions,
+    Digest, Format, ImageRef, InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId,
+    RequestId, Route, RouteChange, RoutePattern, RouteType, Timestamp, Trigger, VersionSpec,
 };
 
 pub const MANY: u32 = 10_000;
@@ -90,6 +90,7 @@ pub fn new_route(pattern: &str) -> NewRoute {
         methods: Methods::any(),
         route_type: RouteType::Async,
         is_public: true,
+        delivery: DeliveryOptions::default(),
         spec: spec("hello:1"),
         created_by: "user-a".to_owned(),
     }
@@ -100,6 +101,7 @@ pub fn change(route: &Route) -> RouteChange {
         methods: route.methods.clone(),
         route_type: route.route_type,
         is_public: route.is_public,
+        delivery: route.delivery.clone(),
         spec: route.latest.spec.clone(),
         created_by: "user-b".to_owned(),
     }
@@ -139,6 +141,9 @@ impl Fixture {
             request_id: RequestId::generate(),
             not_before: self.clock.now(),
             priority: 1,
+            delivery: CallDelivery::default(),
+            depth: 0,
+            idempotency: None,
             envelope: b"envelope".to_vec(),
             payload: b"payload".to_vec(),
         }
@@ -151,6 +156,11 @@ impl Fixture {
         let call = self.new_call(&app, &route);
         self.store.accept_call(&call).await.unwrap();
         call
+    }
+
+    /// A time of the clock, so many microseconds from now.
+    pub fn after(&self, micros: i64) -> Timestamp {
+        self.clock.now().plus_micros(micros)
     }
 
     /// A lease that ends in a minute of the clock.

@@ -8,6 +8,7 @@ pub mod apps;
 pub mod bodies;
 pub mod calls;
 pub mod changes;
+pub mod delivery;
 pub mod fixture;
 pub mod outbox;
 pub mod records;
@@ -96,6 +97,13 @@ macro_rules! store_conformance {
             changes::no_change_is_missed_while_many_are_made_at_once,
             changes::who_was_away_too_long_hears_that_anything_may_have_changed,
             changes::a_follower_from_the_very_beginning_hears_the_first_change,
+            delivery::a_routes_delivery_options_come_back_and_change,
+            delivery::a_call_keeps_the_options_it_was_accepted_with,
+            delivery::a_repeated_call_is_due_again_with_its_failed_runs_counted,
+            delivery::an_idempotency_key_stands_for_its_call_within_its_window,
+            delivery::of_many_calls_at_one_time_with_one_key_one_is_stored,
+            delivery::keys_go_after_their_window_and_with_their_calls,
+            delivery::many_dead_calls_are_retried_oldest_first_and_only_those_of_the_filter,
             outbox::every_accepted_call_has_one_entry_in_order,
             outbox::only_due_calls_are_listed_the_longest_due_first,
             outbox::deleting_entries_leaves_the_others,

@@ -346,6 +346,7 @@ impl Bench {
             methods: testing_route.methods.clone(),
             route_type: testing_route.route_type,
             is_public: true,
+            delivery: testing_route.delivery.clone(),
             spec,
             created_by: "me".to_owned(),
         };
@@ -360,6 +361,7 @@ impl Bench {
             methods: route.methods.clone(),
             route_type: route.route_type,
             is_public: true,
+            delivery: route.delivery.clone(),
             spec: VersionSpec { config: testing::config(&[("changed", "yes")]), ..route.latest.spec.clone() },
             created_by: "me".to_owned(),
         };
