@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Keystone, Settings};
+use crate::settings::{Calls, Keystone, Outbound, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -14,6 +14,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     sandbox(settings, &mut rules);
     engine(settings, &mut rules);
     calls(&settings.calls, &mut rules);
+    outbound(&settings.outbound, &mut rules);
     bounds(settings, &mut rules);
     rules.0
 }
@@ -94,6 +95,24 @@ fn keystone(keystone: &Keystone, rules: &mut Rules) {
     rules.range("keystone.max_cached_tokens", keystone.max_cached_tokens, 1, 10_000_000);
     rules.range("keystone.max_parallel_requests", keystone.max_parallel_requests, 1, 1024);
     rules.range("keystone.timeout_s", keystone.timeout_s, 1, 300);
+}
+
+fn outbound(outbound: &Outbound, rules: &mut Rules) {
+    rules.range("outbound.connect_timeout_s", outbound.connect_timeout_s, 1, 60);
+    rules.range("outbound.timeout_s", outbound.timeout_s, 1, 300);
+    rules.range("outbound.max_answer_bytes", outbound.max_answer_bytes, 0, 16 << 20);
+    rules.range("outbound.max_payload_bytes", outbound.max_payload_bytes, 0, 6 << 20);
+    rules.range("outbound.max_parallel", outbound.max_parallel, 1, 10_000);
+    rules.range("outbound.max_parallel_per_project", outbound.max_parallel_per_project, 1, 10_000);
+    rules.range("outbound.max_parallel_per_host", outbound.max_parallel_per_host, 1, 10_000);
+    rules.range("outbound.max_attempts", outbound.max_attempts, 1, 1000);
+    rules.range("outbound.max_age_s", outbound.max_age_s, 1, 30 * 86_400);
+    rules.range("outbound.retry_initial_s", outbound.retry_initial_s, 1, 3600);
+    rules.range("outbound.retry_max_s", outbound.retry_max_s, outbound.retry_initial_s, 86_400);
+    rules.range("outbound.signing_key_overlap_s", outbound.signing_key_overlap_s, 0, 30 * 86_400);
+    if outbound.zaqar_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
+        rules.broken("outbound.zaqar_url", "must begin with http:// or https://");
+    }
 }
 
 fn calls(calls: &Calls, rules: &mut Rules) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use picasso_outbound::{Guard, Resolver, SystemResolver};
 use picasso_types::{Clock, ProjectId, SystemClock};
 use secrecy::SecretString;
 
@@ -34,6 +35,10 @@ pub struct ImageSettings {
     pub collect_grace: Duration,
     /// Registries that may be pulled from; none by default.
     pub registries: Vec<RegistrySettings>,
+    /// What registries' addresses may be, but for those that allow private ones.
+    pub guard: Guard,
+    /// Who knows the addresses of registries.
+    pub resolver: Arc<dyn Resolver>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -54,6 +59,8 @@ impl Default for ImageSettings {
             max_parallel: 4,
             collect_grace: Duration::from_mins(10),
             registries: Vec::new(),
+            guard: Guard::default(),
+            resolver: Arc::new(SystemResolver),
             clock: Arc::new(SystemClock),
         }
     }

@@ -9,7 +9,8 @@ use picasso_config::Settings;
 use picasso_engine::{CallKeeping, EngineSettings};
 use picasso_identity::{KeystoneSettings, ServiceCredentials};
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
-use picasso_sandbox::egress::{Destination, EgressSettings};
+use picasso_outbound::Guard;
+use picasso_sandbox::egress::EgressSettings;
 use picasso_sandbox::supervisor::NativeSettings;
 use picasso_types::{Bounds, ProjectId};
 
@@ -34,28 +35,17 @@ pub(crate) fn native(settings: &Settings, runtime: Option<PathBuf>) -> NativeSet
 }
 
 /// `None` where no subnet is set: routes cannot ask for egress then.
-pub(crate) fn egress(settings: &Settings, instance: &str) -> Result<Option<EgressSettings>, ServerFailure> {
+pub(crate) fn egress(settings: &Settings, instance: &str) -> Option<EgressSettings> {
     let egress = &settings.egress;
-    let Some(subnet) = egress.subnet else { return Ok(None) };
-    let destinations = |setting: &str, list: &[picasso_config::settings::Destination]| {
-        list.iter()
-            .map(|destination| {
-                destination.to_string().parse().map_err(|error| {
-                    ServerFailure::new(format!("egress.{setting}: {destination} cannot be used"))
-                        .because(error)
-                })
-            })
-            .collect::<Result<Vec<Destination>, _>>()
-    };
-    Ok(Some(EgressSettings {
+    Some(EgressSettings {
         instance: instance.to_owned(),
-        subnet,
+        subnet: egress.subnet?,
         dns: egress.dns.clone(),
-        allow: destinations("allow", &egress.allow)?,
-        deny: destinations("deny", &egress.deny)?,
+        allow: egress.allow.to_vec(),
+        deny: egress.deny.to_vec(),
         max_connections: egress.max_connections,
         bytes_per_second: u64::from(egress.bandwidth_mbit) * 125_000,
-    }))
+    })
 }
 
 pub(crate) fn keystone(settings: &Settings) -> Result<KeystoneSettings, ServerFailure> {
@@ -110,8 +100,14 @@ pub(crate) fn images(settings: &Settings) -> Result<ImageSettings, ServerFailure
         max_parallel: images.max_parallel as usize,
         collect_grace: seconds(images.collect_grace_s),
         registries,
+        guard: guard(settings),
         ..ImageSettings::default()
     })
+}
+
+/// What requests that tenants can aim may reach.
+pub(crate) fn guard(settings: &Settings) -> Guard {
+    Guard::new(settings.outbound.allow.clone(), settings.outbound.deny.clone())
 }
 
 fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySettings, ServerFailure> {

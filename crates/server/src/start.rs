@@ -42,7 +42,7 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
         user: settings.server.user.clone(),
         native: (!docker).then(|| convert::native(settings, runtime)),
         // The supervisor knows the instance and fills it in.
-        egress: convert::egress(settings, "")?,
+        egress: convert::egress(settings, ""),
         docker,
         json_logs: settings.log.format == LogFormat::Json,
         engine: Handover { loaded: loaded.clone(), key, root }.to_bytes()?,

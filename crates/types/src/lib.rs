@@ -15,6 +15,7 @@ pub mod fault;
 pub mod ids;
 pub mod image_ref;
 pub mod name;
+pub mod network;
 pub mod pattern;
 pub mod random;
 pub mod route;

@@ -7,6 +7,7 @@ mod images;
 mod keystone;
 mod limits;
 mod listeners;
+mod outbound;
 mod queue_url;
 mod sandbox;
 
@@ -17,8 +18,9 @@ pub use images::{Images, Registry, RegistryCredential};
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Listeners};
+pub use outbound::Outbound;
 pub use queue_url::{Broker, QueueUrl};
-pub use sandbox::{Destination, Egress, OciBinary, Sandbox, SandboxRuntime};
+pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
 
 use std::path::PathBuf;
 
@@ -41,6 +43,10 @@ section! {
         pub queue: Queue,
         /// Records of calls, their results and logs.
         pub calls: Calls,
+        /// Requests that tenants can aim: destinations and callbacks of ended calls, and pulls from
+        /// registries. Private, loopback, link-local, multicast and metadata addresses, port 25 and
+        /// all addresses of this host are refused unless `allow` lists them.
+        pub outbound: Outbound,
         /// Images of functions: bounds, registries, credentials.
         pub images: Images,
         /// Sandboxes, in which functions run.

@@ -1,10 +1,10 @@
 //! Sandboxes and their network.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
+use picasso_types::network::Destination;
 
 use crate::entry::Entry;
 use crate::leaf::{Leaf, quoted, text, wanted};
@@ -117,45 +117,6 @@ section! {
     }
 }
 
-/// A network and perhaps one port of it: `10.0.0.0/8:443`, `192.0.2.7`, `[2001:db8::/32]:443`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Destination {
-    /// The network.
-    pub network: IpNet,
-    /// The port; `None` means all.
-    pub port: Option<u16>,
-}
-
-impl Destination {
-    fn from_text(text: &str) -> Option<Self> {
-        let network =
-            |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        if let Some(rest) = text.strip_prefix('[') {
-            let (net, port) = rest.split_once(']')?;
-            let port = match port {
-                "" => None,
-                port => Some(port.strip_prefix(':')?.parse().ok()?),
-            };
-            return Some(Self { network: network(net)?, port });
-        }
-        if let Some(network) = network(text) {
-            return Some(Self { network, port: None });
-        }
-        let (net, port) = text.rsplit_once(':')?;
-        Some(Self { network: network(net)?, port: Some(port.parse().ok().filter(|p| *p > 0)?) })
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.network, self.port) {
-            (network, None) => write!(f, "{network}"),
-            (IpNet::V4(network), Some(port)) => write!(f, "{network}:{port}"),
-            (IpNet::V6(network), Some(port)) => write!(f, "[{network}]:{port}"),
-        }
-    }
-}
-
 impl Leaf for Destination {
     fn kind() -> String {
         "destinations like \"10.0.0.0/8:443\"".to_owned()
@@ -163,7 +124,7 @@ impl Leaf for Destination {
 
     fn parse(entry: &Entry) -> Result<Self, String> {
         text(entry)
-            .and_then(Self::from_text)
+            .and_then(|text| text.parse().ok())
             .ok_or_else(|| wanted("a destination like \"10.0.0.0/8:443\" or \"[2001:db8::/32]:443\"", entry))
     }
 
@@ -177,7 +138,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Option<String> {
-        Destination::from_text(text).and_then(|d| d.show())
+        text.parse::<Destination>().ok().and_then(|d| d.show())
     }
 
     #[test]

@@ -4,18 +4,16 @@
 //! whatever token service the registry names, reads manifests without a bound and takes no
 //! resolver, and tenants choose what is pulled here. Contract: OCI distribution-spec 1.1, pull.
 
-use std::error::Error as _;
-
 use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use picasso_outbound::{ClientSettings, GuardedClient, OutboundError, Response, TargetFault};
 use picasso_types::{Digest, ProjectId};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Certificate, Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
 use super::challenge::{self, Challenge};
-use super::guard::{BlockedAddress, GuardedResolver, check_literal};
 use crate::documents::{DOCKER_INDEX, DOCKER_MANIFEST, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST};
 use crate::{ImageError, ImageSettings, RegistryCredential, RegistrySettings};
 
@@ -24,7 +22,7 @@ const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct RegistryClient<'s> {
-    http: Client,
+    http: GuardedClient,
     registry: &'s RegistrySettings,
     credential: Option<&'s RegistryCredential>,
     base: Url,
@@ -46,31 +44,22 @@ impl<'s> RegistryClient<'s> {
         project: &ProjectId,
         repository: &str,
     ) -> Result<Self, ImageError> {
-        // Whoever installed a provider first is right; there is one per process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .https_only(!registry.insecure)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(settings.idle_timeout)
-            .user_agent(concat!("picasso/", env!("CARGO_PKG_VERSION")));
-        if !registry.allow_private {
-            builder = builder.dns_resolver(std::sync::Arc::new(GuardedResolver));
-        }
         let wrong = |what: &str| {
             let host = &registry.host;
             ImageError::failed(format!("using registry \"{host}\""))(std::io::Error::other(what.to_owned()))
         };
-        if let Some(pem) = &registry.ca_pem {
-            let certificates = Certificate::from_pem_bundle(pem)
-                .map_err(|_| wrong("its certificate file cannot be read"))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
+        let guard = &settings.guard;
+        let http = GuardedClient::new(&ClientSettings {
+            guard: if registry.allow_private { guard.allowing_private() } else { guard.clone() },
+            resolver: settings.resolver.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            head_timeout: settings.idle_timeout,
+            read_timeout: settings.idle_timeout,
+            ca_pem: registry.ca_pem.clone(),
+        });
         let scheme = if registry.insecure { "http" } else { "https" };
         Ok(Self {
-            http: builder.build().map_err(|error| wrong(&error.to_string()))?,
+            http: http.map_err(|error| wrong(&error.to_string()))?,
             registry,
             credential: credential_for(registry, project),
             base: Url::parse(&format!("{scheme}://{}/v2/", registry.host))
@@ -84,7 +73,7 @@ impl<'s> RegistryClient<'s> {
     pub async fn manifest(&mut self, reference: &str) -> Result<Bytes, ImageError> {
         let mut response = self.get(&format!("manifests/{reference}"), true).await?;
         let stated = response
-            .headers()
+            .headers
             .get("docker-content-digest")
             .and_then(|value| Digest::parse(value.to_str().ok()?).ok());
         let mut body = BytesMut::new();
@@ -112,7 +101,7 @@ impl<'s> RegistryClient<'s> {
             .join(&format!("{}/{path}", self.repository))
             .map_err(|_| self.error("has no such address", false))?;
         let response = self.follow(url.clone(), is_manifest).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        if response.status != StatusCode::UNAUTHORIZED {
             return self.check(response);
         }
         self.authenticate(&response).await?;
@@ -125,21 +114,21 @@ impl<'s> RegistryClient<'s> {
     async fn follow(&self, mut url: Url, is_manifest: bool) -> Result<Response, ImageError> {
         for _ in 0..=MAX_REDIRECTS {
             self.check_target(&url)?;
-            let mut request = self.http.get(url.clone());
+            let mut headers = HeaderMap::new();
             if is_manifest {
                 for media_type in [OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX] {
-                    request = request.header(ACCEPT, media_type);
+                    headers.append(ACCEPT, HeaderValue::from_static(media_type));
                 }
             }
             if let Some(authorization) = self.authorization.as_ref().filter(|_| same_origin(&url, &self.base))
             {
-                request = request.header(AUTHORIZATION, authorization);
+                headers.insert(AUTHORIZATION, authorization.clone());
             }
-            let response = request.send().await.map_err(|e| self.unreachable(e))?;
-            if !response.status().is_redirection() {
+            let response = self.ask(&url, headers).await?;
+            if !response.status.is_redirection() {
                 return Ok(response);
             }
-            let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let target = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
             url = target
                 .and_then(|target| url.join(target).ok())
                 .ok_or_else(|| self.error("redirects to nowhere", false))?;
@@ -157,16 +146,11 @@ impl<'s> RegistryClient<'s> {
                 false,
             ));
         }
-        if !self.registry.allow_private
-            && let Some(host) = url.host()
-        {
-            check_literal(&host).map_err(|blocked| self.error(&blocked.to_string(), false))?;
-        }
         Ok(())
     }
 
     async fn authenticate(&mut self, response: &Response) -> Result<(), ImageError> {
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+        let challenges = response.headers.get_all(WWW_AUTHENTICATE);
         let challenge = challenges.iter().filter_map(|value| value.to_str().ok()).find_map(challenge::parse);
         let denied = || self.error("does not let this project read the image; check its credentials", false);
         let value = match challenge {
@@ -192,11 +176,14 @@ impl<'s> RegistryClient<'s> {
         if let Some(service) = service {
             url.query_pairs_mut().append_pair("service", service);
         }
-        let mut request = self.http.get(url);
-        if let Some(credential) = self.credential {
-            request = request.header(AUTHORIZATION, basic(credential));
+        let mut headers = HeaderMap::new();
+        if let Some(credential) = self.credential
+            && let Ok(mut value) = HeaderValue::try_from(basic(credential))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
         }
-        let mut response = self.check(request.send().await.map_err(|e| self.unreachable(e))?)?;
+        let mut response = self.check(self.ask(&url, headers).await?)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(e))? {
             body.extend_from_slice(&chunk);
@@ -211,8 +198,7 @@ impl<'s> RegistryClient<'s> {
     }
 
     fn check(&self, response: Response) -> Result<Response, ImageError> {
-        let status = response.status();
-        let (reason, temporary) = match status.as_u16() {
+        let (reason, temporary) = match response.status.as_u16() {
             200 => return Ok(response),
             401 | 403 => {
                 ("does not let this project read the image; check its credentials".to_owned(), false)
@@ -225,17 +211,16 @@ impl<'s> RegistryClient<'s> {
         Err(self.error(&reason, temporary))
     }
 
-    /// Names no URL: those of blobs can carry a signature.
-    pub fn unreachable(&self, error: reqwest::Error) -> ImageError {
-        let error = error.without_url();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if let Some(blocked) = inner.downcast_ref::<BlockedAddress>() {
-                return self.error(&blocked.to_string(), false);
-            }
-            cause = inner.source();
+    async fn ask(&self, url: &Url, headers: HeaderMap) -> Result<Response, ImageError> {
+        self.http.send(Method::GET, url, headers, Bytes::new()).await.map_err(|e| self.unreachable(e))
+    }
+
+    pub fn unreachable(&self, error: OutboundError) -> ImageError {
+        if let OutboundError::Refused(TargetFault::Blocked(blocked)) = &error {
+            return self.error(&format!("{blocked} for the registry"), false);
         }
-        tracing::warn!(registry = self.registry.host, %error, source = ?error.source(), "a registry was not reached");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(registry = self.registry.host, %error, cause, "a registry was not reached");
         self.error("could not be reached, or broke off; try again later", true)
     }
 

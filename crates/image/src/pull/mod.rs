@@ -2,7 +2,6 @@
 
 mod challenge;
 mod client;
-mod guard;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};

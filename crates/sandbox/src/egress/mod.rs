@@ -14,4 +14,4 @@ mod settings;
 
 pub(crate) use network::docker_bridge;
 pub use network::{Attached, EgressNetwork, load_docker_filter, reap, unload_docker_filter};
-pub use settings::{Destination, DestinationError, EgressSettings, resolv_conf};
+pub use settings::{EgressSettings, resolv_conf};

@@ -7,8 +7,9 @@
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
+use picasso_types::network::Destination;
 
-use super::settings::{Destination, EgressSettings};
+use super::settings::EgressSettings;
 
 /// What is denied unless listed: this network, private, shared, loopback, link-local (with the
 /// metadata service), protocol assignments, documentation, 6to4 relays, benchmarks, multicast and

@@ -141,7 +141,7 @@ async fn open_sandbox(
                 socket: settings.sandbox.docker_socket.clone(),
                 instance: instance.as_str().to_owned(),
                 // Without root nobody has loaded the packet filter that must guard it.
-                egress: if root { convert::egress(settings, instance.as_str())? } else { None },
+                egress: if root { convert::egress(settings, instance.as_str()) } else { None },
             };
             let export = Arc::new(StoreExport(images.clone()));
             let driver = DockerSandbox::connect(docker, export).await.map_err(|error| {

@@ -1,0 +1,17 @@
+//! The one HTTP client for everything that tenants can aim: image pulls, destinations, callbacks.
+//!
+//! Three rules make it safe to hand it a tenant's URL. Names are resolved first and the addresses
+//! judged after that, the very ones that are connected to ([`Guard`]), so neither a name that
+//! changes its address nor another spelling of one gets past. No redirect is followed: who wants
+//! to follow one asks again. Time and bytes are bounded, and no proxy of the environment is used.
+
+mod client;
+mod connector;
+mod guard;
+mod resolver;
+mod target;
+
+pub use client::{ClientError, ClientSettings, GuardedClient, OutboundError, Response};
+pub use guard::{BlockedAddress, Guard};
+pub use resolver::{Resolver, SystemResolver};
+pub use target::{TargetFault, check_target};
