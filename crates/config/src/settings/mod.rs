@@ -43,10 +43,6 @@ section! {
         pub queue: Queue,
         /// Records of calls, their results and logs.
         pub calls: Calls,
-        /// Requests that tenants can aim: destinations and callbacks of ended calls, and pulls from
-        /// registries. Private, loopback, link-local, multicast and metadata addresses, port 25 and
-        /// all addresses of this host are refused unless `allow` lists them.
-        pub outbound: Outbound,
         /// Images of functions: bounds, registries, credentials.
         pub images: Images,
         /// Sandboxes, in which functions run.
@@ -55,6 +51,10 @@ section! {
         /// link-local, multicast and metadata addresses, port 25 and all addresses of this host
         /// are refused unless `allow` lists them.
         pub egress: Egress,
+        /// Requests that tenants can aim: destinations and callbacks of ended calls, and pulls from
+        /// registries. Private, loopback, link-local, multicast and metadata addresses, port 25 and
+        /// all addresses of this host are refused unless `allow` lists them.
+        pub outbound: Outbound,
         /// How much runs at one time, and how large its input and output may be.
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.
