@@ -86,14 +86,62 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => {
-            error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some_and(|error| {
-                let class = error.code().get(..2);
-                matches!(class, Some("08" | "53" | "40"))
-                    || error.code().starts_with("57P")
-                    || error.code() == "57014"
-            })
-        }
+        sqlx::Error::Database(error) => match server_code(error.as_ref()) {
+            Some(ServerCode::Postgres(code)) => {
+                matches!(code.get(..2), Some("08" | "53" | "40"))
+                    || code.starts_with("57P")
+                    || code == "57014"
+            }
+            Some(ServerCode::MariaDb(number)) => MARIADB_PASSES.contains(&number),
+            None => false,
+        },
         _ => false,
     }
+}
+
+/// Another request took the same unique name at the same time: what has been done so far is undone.
+#[derive(Debug, Error)]
+#[error("another request of the same name came first")]
+pub(crate) struct Overtaken;
+
+/// Whether the server undid the work because of other work at the same time.
+pub(crate) fn was_undone(error: &StoreError) -> bool {
+    let StoreError::Unavailable { source, .. } = error else { return false };
+    if source.is::<Overtaken>() {
+        return true;
+    }
+    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
+    match server_code(error.as_ref()) {
+        Some(ServerCode::Postgres(code)) => matches!(code, "40001" | "40P01"),
+        Some(ServerCode::MariaDb(number)) => MARIADB_UNDONE.contains(&number),
+        None => false,
+    }
+}
+
+/// A lock waited for in vain, a deadlock (also one between the nodes of a cluster), a row that
+/// changed under a transaction.
+const MARIADB_UNDONE: [u16; 3] = [1205, 1213, 1020];
+
+/// The former, and: disk full, out of memory, too many connections, host blocked for now, shutdown,
+/// a connection that broke or was killed, a node that is not in its cluster, a server that only
+/// reads for now, a statement that was interrupted or took too long.
+const MARIADB_PASSES: [u16; 24] = [
+    1205, 1213, 1020, 1021, 1037, 1040, 1041, 1042, 1047, 1053, 1114, 1129, 1158, 1159, 1160, 1161, 1184,
+    1203, 1226, 1290, 1317, 1836, 1927, 1969,
+];
+
+/// What a server calls its error.
+enum ServerCode<'a> {
+    /// SQLSTATE.
+    Postgres(&'a str),
+    /// MariaDB's own number, which says more.
+    MariaDb(u16),
+}
+
+fn server_code(error: &dyn sqlx::error::DatabaseError) -> Option<ServerCode<'_>> {
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return Some(ServerCode::Postgres(error.code()));
+    }
+    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
+    Some(ServerCode::MariaDb(error.number()))
 }

@@ -7,11 +7,14 @@
 mod body_cipher;
 mod changes;
 mod error;
+mod line;
+mod mariadb;
 mod postgres;
 mod preparation;
 mod rows;
 mod schema;
 mod sealed_body;
+mod server;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -24,6 +27,7 @@ use picasso_types::{
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
 pub use changes::{ChangeMark, Changed, Changes};
 pub use error::StoreError;
+pub use mariadb::{MariaDbSettings, MariaDbStore};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};
 

@@ -40,7 +40,7 @@ macro_rules! columns_of {
         }
     )+};
 }
-columns_of!(sqlx::sqlite::SqliteRow, sqlx::postgres::PgRow);
+columns_of!(sqlx::sqlite::SqliteRow, sqlx::postgres::PgRow, sqlx::mysql::MySqlRow);
 
 /// A type that columns are read as.
 pub(crate) trait Cell<'r>: Sized {

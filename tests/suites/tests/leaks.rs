@@ -10,8 +10,14 @@ use aho_corasick::AhoCorasick;
 use picasso_testkit::evidence;
 
 /// Folders of other services, which keep their own passwords where they must.
-const NOT_OURS: &[&str] =
-    &["picasso-keystone-", "picasso-docker-", "picasso-registry-", "picasso-broker-", "picasso-postgres-"];
+const NOT_OURS: &[&str] = &[
+    "picasso-keystone-",
+    "picasso-docker-",
+    "picasso-registry-",
+    "picasso-broker-",
+    "picasso-postgres-",
+    "picasso-mariadb-",
+];
 /// Folders in which the tests hand secrets to Picasso, as an operator would.
 const HANDED_OVER: &[&str] = &["etc"];
 

@@ -8,6 +8,7 @@ pub mod docker;
 pub mod evidence;
 pub mod guest;
 pub mod keystone;
+pub mod mariadb;
 pub mod picasso;
 pub mod postgres;
 pub mod process;

@@ -9,15 +9,14 @@ mod apps;
 mod calls;
 mod changes;
 mod idempotency;
-mod line;
 mod outbox;
 mod records;
 mod routes;
 mod schema;
+#[path = "../server_store.rs"]
 mod store;
 mod versions;
 
-use std::future::Future;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +27,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 use crate::error::Context as _;
+use crate::line::{self, Line};
+use crate::server::bounded;
 use crate::{SecretKey, StoreError};
-use line::Line;
 
-/// How often work that the server undid is tried.
-const MAX_ATTEMPTS: u32 = 8;
+/// Which store `mod store` implements.
+use PostgresStore as ServerStore;
 
 /// Which database, and how it is used.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl PostgresSettings {
 /// [`crate::Store`] in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
-    line: Arc<Line>,
+    line: Arc<Line<PgConnection>>,
     options: PgConnectOptions,
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
@@ -118,6 +118,11 @@ impl PostgresStore {
         Ok(Self { pool, line, options, key: Arc::new(key), clock, answer_timeout: settings.answer_timeout })
     }
 
+    /// A connection that follows the changes.
+    async fn connect_beside_pool(&self) -> Result<PgConnection, StoreError> {
+        self.options.connect().await.context("connecting")
+    }
+
     /// Brings the schema to this binary's version, in one transaction under a lock. Safe to run
     /// twice and from two processes. `SchemaMismatch` when the database is newer.
     pub async fn upgrade(&self) -> Result<(), StoreError> {
@@ -166,29 +171,4 @@ async fn check_server(connection: &mut PgConnection) -> Result<(), StoreError> {
         tracing::warn!("the PostgreSQL server runs with fsync=off: a crash can lose accepted calls");
     }
     Ok(())
-}
-
-/// `Unavailable` when `work` does not end in time.
-async fn bounded<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(StoreError::Unavailable {
-            context: "waiting for the database",
-            source: format!("no answer within {limit:?}").into(),
-        })
-    })
-}
-
-/// Whether the server undid the work because of other work at the same time.
-fn was_undone(error: &StoreError) -> bool {
-    let StoreError::Unavailable { source, .. } = error else { return false };
-    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
-    matches!(error.code().as_deref(), Some("40001" | "40P01"))
-}
-
-/// How long to wait before the next attempt.
-fn pause_after(attempt: u32) -> Duration {
-    Duration::from_millis(2 << attempt.min(7))
 }

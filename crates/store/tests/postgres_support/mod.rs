@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use picasso_store::{PostgresSettings, PostgresStore, SecretKey};
+use picasso_store::{PostgresSettings, PostgresStore, SecretKey, Store};
 use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::require;
 use picasso_types::Clock;
@@ -18,7 +18,7 @@ static SERVER: Mutex<Weak<PostgresServer>> = Mutex::const_new(Weak::new());
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether PostgreSQL is here; see [`require`].
-pub fn is_here() -> bool {
+fn is_here() -> bool {
     require("PostgreSQL", PostgresServer::missing().as_deref())
 }
 
@@ -60,4 +60,24 @@ pub async fn fresh() -> Option<Fixture> {
     let clock = TestClock::new();
     let store = open(&url, clock.clone()).await;
     Some(Fixture { store: Arc::new(store), clock, _keep: Box::new(server) })
+}
+
+/// Two stores on one new database; `None` when the test is to be skipped.
+pub async fn pair() -> Option<(Fixture, Arc<dyn Store>)> {
+    let (server, url) = database().await?;
+    let clock = TestClock::new();
+    let (one, two) = (open(&url, clock.clone()).await, open(&url, clock.clone()).await);
+    Some((Fixture { store: Arc::new(one), clock, _keep: Box::new(server) }, Arc::new(two)))
+}
+
+/// A store on a server of the test's own; `None` when the test is to be skipped.
+pub async fn own_server() -> Option<(PostgresServer, Fixture)> {
+    if !is_here() {
+        return None;
+    }
+    let server = PostgresServer::start().await.unwrap();
+    let url = server.create_database("picasso").unwrap();
+    let clock = TestClock::new();
+    let store = open(&url, clock.clone()).await;
+    Some((server, Fixture { store: Arc::new(store), clock, _keep: Box::new(()) }))
 }

@@ -8,75 +8,66 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sqlx::Connection;
 use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-
-use super::changes;
-use crate::error::Context as _;
-use crate::{ChangeMark, Changes, StoreError};
+use tokio::sync::MutexGuard;
 
 /// How long a connection may take to show that it is alive before the pool makes another.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct Line {
+pub(crate) struct Line<C> {
     /// Taken out while it is used: whoever stops waiting drops it.
-    connection: tokio::sync::Mutex<Option<PgConnection>>,
+    connection: tokio::sync::Mutex<Option<C>>,
     trusted_since: Mutex<Instant>,
 }
 
-impl Line {
-    pub(super) fn new() -> Self {
+impl<C> Line<C> {
+    pub(crate) fn new() -> Self {
         Self { connection: tokio::sync::Mutex::new(None), trusted_since: Mutex::new(Instant::now()) }
     }
 
-    /// The changes since `after`, over a new connection where the last use did not end well.
-    pub(super) async fn follow(
-        &self,
-        options: &PgConnectOptions,
-        after: Option<ChangeMark>,
-    ) -> Result<Changes, StoreError> {
-        let mut kept = self.connection.lock().await;
-        let fault = Fault { line: self, is_one: true };
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => options.connect().await.context("connecting")?,
-        };
-        let changes = changes::list(&mut connection, after).await?;
-        *kept = Some(connection);
-        fault.was_none();
-        Ok(changes)
+    /// Waits for the line to be free. A turn that is dropped counts as a fault.
+    pub(crate) async fn turn(&self) -> Turn<'_, C> {
+        Turn { kept: self.connection.lock().await, line: self, is_fault: true }
     }
 
     /// Whether a connection of the pool may be used: it is not older than the last fault.
-    pub(super) fn trusts(&self, connection: &PoolConnectionMetadata) -> bool {
+    pub(crate) fn trusts(&self, connection: &PoolConnectionMetadata) -> bool {
         let trusted_since = *self.trusted_since.lock().unwrap_or_else(PoisonError::into_inner);
         Instant::now().checked_sub(connection.age).is_some_and(|made| made >= trusted_since)
     }
 }
 
-/// Taken back when all went well; else, also for one who stopped waiting, a fault.
-struct Fault<'a> {
-    line: &'a Line,
-    is_one: bool,
+/// The use of the line by one.
+pub(crate) struct Turn<'a, C> {
+    kept: MutexGuard<'a, Option<C>>,
+    line: &'a Line<C>,
+    is_fault: bool,
 }
 
-impl Fault<'_> {
-    fn was_none(mut self) {
-        self.is_one = false;
+impl<C> Turn<'_, C> {
+    /// The connection, where the last turn ended well.
+    pub(crate) fn take(&mut self) -> Option<C> {
+        self.kept.take()
+    }
+
+    /// Keeps the connection for the next turn.
+    pub(crate) fn ended_well(mut self, connection: C) {
+        *self.kept = Some(connection);
+        self.is_fault = false;
     }
 }
 
-impl Drop for Fault<'_> {
+impl<C> Drop for Turn<'_, C> {
     fn drop(&mut self) {
-        if self.is_one {
+        if self.is_fault {
             *self.line.trusted_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
     }
 }
 
 /// Whether a connection answers, within a bounded time.
-pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
+pub(crate) async fn is_alive(connection: &mut impl Connection) -> bool {
     matches!(tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await, Ok(Ok(())))
 }

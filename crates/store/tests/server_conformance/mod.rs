@@ -1,35 +1,87 @@
-//! PostgreSQL only: several stores on one database, and a server that dies and comes back.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
-#![expect(dead_code, reason = "only the fixture of the conformance suite is used here")]
-
-mod conformance;
-mod postgres_support;
+//! What every store on a database server does: several stores on one database, and a server that
+//! dies and comes back.
+//!
+//! A driver's test file calls `server_conformance!` with its support module, which has
+//! `pair() -> Option<(Fixture, Arc<dyn Store>)>`, two stores on one database, and
+//! `own_server() -> Option<(impl Killable, Fixture)>`, a store on a server of the test's own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::fixture::{Fixture, TestClock};
 use picasso_store::{Store, StoreError};
+use picasso_testkit::mariadb::MariaDbServer;
 use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::wait_until;
 use picasso_types::{CallId, InstanceId};
-use postgres_support::{database, is_here, open};
 use tokio::sync::Mutex;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_stores_that_claim_the_same_calls_run_each_once() {
-    let Some((server, url)) = database().await else { return };
-    let clock = TestClock::new();
-    let one = Arc::new(open(&url, clock.clone()).await);
-    let two = Arc::new(open(&url, clock.clone()).await);
-    let f = Fixture { store: one.clone(), clock, _keep: Box::new(server) };
+use crate::conformance::fixture::Fixture;
+
+/// A server that a test can kill.
+pub trait Killable {
+    /// Ends it as a power cut would.
+    async fn kill(&mut self);
+    /// Starts it again on what it left.
+    async fn start_again(&mut self);
+}
+
+impl Killable for PostgresServer {
+    async fn kill(&mut self) {
+        Self::kill(self).await.unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        Self::start_again(self).await.unwrap();
+    }
+}
+
+impl Killable for MariaDbServer {
+    async fn kill(&mut self) {
+        Self::kill(self).await.unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        Self::start_again(self).await.unwrap();
+    }
+}
+
+/// Makes the tests of this suite; see above.
+#[macro_export]
+macro_rules! server_conformance {
+    ($support:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn two_stores_that_claim_the_same_calls_run_each_once() {
+            let Some((fixture, other)) = $support::pair().await else { return };
+            server_conformance::two_stores_that_claim_the_same_calls_run_each_once(fixture, other).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call() {
+            let Some((fixture, other)) = $support::pair().await else { return };
+            server_conformance::a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call(
+                fixture, other,
+            )
+            .await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
+            let Some((server, fixture)) = $support::own_server().await else { return };
+            server_conformance::a_killed_server_loses_no_accepted_call_and_the_pool_recovers(server, fixture)
+                .await;
+        }
+    };
+}
+
+pub async fn two_stores_that_claim_the_same_calls_run_each_once(f: Fixture, two: Arc<dyn Store>) {
+    let one = f.store.clone();
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
     let mut calls = Vec::new();
     for number in 0..60 {
         let call = f.new_call(&app, &route);
-        let store: &dyn Store = if number % 2 == 0 { &*one } else { &*two };
+        let store = if number % 2 == 0 { &one } else { &two };
         store.accept_call(&call).await.unwrap();
         calls.push(call.id);
     }
@@ -58,13 +110,11 @@ async fn two_stores_that_claim_the_same_calls_run_each_once() {
     assert_eq!(claimed.iter().collect::<HashSet<_>>().len(), calls.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call() {
-    let Some((server, url)) = database().await else { return };
-    let clock = TestClock::new();
-    let store = Arc::new(open(&url, clock.clone()).await);
-    let other = open(&url, clock.clone()).await;
-    let f = Fixture { store: store.clone(), clock, _keep: Box::new(server) };
+pub async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call(
+    f: Fixture,
+    other: Arc<dyn Store>,
+) {
+    let store = f.store.clone();
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
     let callers: Vec<_> = (0..4)
@@ -96,16 +146,11 @@ async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call() {
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
-    if !is_here() {
-        return;
-    }
-    let mut server = PostgresServer::start().await.unwrap();
-    let url = server.create_database("picasso").unwrap();
-    let clock = TestClock::new();
-    let store = Arc::new(open(&url, clock.clone()).await);
-    let f = Fixture { store: store.clone(), clock, _keep: Box::new(()) };
+pub async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers(
+    mut server: impl Killable,
+    f: Fixture,
+) {
+    let store = f.store.clone();
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
     let accepted: Arc<Mutex<Vec<CallId>>> = Arc::default();
@@ -127,7 +172,7 @@ async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
     wait_until(Duration::from_mins(1), "300 accepted calls", || async { accepted.lock().await.len() >= 300 })
         .await
         .unwrap();
-    server.kill().await.unwrap();
+    server.kill().await;
     for caller in callers {
         let error = caller.await.unwrap();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
@@ -135,7 +180,7 @@ async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers() {
     let refused = f.store.get_app_by_id(&app.id).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
 
-    server.start_again().await.unwrap();
+    server.start_again().await;
     wait_until(Duration::from_secs(30), "an answer after the restart", || async {
         store.ping().await.is_ok()
     })

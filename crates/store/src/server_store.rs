@@ -1,5 +1,8 @@
-//! [`Store`] over the SQL of the modules beside this one: reads by the pool, writes in
-//! transactions that are tried again when the server undid them, all within a bounded time.
+//! [`Store`] of a database server, over the SQL of the modules beside it: reads by the pool, writes
+//! in transactions that are tried again when the server undid them, all within a bounded time.
+//!
+//! Compiled once for each such driver (`mod store` in its folder), with that driver's `apps`,
+//! `calls` and so on: they have functions of the same names.
 
 use async_trait::async_trait;
 use picasso_types::{
@@ -8,15 +11,13 @@ use picasso_types::{
     RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{
-    MAX_ATTEMPTS, PostgresStore, apps, bounded, calls, changes, idempotency, outbox, pause_after, records,
-    routes, versions, was_undone,
-};
+use super::{ServerStore, apps, calls, changes, idempotency, outbox, records, routes, versions};
 use crate::error::Context as _;
 use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::server::{bounded, retried};
 use crate::{ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
 
-impl PostgresStore {
+impl ServerStore {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         bounded(self.answer_timeout, work).await
     }
@@ -26,19 +27,7 @@ impl PostgresStore {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        bounded(self.answer_timeout, async {
-            let mut attempt = 1;
-            loop {
-                match work().await {
-                    Err(error) if attempt < MAX_ATTEMPTS && was_undone(&error) => {
-                        tokio::time::sleep(pause_after(attempt)).await;
-                        attempt += 1;
-                    }
-                    done => return done,
-                }
-            }
-        })
-        .await
+        retried(self.answer_timeout, work).await
     }
 }
 
@@ -58,7 +47,7 @@ macro_rules! write {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
+impl Store for ServerStore {
     async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
         write!(self, |db| apps::create(db, new, max_apps, self.clock.now()))
     }
@@ -277,7 +266,17 @@ impl Store for PostgresStore {
     }
 
     async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {
-        self.read(self.line.follow(&self.options, after)).await
+        self.read(async {
+            let mut turn = self.line.turn().await;
+            let mut connection = match turn.take() {
+                Some(connection) => connection,
+                None => self.connect_beside_pool().await?,
+            };
+            let changes = changes::list(&mut connection, after).await?;
+            turn.ended_well(connection);
+            Ok(changes)
+        })
+        .await
     }
 
     async fn delete_changes(&self, before: Timestamp) -> Result<(), StoreError> {

@@ -1,0 +1,218 @@
+//! Routes: where functions answer and which of their versions calls run.
+
+use picasso_types::{
+    AppId, Config, Digest, Methods, NewRoute, Route, RouteChange, RouteId, RoutePattern, Timestamp,
+    VersionState,
+};
+use sqlx::{MySqlConnection, MySqlExecutor};
+
+use super::{apps, calls, changes, versions};
+use crate::StoreError;
+use crate::error::Context as _;
+use crate::preparation::Preparation;
+use crate::rows::{self, json, route_columns, to_json, version_columns};
+
+/// Each route once or twice: with its latest and, where that is another one, its active version.
+macro_rules! select_routes {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            route_columns!(),
+            ", ",
+            version_columns!(),
+            " FROM routes r JOIN route_versions v \
+             ON v.route_id = r.id AND v.number IN (r.latest_number, r.active_number) ",
+            $rest
+        )
+    };
+}
+
+/// The order in which routes are listed; those with one pattern by age.
+macro_rules! route_order {
+    () => {
+        " ORDER BY r.pattern, r.created_at, r.id"
+    };
+}
+
+pub(super) async fn create(
+    db: &mut MySqlConnection,
+    app: &AppId,
+    new: &NewRoute,
+    resolved: Option<&Digest>,
+    max_routes: u32,
+    now: Timestamp,
+) -> Result<Route, StoreError> {
+    apps::lock(db, app).await?;
+    let app = apps::load(&mut *db, app).await?;
+    refuse_conflict(db, &app.id, &new.pattern, &new.methods, None).await?;
+    let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = ?")
+        .bind(app.id.as_str())
+        .fetch_one(&mut *db)
+        .await
+        .context("counting routes")?;
+    if routes >= i64::from(max_routes) {
+        return Err(StoreError::TooMany { what: "routes", limit: max_routes });
+    }
+    let id = RouteId::generate();
+    sqlx::query(
+        "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \
+         latest_number, active_number, created_at, updated_at, delivery) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)",
+    )
+    .bind(id.as_str())
+    .bind(app.id.as_str())
+    .bind(new.pattern.as_str())
+    .bind(new.pattern.shape())
+    .bind(to_json("methods", &new.methods)?)
+    .bind(new.route_type.as_str())
+    .bind(new.is_public)
+    .bind(resolved.map(|_| 1_i64))
+    .bind(now.0)
+    .bind(now.0)
+    .bind(to_json("delivery", &new.delivery)?)
+    .execute(&mut *db)
+    .await
+    .context("storing a route")?;
+    let merged = app.config.overlaid(&new.spec.config);
+    let preparation = Preparation::of(resolved);
+    versions::insert(db, &id, 1, &new.spec, &merged, &preparation, &new.created_by, now).await?;
+    changes::note(db, &app.id, now).await?;
+    load(db, &id).await
+}
+
+/// `RouteExists` when another route of the app answers the same paths for one of the methods.
+async fn refuse_conflict(
+    db: &mut MySqlConnection,
+    app: &AppId,
+    pattern: &RoutePattern,
+    methods: &Methods,
+    except: Option<&RouteId>,
+) -> Result<(), StoreError> {
+    let others = sqlx::query("SELECT methods FROM routes WHERE app_id = ? AND shape = ? AND NOT id <=> ?")
+        .bind(app.as_str())
+        .bind(pattern.shape())
+        .bind(except.map(RouteId::as_str))
+        .fetch_all(db)
+        .await
+        .context("looking for conflicting routes")?;
+    for other in &others {
+        if json::<Methods>(other, "methods")?.overlaps(methods) {
+            return Err(StoreError::RouteExists);
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn get(db: impl MySqlExecutor<'_>, app: &AppId, pattern: &str) -> Result<Route, StoreError> {
+    let rows = sqlx::query(concat!(select_routes!("WHERE r.app_id = ? AND r.pattern = ?"), route_order!()))
+        .bind(app.as_str())
+        .bind(pattern)
+        .fetch_all(db)
+        .await
+        .context("loading a route")?;
+    rows::routes(&rows)?.into_iter().next().ok_or(StoreError::NotFound)
+}
+
+pub(super) async fn list(db: impl MySqlExecutor<'_>, app: &AppId) -> Result<Vec<Route>, StoreError> {
+    let rows = sqlx::query(concat!(select_routes!("WHERE r.app_id = ?"), route_order!()))
+        .bind(app.as_str())
+        .fetch_all(db)
+        .await
+        .context("listing routes")?;
+    rows::routes(&rows)
+}
+
+pub(super) async fn load(db: impl MySqlExecutor<'_>, id: &RouteId) -> Result<Route, StoreError> {
+    let rows = sqlx::query(select_routes!("WHERE r.id = ?"))
+        .bind(id.as_str())
+        .fetch_all(db)
+        .await
+        .context("loading a route")?;
+    rows::route(&rows)
+}
+
+pub(super) async fn update(
+    db: &mut MySqlConnection,
+    id: &RouteId,
+    change: &RouteChange,
+    resolved: Option<&Digest>,
+    now: Timestamp,
+) -> Result<Route, StoreError> {
+    apps::lock_of_route(db, id).await?;
+    let before = load(&mut *db, id).await?;
+    let app = apps::load(&mut *db, &before.app_id).await?;
+    refuse_conflict(db, &app.id, &before.pattern, &change.methods, Some(id)).await?;
+    let number = before.latest.number + 1;
+    let merged = app.config.overlaid(&change.spec.config);
+    let preparation = Preparation::of(resolved);
+    versions::insert(db, id, number, &change.spec, &merged, &preparation, &change.created_by, now).await?;
+    sqlx::query(
+        "UPDATE routes SET methods = ?, route_type = ?, is_public = ?, latest_number = ?, \
+         active_number = CASE WHEN ? THEN ? ELSE active_number END, updated_at = ?, delivery = ? WHERE id = ?",
+    )
+    .bind(to_json("methods", &change.methods)?)
+    .bind(change.route_type.as_str())
+    .bind(change.is_public)
+    .bind(i64::from(number))
+    .bind(resolved.is_some())
+    .bind(i64::from(number))
+    .bind(now.0)
+    .bind(to_json("delivery", &change.delivery)?)
+    .bind(id.as_str())
+    .execute(&mut *db)
+    .await
+    .context("changing a route")?;
+    changes::note(db, &app.id, now).await?;
+    load(db, id).await
+}
+
+/// Makes the version of each route that has `config` merged in.
+///
+/// Where calls run an older version than the latest, because that one is still preparing or has
+/// failed, the active one gets a new version too: a change of configuration reaches calls at once.
+pub(super) async fn apply_app_config(
+    db: &mut MySqlConnection,
+    app: &AppId,
+    config: &Config,
+    changed_by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for route in list(&mut *db, app).await? {
+        let mut number = route.latest.number;
+        let mut active_number = route.active.as_ref().map(|active| active.number);
+        let behind = route.active.iter().filter(|active| active.number != route.latest.number);
+        for version in behind.chain([&route.latest]) {
+            number += 1;
+            let merged = config.overlaid(&version.spec.config);
+            let preparation = Preparation::copied(version);
+            versions::insert(db, &route.id, number, &version.spec, &merged, &preparation, changed_by, now)
+                .await?;
+            if version.state == VersionState::Ready {
+                active_number = Some(number);
+            }
+        }
+        sqlx::query("UPDATE routes SET latest_number = ?, active_number = ?, updated_at = ? WHERE id = ?")
+            .bind(i64::from(number))
+            .bind(active_number.map(i64::from))
+            .bind(now.0)
+            .bind(route.id.as_str())
+            .execute(&mut *db)
+            .await
+            .context("changing a route's version")?;
+    }
+    Ok(())
+}
+
+pub(super) async fn delete(db: &mut MySqlConnection, id: &RouteId, now: Timestamp) -> Result<(), StoreError> {
+    let app = apps::lock_of_route(db, id).await?;
+    let deleted = sqlx::query("DELETE FROM routes WHERE id = ?")
+        .bind(id.as_str())
+        .execute(&mut *db)
+        .await
+        .context("deleting a route")?;
+    if deleted.rows_affected() == 0 {
+        return Err(StoreError::NotFound);
+    }
+    calls::cancel_queued(db, id, now).await?;
+    changes::note(db, &app, now).await
+}

@@ -1,0 +1,186 @@
+//! Immutable versions of routes, and how their preparation ends.
+
+use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
+use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
+
+use super::{apps, changes};
+use crate::error::Context as _;
+use crate::preparation::{Preparation, kept_error};
+use crate::rows::{self, parsed, to_json, version_columns};
+use crate::{PreparingVersion, StoreError};
+
+/// A version and the copies that share its preparation: one statement each, because one for both
+/// would walk over, and hold, every row.
+const PREPARED_WITH: [&str; 2] = [" WHERE id = ", " WHERE copy_of = "];
+
+#[expect(clippy::too_many_arguments, reason = "a row has these columns; a struct would only rename them")]
+pub(super) async fn insert(
+    db: &mut MySqlConnection,
+    route: &RouteId,
+    number: u32,
+    spec: &VersionSpec,
+    merged_config: &Config,
+    preparation: &Preparation<'_>,
+    created_by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // A statement that writes a table cannot look into it beside what it writes.
+    let original: Option<String> = match preparation.copy_of {
+        Some(copied) => sqlx::query_scalar("SELECT coalesce(copy_of, id) FROM route_versions WHERE id = ?")
+            .bind(copied.as_str())
+            .fetch_optional(&mut *db)
+            .await
+            .context("loading what a version is a copy of")?,
+        None => None,
+    };
+    sqlx::query(
+        "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
+         memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
+         network, digest, state, error, copy_of, created_by, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(VersionId::generate().as_str().to_owned())
+    .bind(route.as_str())
+    .bind(i64::from(number))
+    .bind(spec.image.to_string())
+    .bind(spec.format.as_str())
+    .bind(to_json("config", &spec.config)?)
+    .bind(to_json("merged_config", merged_config)?)
+    .bind(i64::from(spec.memory_mb))
+    .bind(i64::from(spec.timeout_s))
+    .bind(spec.max_concurrency.map(i64::from))
+    .bind(i64::from(spec.concurrency))
+    .bind(i64::from(spec.idle_timeout_s))
+    .bind(i64::from(spec.min_instances))
+    .bind(i64::from(spec.queue_timeout_s))
+    .bind(spec.network.as_str())
+    .bind(preparation.digest.map(Digest::as_str))
+    .bind(preparation.state.as_str())
+    .bind(preparation.error)
+    .bind(original)
+    .bind(created_by)
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("storing a route's version")?;
+    Ok(())
+}
+
+pub(super) async fn get(db: &MySqlPool, id: &VersionId) -> Result<RouteVersion, StoreError> {
+    let row = sqlx::query(concat!("SELECT ", version_columns!(), " FROM route_versions v WHERE v.id = ?"))
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("loading a version")?;
+    rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+pub(super) async fn set_ready(
+    db: &mut MySqlConnection,
+    id: &VersionId,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let app = apps::lock_of_version(db, id).await?;
+    let mut decided = 0;
+    for which in PREPARED_WITH {
+        let mut update = QueryBuilder::new("UPDATE route_versions SET state = 'ready', digest = ");
+        update.push_bind(digest.as_str()).push(which).push_bind(id.as_str()).push(" AND state = 'preparing'");
+        let updated = update.build().execute(&mut *db).await.context("marking a version ready")?;
+        decided += updated.rows_affected();
+    }
+    if decided == 0 {
+        return was_decided(db, id, Some(digest)).await;
+    }
+    sqlx::query(
+        "UPDATE routes SET active_number = (SELECT max(number) FROM route_versions \
+         WHERE route_id = routes.id AND (id = ? OR copy_of = ? OR number = routes.active_number) \
+         AND state = 'ready') \
+         WHERE id = (SELECT route_id FROM route_versions WHERE id = ?)",
+    )
+    .bind(id.as_str())
+    .bind(id.as_str())
+    .bind(id.as_str())
+    .execute(&mut *db)
+    .await
+    .context("activating a version")?;
+    changes::note(db, &app, now).await
+}
+
+pub(super) async fn set_failed(
+    db: &mut MySqlConnection,
+    id: &VersionId,
+    error: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let app = apps::lock_of_version(db, id).await?;
+    let mut decided = 0;
+    for which in PREPARED_WITH {
+        let mut update = QueryBuilder::new("UPDATE route_versions SET state = 'failed', error = ");
+        update
+            .push_bind(kept_error(error))
+            .push(which)
+            .push_bind(id.as_str())
+            .push(" AND state = 'preparing'");
+        let updated = update.build().execute(&mut *db).await.context("marking a version failed")?;
+        decided += updated.rows_affected();
+    }
+    if decided == 0 {
+        return was_decided(db, id, None).await;
+    }
+    changes::note(db, &app, now).await
+}
+
+/// Two nodes may prepare one version: the second one's same outcome is no error.
+async fn was_decided(
+    db: &mut MySqlConnection,
+    id: &VersionId,
+    digest: Option<&Digest>,
+) -> Result<(), StoreError> {
+    let same: Option<bool> = sqlx::query_scalar("SELECT digest <=> ? FROM route_versions WHERE id = ?")
+        .bind(digest.map(Digest::as_str))
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("loading a version's state")?;
+    if same == Some(true) { Ok(()) } else { Err(StoreError::NotFound) }
+}
+
+pub(super) async fn list_preparing(db: &MySqlPool) -> Result<Vec<PreparingVersion>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT a.project_id, ",
+        version_columns!(),
+        " FROM route_versions v JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id \
+         WHERE v.state = 'preparing' AND v.copy_of IS NULL ORDER BY v.created_at, v.id"
+    ))
+    .fetch_all(db)
+    .await
+    .context("listing preparing versions")?;
+    rows.iter().map(rows::preparing).collect()
+}
+
+pub(super) async fn list_kept_warm(db: &MySqlPool) -> Result<Vec<AppId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT r.app_id FROM route_versions v \
+         JOIN routes r ON r.id = v.route_id AND r.active_number = v.number \
+         WHERE v.min_instances > 0 ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .context("listing apps that are kept warm")?;
+    rows.iter().map(|row| parsed(row, "app_id", AppId::parse)).collect()
+}
+
+pub(super) async fn list_referenced_digests(db: &MySqlPool) -> Result<Vec<Digest>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT v.digest AS digest FROM routes r JOIN route_versions v \
+         ON v.route_id = r.id AND v.number IN (r.latest_number, r.active_number) \
+         WHERE v.digest IS NOT NULL \
+         UNION SELECT digest FROM calls WHERE state = 'queued' AND digest IS NOT NULL \
+         UNION SELECT digest FROM calls WHERE state = 'running' AND digest IS NOT NULL ORDER BY 1",
+    )
+    .fetch_all(db)
+    .await
+    .context("listing referenced images")?;
+    rows.iter().map(rows::digest).collect()
+}

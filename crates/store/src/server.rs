@@ -1,0 +1,49 @@
+//! How stores on a database server wait: each method within a bounded time, and what the server
+//! undid because of other work at the same time is done again, a bounded number of times.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::StoreError;
+use crate::error::was_undone;
+
+/// How often work that the server undid is tried.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// `Unavailable` when `work` does not end in time.
+pub(crate) async fn bounded<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(StoreError::Unavailable {
+            context: "waiting for the database",
+            source: format!("no answer within {limit:?}").into(),
+        })
+    })
+}
+
+/// Runs `work`, again when the server undid it, all of it within `limit`.
+pub(crate) async fn retried<T, F>(limit: Duration, work: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    bounded(limit, async {
+        let mut attempt = 1;
+        loop {
+            match work().await {
+                Err(error) if attempt < MAX_ATTEMPTS && was_undone(&error) => {
+                    tokio::time::sleep(pause_after(attempt)).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    })
+    .await
+}
+
+/// How long to wait before the next attempt.
+fn pause_after(attempt: u32) -> Duration {
+    Duration::from_millis(2 << attempt.min(7))
+}
