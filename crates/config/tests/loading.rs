@@ -89,12 +89,18 @@ fn a_databases_password_is_in_no_form_that_people_see() {
     for url in [
         "postgres://picasso:hunter2@db.example.org:5433/picasso?sslmode=require",
         "postgresql://picasso@db.example.org/picasso?password=hunter2",
+        "mysql://picasso:hunter2@db.example.org:3307/picasso",
+        "mariadb://picasso:hunter2@db.example.org/picasso?ssl-mode=required",
+        "mysql+pymysql://picasso:hunter2@db.example.org/picasso?charset=utf8",
     ] {
         let loaded = load(MINIMAL, &[("PICASSO_DB", url)]).unwrap();
         let database = loaded.settings.database_url();
-        let DatabaseUrl::Postgres(kept) = &database else { panic!("{database:?}") };
+        let (DatabaseUrl::Postgres(kept) | DatabaseUrl::MariaDb(kept)) = &database else {
+            panic!("{database:?}")
+        };
+        let scheme = if url.starts_with('p') { "postgres" } else { "mysql" };
         assert!(
-            kept.expose_secret().starts_with("postgres://picasso")
+            kept.expose_secret().starts_with(&format!("{scheme}://picasso"))
                 && kept.expose_secret().contains("hunter2")
         );
         assert!(database.shown().contains("db.example.org"), "{}", database.shown());
@@ -106,6 +112,8 @@ fn a_databases_password_is_in_no_form_that_people_see() {
         ("postgres://u:hunter2@/d", "is no URL"),
         ("postgres://u:hunter2@h", "must name a host and a database"),
         ("postgres://u:hunter2/x@h:p/d", "is no URL"),
+        ("mysql://u:hunter2@h", "must name a host and a database"),
+        ("mysql+pymysql://u:hunter2@h/d?password=hunter2", "has an option that is not known"),
         ("oracle://u:hunter2@h/d", "not known"),
     ] {
         let told = told(MINIMAL, &[("PICASSO_DB", url)]);
@@ -121,7 +129,7 @@ fn all_faults_are_told_at_once_with_their_places() {
         text,
         &[
             ("PICASSO_BOUNDS__MAX_MEMORY_MB", "lots"),
-            ("PICASSO_DB", "mysql+pymysql://root:hunter2@localhost/functions"),
+            ("PICASSO_DB", "mssql+pyodbc://root:hunter2@localhost/functions"),
             ("PICASSO_SERVER__USR", "x"),
         ]
     ));

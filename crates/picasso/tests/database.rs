@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use picasso_testkit::mariadb::MariaDbServer;
 use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::require;
 
@@ -53,22 +54,46 @@ async fn a_postgresql_database_is_checked_upgraded_and_never_shown_with_its_pass
     }
     let server = PostgresServer::start().await.unwrap();
     let url = server.create_database("picasso").unwrap();
+    checked_upgraded_and_never_shown(
+        &url,
+        &server.url_with_password("picasso", "sesame-wrong"),
+        "password authentication failed",
+    );
+}
+
+#[tokio::test]
+async fn a_mariadb_database_is_checked_upgraded_and_never_shown_with_its_password() {
+    if !require("MariaDB", MariaDbServer::missing().as_deref()) {
+        return;
+    }
+    let server = MariaDbServer::start().await.unwrap();
+    let url = server.create_database("picasso").unwrap();
+    let url = url.replace("mysql://", "mysql+pymysql://");
+    checked_upgraded_and_never_shown(
+        &url,
+        &server.url_with_password("picasso", "sesame-wrong"),
+        "Access denied for user",
+    );
+}
+
+fn checked_upgraded_and_never_shown(url: &str, wrong_password: &str, denied: &str) {
     let folder = folder();
     for _ in 0..2 {
-        let (code, told) = db("check", folder.path(), &url);
+        let (code, told) = db("check", folder.path(), url);
         assert_eq!(code, Some(1), "{told}");
         assert!(told.contains("its schema is empty, needed is version"), "{told}");
     }
-    let (code, told) = db("upgrade", folder.path(), &url);
+    let (code, told) = db("upgrade", folder.path(), url);
     assert_eq!(code, Some(0), "{told}");
-    let (code, told) = db("check", folder.path(), &url);
+    let (code, told) = db("check", folder.path(), url);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("has the schema that this picasso needs"), "{told}");
 
-    let (code, told) = db("check", folder.path(), &server.url_with_password("picasso", "sesame-wrong"));
+    let (code, told) = db("check", folder.path(), wrong_password);
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("password authentication failed") && told.contains("hint:"), "{told}");
-    let (code, told) = db("check", folder.path(), "postgres://picasso:sesame@127.0.0.1:1/picasso");
+    assert!(told.contains(denied) && told.contains("hint:"), "{told}");
+    let scheme = url.split_once(':').unwrap().0;
+    let (code, told) = db("check", folder.path(), &format!("{scheme}://picasso:sesame@127.0.0.1:1/picasso"));
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("refused") && told.contains("is the server running"), "{told}");
 }

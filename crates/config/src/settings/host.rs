@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::mariadb_url;
 use crate::entry::Entry;
 use crate::leaf::{Leaf, quoted, text, word_leaf};
 use crate::tree::section;
@@ -28,7 +29,9 @@ section! {
     pub struct Database {
         /// Where the data is: `sqlite:` and a path, or just a path;
         /// `postgres://user:password@host/database` for PostgreSQL (options of libpq after a `?`,
-        /// like `sslmode=verify-full`). Default: `picasso.db` in `server.data_dir`. The old name
+        /// like `sslmode=verify-full`); `mysql://user:password@host/database` for MariaDB (also
+        /// written `mariadb://` or `mysql+pymysql://`; options `ssl-mode`, `ssl-ca`, `ssl-cert`,
+        /// `ssl-key`, `socket`). Default: `picasso.db` in `server.data_dir`. The old name
         /// `PICASSO_DB` sets it, too.
         pub url: Option<DatabaseUrl> = None,
         /// Connections to a database server, for each process; SQLite has its own way.
@@ -46,6 +49,8 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// A PostgreSQL server, as `postgres://…`.
     Postgres(SecretString),
+    /// A MariaDB server, as `mysql://…` with the options that the driver knows.
+    MariaDb(SecretString),
 }
 
 impl DatabaseUrl {
@@ -53,7 +58,7 @@ impl DatabaseUrl {
     pub fn shown(&self) -> String {
         match self {
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
-            Self::Postgres(url) => without_password(url.expose_secret()),
+            Self::Postgres(url) | Self::MariaDb(url) => without_password(url.expose_secret()),
         }
     }
 }
@@ -71,12 +76,16 @@ impl Leaf for DatabaseUrl {
         let path = match url.split_once(':') {
             Some(("sqlite" | "sqlite3", rest)) => sqlite_path(rest),
             Some(("postgres" | "postgresql", rest)) => {
-                return server_url("postgres", rest).map(Self::Postgres);
+                return server_url("postgres", rest).map(|url| Self::Postgres(String::from(url).into()));
+            }
+            Some(("mysql" | "mariadb" | "mysql+pymysql" | "mariadb+pymysql", rest)) => {
+                let url = mariadb_url::with_known_options(&server_url("mysql", rest)?)?;
+                return Ok(Self::MariaDb(String::from(url).into()));
             }
             Some((scheme, _)) if !scheme.contains(['/', '.']) => {
                 return Err(format!(
-                    "names a kind of database that is not known ({scheme:?}); write \"sqlite:/path/to/picasso.db\" or \
-                     \"postgres://user:password@host/database\""
+                    "names a kind of database that is not known ({scheme:?}); write \"sqlite:/path/to/picasso.db\", \
+                     \"postgres://user:password@host/database\" or \"mysql://user:password@host/database\""
                 ));
             }
             _ => url,
@@ -95,7 +104,7 @@ impl Leaf for DatabaseUrl {
 }
 
 /// The URL of a server's database under the scheme that drivers know.
-fn server_url(scheme: &str, rest: &str) -> Result<SecretString, String> {
+fn server_url(scheme: &str, rest: &str) -> Result<Url, String> {
     let url: Url = format!("{scheme}:{rest}").parse().map_err(|error| {
         format!("is no URL ({error}); special characters of a password are written as %40 and the like")
     })?;
@@ -104,7 +113,7 @@ fn server_url(scheme: &str, rest: &str) -> Result<SecretString, String> {
     if !has_host || url.path().trim_start_matches('/').is_empty() {
         return Err(format!("must name a host and a database: \"{scheme}://user:password@host/database\""));
     }
-    Ok(SecretString::from(String::from(url)))
+    Ok(url)
 }
 
 /// Options may hold a password, too: they are left out.

@@ -7,6 +7,7 @@ mod images;
 mod keystone;
 mod limits;
 mod listeners;
+mod mariadb_url;
 mod outbound;
 mod queue_url;
 mod sandbox;

@@ -61,9 +61,11 @@ pub(crate) fn run(inputs: &Inputs, task: DatabaseTask) -> Result<ExitCode, Serve
             }
         },
         // The queue beside it lies in the server's folder and belongs to whom that belongs to.
-        DatabaseUrl::Postgres(_) => std::fs::metadata(&loaded.settings.server.data_dir)
-            .ok()
-            .map(|folder| (folder.uid(), folder.gid())),
+        DatabaseUrl::Postgres(_) | DatabaseUrl::MariaDb(_) => {
+            std::fs::metadata(&loaded.settings.server.data_dir)
+                .ok()
+                .map(|folder| (folder.uid(), folder.gid()))
+        }
     };
     let key = key_file::read_only(&loaded.settings.encryption_key_file())?;
     let failed = |error| ServerFailure::new("cannot start looking after the database").because(error);

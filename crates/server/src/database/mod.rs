@@ -11,7 +11,8 @@ use picasso_config::Settings;
 use picasso_config::settings::DatabaseUrl;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{
-    PostgresSettings, PostgresStore, SecretKey, SqliteSettings, SqliteStore, Store, StoreError,
+    MariaDbSettings, MariaDbStore, PostgresSettings, PostgresStore, SecretKey, SqliteSettings, SqliteStore,
+    Store, StoreError,
 };
 use picasso_types::SystemClock;
 
@@ -67,15 +68,31 @@ fn does_not_fit(settings: &Settings, error: StoreError) -> ServerFailure {
 }
 
 fn upgrade_failed(settings: &Settings, error: Cause) -> ServerFailure {
-    ServerFailure::new(format!("cannot upgrade the database {}", settings.database_url().shown()))
-        .because(error)
-        .hint("it is unchanged; a database of a newer picasso needs that picasso")
+    let url = settings.database_url();
+    let hint = match url {
+        // It commits at each change of a table.
+        DatabaseUrl::MariaDb(_) => {
+            "what was begun is completed by running picasso db upgrade again; a database of a newer picasso needs \
+             that picasso"
+        }
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Postgres(_) => {
+            "it is unchanged; a database of a newer picasso needs that picasso"
+        }
+    };
+    ServerFailure::new(format!("cannot upgrade the database {}", url.shown())).because(error).hint(hint)
+}
+
+/// The largest body or output that the settings let into the database.
+fn max_call_bytes(settings: &Settings) -> u64 {
+    let output = u64::from(settings.calls.max_result_bytes) + u64::from(settings.calls.max_log_bytes);
+    settings.engine.max_buffered_body_bytes.max(settings.listeners.api.max_body_bytes).max(output)
 }
 
 /// The store of the settings' URL.
 enum AnyStore {
     Sqlite { store: SqliteStore, new: bool },
     Postgres(PostgresStore),
+    MariaDb(MariaDbStore),
 }
 
 impl AnyStore {
@@ -104,6 +121,18 @@ impl AnyStore {
                     failed(error, hint)
                 })
             }
+            DatabaseUrl::MariaDb(secret) => {
+                let wanted = MariaDbSettings {
+                    max_connections: settings.database.max_connections,
+                    max_call_bytes: max_call_bytes(settings),
+                    ..MariaDbSettings::at(secret.clone())
+                };
+                let connected = MariaDbStore::connect(&wanted, key, clock).await;
+                connected.map(Self::MariaDb).map_err(|error| {
+                    let hint = server_hint(&error);
+                    failed(error, hint)
+                })
+            }
         }
     }
 
@@ -111,6 +140,7 @@ impl AnyStore {
         match self {
             Self::Sqlite { new, .. } => Ok(*new),
             Self::Postgres(store) => store.is_new().await.map_err(|error| does_not_fit(settings, error)),
+            Self::MariaDb(store) => store.is_new().await.map_err(|error| does_not_fit(settings, error)),
         }
     }
 
@@ -118,6 +148,7 @@ impl AnyStore {
         match self {
             Self::Sqlite { store, .. } => store.upgrade().await,
             Self::Postgres(store) => store.upgrade().await,
+            Self::MariaDb(store) => store.upgrade().await,
         }
     }
 
@@ -125,6 +156,7 @@ impl AnyStore {
         match self {
             Self::Sqlite { store, .. } => store.check_schema().await,
             Self::Postgres(store) => store.check_schema().await,
+            Self::MariaDb(store) => store.check_schema().await,
         }
     }
 
@@ -132,6 +164,7 @@ impl AnyStore {
         match self {
             Self::Sqlite { store, .. } => Arc::new(store),
             Self::Postgres(store) => Arc::new(store),
+            Self::MariaDb(store) => Arc::new(store),
         }
     }
 }
@@ -145,7 +178,7 @@ fn server_hint(error: &StoreError) -> String {
         StoreError::Unavailable { .. } => {
             "is the server running, and do host and port of database.url name it?"
         }
-        _ => "the server answered; see what it says about user, password and database of database.url",
+        _ => "the server answered; see what it says, and user, password and database of database.url",
     }
     .to_owned()
 }
@@ -172,7 +205,9 @@ async fn connect_queue(settings: &Settings) -> Result<SqliteQueue, ServerFailure
 fn queue_path(settings: &Settings) -> PathBuf {
     match settings.database_url() {
         DatabaseUrl::Sqlite(path) => path.with_extension("queue.db"),
-        DatabaseUrl::Postgres(_) => settings.server.data_dir.join("picasso.queue.db"),
+        DatabaseUrl::Postgres(_) | DatabaseUrl::MariaDb(_) => {
+            settings.server.data_dir.join("picasso.queue.db")
+        }
     }
 }
 
