@@ -1,5 +1,5 @@
 //! MariaDB only: migrations that stop half way, and which servers and settings are refused.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 #![expect(dead_code, reason = "only the fixture of the conformance suite is used here")]
 
 mod conformance;

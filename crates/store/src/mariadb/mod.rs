@@ -16,6 +16,7 @@ mod routes;
 mod schema;
 mod session;
 #[path = "../server_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
 mod versions;
 

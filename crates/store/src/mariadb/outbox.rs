@@ -72,12 +72,12 @@ pub(super) async fn sweep(db: &MySqlPool, lost_before: Timestamp, now: Timestamp
         return Ok(0);
     }
     let mut transaction = db.begin().await.context("beginning a transaction")?;
-    let mut hold = QueryBuilder::new(SELECT_WITHOUT_ENTRY);
-    push_lost(hold.push("("), CallState::Running, lost_before, now);
-    push_lost(hold.push(" OR "), CallState::Queued, lost_before, now);
-    push_list(hold.push(") AND id IN"), &found);
-    hold.push(" ORDER BY id FOR UPDATE SKIP LOCKED");
-    let held = hold.build().persistent(false).fetch_all(&mut *transaction).await;
+    let mut select = QueryBuilder::new(SELECT_WITHOUT_ENTRY);
+    push_lost(select.push("("), CallState::Running, lost_before, now);
+    push_lost(select.push(" OR "), CallState::Queued, lost_before, now);
+    push_list(select.push(") AND id IN"), &found);
+    select.push(" ORDER BY id FOR UPDATE SKIP LOCKED");
+    let held = select.build().persistent(false).fetch_all(&mut *transaction).await;
     let held = held.context("holding lost calls")?;
     let held: Vec<&str> = held.iter().map(|row| column(row, "id")).collect::<Result<_, _>>()?;
     if held.is_empty() {

@@ -43,7 +43,7 @@ pub(super) async fn list(db: &MySqlPool, filter: &CallFilter) -> Result<Vec<Call
 }
 
 /// What the filter says of a call, but not where its list goes on.
-fn push_filter<'a>(query: &mut QueryBuilder<MySql>, filter: &'a CallFilter) {
+fn push_filter(query: &mut QueryBuilder<MySql>, filter: &CallFilter) {
     query.push("project_id = ").push_bind(filter.project_id.as_str());
     if let Some(app) = &filter.app_name {
         query.push(" AND app_name = ").push_bind(app);

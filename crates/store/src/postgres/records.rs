@@ -49,7 +49,7 @@ fn cannot_be_found(filter: &CallFilter) -> bool {
 }
 
 /// What the filter says of a call, but not where its list goes on.
-fn push_filter<'a>(query: &mut QueryBuilder<sqlx::Postgres>, filter: &'a CallFilter) {
+fn push_filter(query: &mut QueryBuilder<sqlx::Postgres>, filter: &CallFilter) {
     query.push("project_id = ").push_bind(filter.project_id.as_str());
     if let Some(app) = &filter.app_name {
         query.push(" AND app_name = ").push_bind(app);

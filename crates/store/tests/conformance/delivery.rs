@@ -71,7 +71,7 @@ pub async fn a_repeated_call_is_due_again_with_its_failed_runs_counted(f: Fixtur
     assert_eq!(f.drain_outbox().await, [], "not before it is due");
     assert_eq!(f.store.claim_call(&call.id, &mine, f.lease()).await.unwrap(), None);
     f.clock.advance(5 * SECOND);
-    assert_eq!(f.drain_outbox().await, [call.id.clone()]);
+    assert_eq!(f.drain_outbox().await, std::slice::from_ref(&call.id));
     let claimed = f.store.claim_call(&call.id, &mine, f.lease()).await.unwrap().unwrap();
     assert_eq!((claimed.call.attempt, claimed.call.failed_runs), (2, 1));
     assert_eq!(claimed.payload, b"payload");
