@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Keystone, Outbound, Settings};
+use crate::settings::{Calls, Database, Keystone, Outbound, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -13,6 +13,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     images(settings, &mut rules);
     sandbox(settings, &mut rules);
     engine(settings, &mut rules);
+    database(&settings.database, &mut rules);
     calls(&settings.calls, &mut rules);
     outbound(&settings.outbound, &mut rules);
     bounds(settings, &mut rules);
@@ -113,6 +114,11 @@ fn outbound(outbound: &Outbound, rules: &mut Rules) {
     if outbound.zaqar_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
         rules.broken("outbound.zaqar_url", "must begin with http:// or https://");
     }
+}
+
+fn database(database: &Database, rules: &mut Rules) {
+    rules.range("database.max_connections", database.max_connections, 2, 10_000);
+    rules.range("database.serve_cached_s", database.serve_cached_s, 0, 86_400);
 }
 
 fn calls(calls: &Calls, rules: &mut Rules) {

@@ -1,26 +1,38 @@
 //! The catalog: apps and routes as calls need them, cached so that a call reads no database.
 //!
 //! Entries are loaded once per app and dropped when the process that changed the app says so
-//! ([`Catalog::forget`]). An entry that was being loaded while its app changed must not survive
-//! the change: every entry carries the generation at which its load began, and `forget` notes
-//! the generation from which an app's entries are good again.
+//! ([`Catalog::forget`]) or another one's change is heard (`change_feed`). An entry that was being
+//! loaded while its app changed must not survive the change: every entry carries the generation at
+//! which its load began, and `forget` notes the generation from which an app's entries are good
+//! again.
+//!
+//! While the database does not answer, nobody hears of changes. What is cached then goes on
+//! answering calls for a bounded time after it was read (`Catalog::new`): a database that restarts
+//! is not to stop functions that do not need it. The price is that a node which is cut off does not
+//! see in that time that a public function was made private. What this process knows to be changed
+//! is never used again, and whatever cannot be told from the cache is `Unavailable`, not "no such".
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
-use picasso_store::{Store, StoreError};
+use picasso_store::{Changed, Store, StoreError};
 use picasso_types::route_table::Matched;
 use picasso_types::{App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::place::Place;
 
+#[cfg(test)]
+mod tests;
+
 /// Apps kept in memory at one time; beyond it the least used are read again.
 const MAX_ENTRIES: u64 = 20_000;
-/// The longest an entry is used without reading it again.
+/// Changed apps that are remembered one by one; beyond it everything counts as changed.
+const MAX_CHANGED: u64 = 50_000;
+/// The longest an entry is used without reading it again while the database answers.
 const ENTRY_TTL: Duration = Duration::from_secs(30);
 
 /// What a call runs: an app's route with its active version.
@@ -66,8 +78,27 @@ pub enum Lookup {
 #[derive(Debug)]
 struct Entry {
     generation: u64,
+    loaded: Instant,
     app_id: AppId,
     routes: RouteTable<Arc<Target>>,
+}
+
+/// A cached entry's worth.
+enum Cached {
+    /// Good.
+    Good(Arc<Entry>),
+    /// To be read again, and good enough while it cannot be.
+    Unchecked(Arc<Entry>),
+    /// None, or one that is known to be wrong.
+    None,
+}
+
+/// What became of a look for an app.
+struct Found {
+    /// `None`: no such app.
+    entry: Option<Arc<Entry>>,
+    /// Whether the entry is what the database has; else it may lack routes.
+    checked: bool,
 }
 
 /// Finds the target of a call, from memory where it can.
@@ -76,24 +107,35 @@ pub struct Catalog {
     store: Arc<dyn Store>,
     public: Cache<String, Arc<Entry>>,
     private: Cache<String, Arc<Entry>>,
+    /// How long after it was read an entry may be used while the database does not answer.
+    unchecked_for: Duration,
     generation: AtomicU64,
     changed: Cache<AppId, u64>,
-    /// Apps that were changed since [`Catalog::changed`] was last asked.
-    news: Mutex<HashSet<AppId>>,
+    /// The generation from which entries of all apps may be good.
+    all_changed: AtomicU64,
+    /// Whether the database does not answer.
+    away: watch::Sender<bool>,
+    /// What was changed since [`Catalog::changed`] was last asked.
+    news: Mutex<Option<Changed>>,
     has_news: Notify,
 }
 
 impl Catalog {
-    /// A catalog over `store`, empty at first.
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        let entries = || Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(ENTRY_TTL).build();
+    /// A catalog over `store`, empty at first. While the store does not answer, an entry may be
+    /// used until `unchecked_for` after it was read.
+    pub fn new(store: Arc<dyn Store>, unchecked_for: Duration) -> Self {
+        let kept = unchecked_for.max(ENTRY_TTL);
+        let entries = || Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(kept).build();
         Self {
             store,
             public: entries(),
             private: entries(),
+            unchecked_for,
             generation: AtomicU64::new(1),
-            // Outlives every entry that a change could have made stale.
-            changed: Cache::builder().time_to_live(ENTRY_TTL * 2).build(),
+            // Outlives every entry that a change could have made wrong.
+            changed: Cache::builder().time_to_live(kept * 2).build(),
+            all_changed: AtomicU64::new(0),
+            away: watch::Sender::new(false),
             news: Mutex::default(),
             has_news: Notify::new(),
         }
@@ -109,7 +151,7 @@ impl Catalog {
         method: &str,
     ) -> Result<Lookup, StoreError> {
         let app = self.store.get_app_by_full_name(full_name);
-        Ok(find(self.entry(&self.public, full_name.as_str(), app).await?.as_deref(), path, method))
+        find(&self.entry(&self.public, full_name.as_str(), app).await?, path, method)
     }
 
     /// The target of a project's own URL: the app by its short or full name.
@@ -122,48 +164,126 @@ impl Catalog {
     ) -> Result<Lookup, StoreError> {
         let app = self.store.get_app(project, name);
         let key = format!("{project}/{name}");
-        Ok(find(self.entry(&self.private, &key, app).await?.as_deref(), path, method))
+        find(&self.entry(&self.private, &key, app).await?, path, method)
     }
 
     /// Drops what is cached of an app; called after every change of it or its routes, before the
     /// change is answered.
     pub async fn forget(&self, app: &AppId) {
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let generation = self.next_generation();
         self.changed.insert(app.clone(), generation).await;
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
-        self.has_news.notify_one();
+        if self.changed.entry_count() > MAX_CHANGED {
+            self.forget_everything();
+            self.changed.invalidate_all();
+        }
+        self.tell(Changed::Apps(HashSet::from([app.clone()])));
     }
 
-    /// Waits until apps were changed and returns them; for one that follows changes.
-    pub(crate) async fn changed(&self) -> HashSet<AppId> {
+    /// Takes in what was changed, as the store says. It answers, so it is not away.
+    pub(crate) async fn heard(&self, changed: Changed) {
+        match changed {
+            Changed::Apps(apps) => {
+                for app in apps {
+                    self.forget(&app).await;
+                }
+            }
+            Changed::Anything => {
+                self.forget_everything();
+                self.tell(Changed::Anything);
+            }
+        }
+        // Last: whoever sees that it is back must not take an old entry for a good one.
+        self.away.send_if_modified(|away| std::mem::replace(away, false));
+    }
+
+    /// Notes that the store does not answer; until [`Catalog::heard`].
+    pub(crate) fn lost_touch(&self) {
+        self.away.send_if_modified(|away| !std::mem::replace(away, true));
+    }
+
+    /// Waits until something was changed and returns it; for one that follows changes.
+    pub(crate) async fn changed(&self) -> Changed {
         loop {
             self.has_news.notified().await;
-            let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
-            if !news.is_empty() {
+            let news = self.news.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(news) = news {
                 return news;
             }
         }
     }
 
-    async fn cached(&self, entries: &Cache<String, Arc<Entry>>, key: &str) -> Option<Arc<Entry>> {
-        let entry = entries.get(key).await?;
-        match self.changed.get(&entry.app_id).await {
-            Some(good_from) if entry.generation < good_from => None,
-            _ => Some(entry),
+    fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn forget_everything(&self) {
+        self.all_changed.store(self.next_generation(), Ordering::Release);
+    }
+
+    fn tell(&self, changed: Changed) {
+        {
+            let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&mut *news, changed) {
+                (Some(Changed::Anything), _) => {}
+                (Some(Changed::Apps(known)), Changed::Apps(more)) => known.extend(more),
+                (news, changed) => *news = Some(changed),
+            }
+        }
+        self.has_news.notify_one();
+    }
+
+    async fn cached(&self, entries: &Cache<String, Arc<Entry>>, key: &str) -> Cached {
+        let Some(entry) = entries.get(key).await else { return Cached::None };
+        if self.changed.get(&entry.app_id).await.is_some_and(|good_from| entry.generation < good_from) {
+            return Cached::None;
+        }
+        let age = entry.loaded.elapsed();
+        if age < ENTRY_TTL && entry.generation >= self.all_changed.load(Ordering::Acquire) {
+            Cached::Good(entry)
+        } else if age < self.unchecked_for {
+            Cached::Unchecked(entry)
+        } else {
+            Cached::None
         }
     }
 
-    /// The cached entry, or one built from `app`, which is only asked for then. `None`: no such app.
+    /// The cached entry, or one built from `app`, which is only asked for then.
     async fn entry(
         &self,
         entries: &Cache<String, Arc<Entry>>,
         key: &str,
         app: impl Future<Output = Result<App, StoreError>> + Send,
-    ) -> Result<Option<Arc<Entry>>, StoreError> {
-        if let Some(entry) = self.cached(entries, key).await {
-            return Ok(Some(entry));
+    ) -> Result<Found, StoreError> {
+        let unchecked = match self.cached(entries, key).await {
+            Cached::Good(entry) => return Ok(Found { entry: Some(entry), checked: true }),
+            Cached::Unchecked(entry) => entry,
+            Cached::None => {
+                let entry = self.load(entries, key, app).await?;
+                return Ok(Found { entry, checked: true });
+            }
+        };
+        let mut away = self.away.subscribe();
+        // A store that says nothing must not hold up a call that can do without it.
+        let loaded = tokio::select! {
+            biased;
+            _ = away.wait_for(|away| *away) => None,
+            loaded = self.load(entries, key, app) => Some(loaded),
+        };
+        match loaded {
+            None | Some(Err(StoreError::Unavailable { .. })) => {
+                Ok(Found { entry: Some(unchecked), checked: false })
+            }
+            Some(loaded) => Ok(Found { entry: loaded?, checked: true }),
         }
-        let generation = self.generation.load(Ordering::Acquire);
+    }
+
+    async fn load(
+        &self,
+        entries: &Cache<String, Arc<Entry>>,
+        key: &str,
+        app: impl Future<Output = Result<App, StoreError>> + Send,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let (generation, loaded) = (self.generation.load(Ordering::Acquire), Instant::now());
         let app = match app.await {
             Ok(app) => app,
             Err(StoreError::NotFound) => return Ok(None),
@@ -175,17 +295,27 @@ impl Catalog {
             let (pattern, methods) = (route.pattern.clone(), route.methods.clone());
             (pattern, methods, Arc::new(Target::active(&app, route)))
         });
-        let entry = Arc::new(Entry { generation, app_id: app.id.clone(), routes: RouteTable::new(targets) });
+        let routes = RouteTable::new(targets);
+        let entry = Arc::new(Entry { generation, loaded, app_id: app.id.clone(), routes });
         entries.insert(key.to_owned(), entry.clone()).await;
         Ok(Some(entry))
     }
 }
 
-fn find(entry: Option<&Entry>, path: &str, method: &str) -> Lookup {
-    let Some(entry) = entry else { return Lookup::NoApp };
-    match entry.routes.find(path, method) {
+fn find(found: &Found, path: &str, method: &str) -> Result<Lookup, StoreError> {
+    let Some(entry) = &found.entry else { return Ok(Lookup::NoApp) };
+    let lookup = match entry.routes.find(path, method) {
         Matched::Route(target, params) => Lookup::Found(target.clone(), params),
         Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),
         Matched::Missing => Lookup::NoRoute,
+    };
+    match lookup {
+        Lookup::Found(..) => Ok(lookup),
+        lookup if found.checked => Ok(lookup),
+        // It may have been made since.
+        _ => Err(StoreError::Unavailable {
+            context: "looking for a route",
+            source: "the database does not answer, and what is cached has no such route".into(),
+        }),
     }
 }

@@ -27,7 +27,7 @@ use crate::kept_output::KeptOutput;
 use crate::parts::EngineParts;
 use crate::prepare;
 use crate::running_calls::RunningCalls;
-use crate::{dispatch, retention, slot, worker};
+use crate::{change_feed, dispatch, retention, slot, worker};
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
@@ -97,6 +97,7 @@ impl Engine {
         self.shared.tasks.spawn(dispatch::run(self.clone()));
         self.shared.tasks.spawn(worker::run(self.clone()));
         self.shared.tasks.spawn(retention::run(self.clone()));
+        self.shared.tasks.spawn(change_feed::run(self.clone()));
         let shared = self.shared.clone();
         self.shared.tasks.spawn(async move { shared.recorder.run(&shared.stopping).await });
         let Shared { hot, stopping, .. } = &*self.shared;

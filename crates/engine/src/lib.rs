@@ -12,6 +12,7 @@ mod call_metrics;
 mod call_recorder;
 mod carried;
 pub mod catalog;
+mod change_feed;
 mod dispatch;
 mod engine;
 mod environment;

@@ -1,4 +1,5 @@
 //! The end of calls' records: past their time, or beyond their project's bound, they are deleted.
+//! And of the notes that something changed, once nobody follows them any more.
 
 use std::time::Duration;
 
@@ -6,6 +7,8 @@ use crate::engine::Engine;
 
 /// How often old calls are looked for.
 const EVERY: Duration = Duration::from_mins(1);
+/// How long changes are kept for followers; one that was away longer counts everything as changed.
+const KEEP_CHANGES: Duration = Duration::from_hours(1);
 /// Calls of one transaction, so that accepted calls do not wait behind them.
 const BATCH: u32 = 256;
 
@@ -14,6 +17,7 @@ pub(crate) async fn run(engine: Engine) {
     let shared = &engine.shared;
     while !shared.stopping.is_cancelled() {
         delete_old(&engine).await;
+        delete_changes(&engine).await;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = shared.stopping.cancelled() => {}
@@ -35,5 +39,14 @@ async fn delete_old(engine: &Engine) {
                 return tracing::warn!(error, "old calls cannot be deleted");
             }
         }
+    }
+}
+
+async fn delete_changes(engine: &Engine) {
+    let parts = &engine.shared.parts;
+    let keep = i64::try_from(KEEP_CHANGES.as_micros()).unwrap_or(i64::MAX);
+    if let Err(error) = parts.store.delete_changes(parts.clock.now().plus_micros(-keep)).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "old changes cannot be deleted");
     }
 }

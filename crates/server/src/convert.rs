@@ -185,6 +185,11 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
     }
 }
 
+/// How long a route may be served from memory while the database is away.
+pub(crate) fn cached_routes(settings: &Settings) -> Duration {
+    seconds(settings.database.serve_cached_s)
+}
+
 /// The machine's memory, or what the cgroup that this process was started in may use of it, MiB.
 fn machine_memory_mb() -> u64 {
     let info = rustix::system::sysinfo();

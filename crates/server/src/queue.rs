@@ -1,5 +1,5 @@
-//! The broker of a starting server, where one is configured. Else the queue is a SQLite file beside
-//! the database, which `database` opens.
+//! The queue of a starting server: the broker, where one is configured, else a SQLite file of this
+//! server's own, which `database` opens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,14 @@ use picasso_config::Settings;
 use picasso_config::settings::Broker;
 use picasso_queue::{NatsQueue, Queue, QueueError, RabbitMqQueue, RedisQueue};
 
+use crate::database;
 use crate::failure::ServerFailure;
 
-/// The broker that `queue.url` names; `None` where the queue is a file.
-pub(crate) async fn connect_broker(settings: &Settings) -> Result<Option<Arc<dyn Queue>>, ServerFailure> {
-    let Some(url) = &settings.queue.url else { return Ok(None) };
+/// The queue that the settings name.
+pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Queue>, ServerFailure> {
+    let Some(url) = &settings.queue.url else {
+        return Ok(Arc::new(database::open_queue(settings).await?));
+    };
     let visible_after = visible_after(settings);
     let connected: Result<Arc<dyn Queue>, QueueError> = match url.broker {
         Broker::RabbitMq => {
@@ -21,13 +24,11 @@ pub(crate) async fn connect_broker(settings: &Settings) -> Result<Option<Arc<dyn
         Broker::Nats => NatsQueue::connect(url.expose(), visible_after).await.map(|q| Arc::new(q) as _),
         Broker::Redis => RedisQueue::connect(url.expose(), visible_after).await.map(|q| Arc::new(q) as _),
     };
-    let queue = connected.map_err(|error| {
+    connected.map_err(|error| {
         ServerFailure::new(format!("cannot use the broker {url}"))
             .because(error)
             .hint("queue.url names it; it must be reachable, and the user of the URL allowed to use it")
-    })?;
-    tracing::info!(broker = %url, "asynchronous calls go through a broker");
-    Ok(Some(queue))
+    })
 }
 
 /// A delivery is held for one claim of a row; the lease is ample for that.

@@ -47,8 +47,8 @@ section! {
     pub struct Queue {
         /// The broker that carries them: `amqp://user:password@host:5672` (RabbitMQ),
         /// `nats://user:password@host:4222` (NATS JetStream) or `redis://:password@host:6379`
-        /// (Redis), with TLS `amqps:`, `tls:` or `rediss:`. Default: a SQLite file beside the
-        /// database.
+        /// (Redis), with TLS `amqps:`, `tls:` or `rediss:`. Default: a SQLite file of
+        /// this node's own, beside the database if that is one, else in `server.data_dir`.
         pub url: Option<QueueUrl> = None,
         /// File whose first line is that URL.
         pub url_file: Option<PathBuf> = None,

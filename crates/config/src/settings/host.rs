@@ -34,8 +34,14 @@ section! {
         /// `ssl-key`, `socket`). Default: `picasso.db` in `server.data_dir`. The old name
         /// `PICASSO_DB` sets it, too.
         pub url: Option<DatabaseUrl> = None,
-        /// Connections to a database server, for each process; SQLite has its own way.
+        /// Connections to a database server, for each process, and one more that follows what other
+        /// processes change; SQLite has its own way.
         pub max_connections: u32 = 20,
+        /// While the database does not answer, functions whose route was read at most this many
+        /// seconds ago go on answering synchronous calls. A node that is cut off from the database
+        /// does not see in this time that a public function was made private, or deleted. 0: calls
+        /// need the database once what is cached is half a minute old.
+        pub serve_cached_s: u32 = 3600,
         /// Bring the tables of an older version up to date when the server starts. Otherwise it
         /// refuses to start until `picasso db upgrade` was run. A new database is always made.
         pub upgrade_on_start: bool = false,

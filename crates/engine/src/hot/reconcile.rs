@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use picasso_store::StoreError;
+use picasso_store::{Changed, StoreError};
 use picasso_types::AppId;
 use tokio_util::sync::CancellationToken;
 
 use super::pools::Hot;
 use crate::catalog::Target;
 
-/// How often all is looked through: another process may have changed it.
+/// How often all is looked through, for what could not be read when it changed.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Runs until `stopping`: at once, whenever an app has changed, and every 30 seconds.
@@ -21,7 +21,10 @@ pub(crate) async fn run(hot: Arc<Hot>, stopping: CancellationToken) {
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let apps = tokio::select! {
-            changed = hot.parts.catalog.changed() => Ok(changed),
+            changed = hot.parts.catalog.changed() => match changed {
+                Changed::Apps(apps) => Ok(apps),
+                Changed::Anything => everything(&hot).await,
+            },
             _ = round.tick() => everything(&hot).await,
             () = stopping.cancelled() => return,
         };

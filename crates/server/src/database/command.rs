@@ -110,8 +110,10 @@ pub(crate) fn child(arguments: &[OsString]) -> Result<ExitCode, ServerFailure> {
 async fn upgrade(settings: &Settings, key: SecretKey) -> Result<ExitCode, ServerFailure> {
     let store = AnyStore::connect(settings, key).await?;
     store.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
-    let queue = connect_queue(settings).await?;
-    queue.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
+    if settings.queue.url.is_none() {
+        let queue = connect_queue(settings).await?;
+        queue.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
+    }
     say(&format_args!("the database {} is up to date", settings.database_url().shown()));
     Ok(ExitCode::SUCCESS)
 }
@@ -130,9 +132,11 @@ async fn check(settings: &Settings, key: SecretKey) -> Result<ExitCode, ServerFa
         }
         Err(error) => return Err(does_not_fit(settings, error)),
     }
-    // Where there is no queue yet, the server makes it: nothing is made here.
+    // Where there is no queue yet, the server makes it: nothing is made here. A broker needs no
+    // schema.
     let path = queue_path(settings);
-    if !is_new_file(&path)
+    if settings.queue.url.is_none()
+        && !is_new_file(&path)
         && let Err(error) = connect_queue(settings).await?.check_schema().await
     {
         say(&format_args!("the queue {} does not fit: {error}", path.display()));

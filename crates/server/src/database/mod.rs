@@ -23,25 +23,24 @@ use crate::failure::ServerFailure;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Store and queue, each with this binary's schema.
-pub(crate) struct Database {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) queue: Arc<SqliteQueue>,
-}
-
 /// Opens the database of a starting server; a new one is made.
-pub(crate) async fn open(settings: &Settings, key: SecretKey) -> Result<Database, ServerFailure> {
-    let queue_path = queue_path(settings);
-    let new_queue = is_new_file(&queue_path);
+pub(crate) async fn open(settings: &Settings, key: SecretKey) -> Result<Arc<dyn Store>, ServerFailure> {
     let store = AnyStore::connect(settings, key).await?;
-    let queue = connect_queue(settings).await?;
-    let upgrade = settings.database.upgrade_on_start;
-    if upgrade || store.is_new(settings).await? {
+    if settings.database.upgrade_on_start || store.is_new(settings).await? {
         store.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
     } else {
         store.check_schema().await.map_err(|error| does_not_fit(settings, error))?;
     }
-    if upgrade || new_queue {
+    Ok(store.store())
+}
+
+/// Opens the queue of a server without a broker: a file of its own, which is made where there is
+/// none. To be called when the database is open.
+pub(crate) async fn open_queue(settings: &Settings) -> Result<SqliteQueue, ServerFailure> {
+    let queue_path = queue_path(settings);
+    let new_queue = is_new_file(&queue_path);
+    let queue = connect_queue(settings).await?;
+    if settings.database.upgrade_on_start || new_queue {
         queue.upgrade().await.map_err(|error| upgrade_failed(settings, error.into()))?;
     } else {
         queue.check_schema().await.map_err(|error| {
@@ -50,7 +49,7 @@ pub(crate) async fn open(settings: &Settings, key: SecretKey) -> Result<Database
                 .hint(UPGRADE_HINT)
         })?;
     }
-    Ok(Database { store: store.store(), queue: Arc::new(queue) })
+    Ok(queue)
 }
 
 const UPGRADE_HINT: &str = "stop every server that uses it, copy it, and run: picasso db upgrade";
@@ -194,6 +193,14 @@ async fn connect_queue(settings: &Settings) -> Result<SqliteQueue, ServerFailure
             .because(error)
             .hint(file_hint(settings))
     })
+}
+
+/// Where asynchronous calls wait for a worker, as people may see it.
+pub(crate) fn shown_queue(settings: &Settings) -> String {
+    match &settings.queue.url {
+        Some(url) => url.to_string(),
+        None => format!("sqlite:{}", queue_path(settings).display()),
+    }
 }
 
 /// `picasso.db` has its queue in `picasso.queue.db`; the queue of a database that is no file lies

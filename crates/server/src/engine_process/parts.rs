@@ -42,12 +42,14 @@ impl Parts {
     ) -> Result<Self, ServerFailure> {
         let clock = Arc::new(SystemClock);
         let instance = side.instance.clone();
-        let database = database::open(settings, key).await?;
-        let store = database.store;
-        let queue: Arc<dyn Queue> = match crate::queue::connect_broker(settings).await? {
-            Some(broker) => broker,
-            None => database.queue,
-        };
+        let store = database::open(settings, key).await?;
+        let queue = crate::queue::open(settings).await?;
+        tracing::info!(
+            node = %instance,
+            database = %settings.database_url().shown(),
+            queue = %database::shown_queue(settings),
+            "calls are kept in the database and dispatched by the queue"
+        );
 
         let tokens =
             Arc::new(KeystoneValidator::new(convert::keystone(settings)?, clock.clone()).map_err(
@@ -67,7 +69,7 @@ impl Parts {
             );
         }
 
-        let catalog = Arc::new(Catalog::new(store.clone()));
+        let catalog = Arc::new(Catalog::new(store.clone(), convert::cached_routes(settings)));
         let engine = Arc::new(Engine::new(EngineParts {
             settings: convert::engine(settings),
             instance,

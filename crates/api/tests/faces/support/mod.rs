@@ -8,6 +8,7 @@ pub mod tokens;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use picasso_api::{ApiSettings, ApiState, ServeLimits, api_router, functions_router, serve_tcp};
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings};
@@ -88,7 +89,7 @@ impl Server {
             ImageStore::open(folder.path().join("images"), ImageSettings::default(), Arc::new(InspectOnly));
         let images = Arc::new(images.unwrap());
         let sandbox = Arc::new(ProcessSandbox::default());
-        let catalog = Arc::new(Catalog::new(store.clone()));
+        let catalog = Arc::new(Catalog::new(store.clone(), Duration::ZERO));
         let engine = Engine::new(EngineParts {
             settings: options.engine,
             instance: InstanceId::generate(),

@@ -318,7 +318,7 @@ impl Bench {
             queue: Arc::new(queue),
             images: Arc::new(images),
             sandbox: Arc::new(FakeSandbox(world.clone())),
-            catalog: Arc::new(Catalog::new(store.clone())),
+            catalog: Arc::new(Catalog::new(store.clone(), Duration::from_mins(1))),
             clock,
         });
         engine.start().await.unwrap();

@@ -167,8 +167,9 @@ async fn warm_sandboxes_that_do_not_start_are_not_tried_without_pause() {
 #[tokio::test]
 async fn a_start_of_the_engine_starts_what_is_to_be_warm() {
     let bench = Bench::new().await;
+    bench.engine.shut_down(Duration::ZERO).await;
     bench.function(|spec| spec.min_instances = 1).await;
-    assert_eq!(bench.started(), 0, "the first engine was not told of it");
+    assert_eq!(bench.started(), 0, "no engine runs");
     let second = Engine::new(bench.engine.shared.parts.clone());
     second.start().await.unwrap();
     eventually("one is warm", || bench.started() > 0).await;
@@ -204,6 +205,17 @@ async fn the_sandboxes_of_a_deleted_route_end() {
     bench.call(&f, "answer").await.unwrap();
     picasso_store::Store::delete_route(&*bench.store, &f.route.id).await.unwrap();
     bench.engine.shared.parts.catalog.forget(&f.app.id).await;
+    eventually("nothing is left", || bench.present() == 0).await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn what_another_process_changes_starts_and_ends_sandboxes_here() {
+    let bench = Bench::new().await;
+    // Through the store alone: nobody in this process says that something changed.
+    let f = bench.function(|spec| spec.min_instances = 1).await;
+    eventually("one is warm", || bench.started() == 1).await;
+    picasso_store::Store::delete_route(&*bench.store, &f.route.id).await.unwrap();
     eventually("nothing is left", || bench.present() == 0).await;
     bench.finish().await;
 }
