@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picasso_image::RootFs;
 use picasso_sandbox::{Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec};
-use picasso_types::{Failure, ProjectId, RouteVersion, VersionSpec};
+use picasso_types::{Digest, Failure, ImageRef, ProjectId, RouteVersion, VersionSpec};
 use tokio::time::Instant;
 
 use crate::call_events::End;
@@ -25,7 +25,18 @@ pub(crate) async fn rootfs(
     let Some(digest) = &version.digest else {
         return Err(End::of(Failure::NotReady { reason: "its image is still being prepared".to_owned() }));
     };
-    let rootfs = match parts.images.rootfs(project, digest).await {
+    let found = match parts.images.rootfs(project, digest).await {
+        Err(error) if error.is_user_fault() => match by_digest(&version.spec.image, digest) {
+            // Another node prepared the version: this one has to get the very same image itself.
+            Some(pinned) => match parts.images.pull(project, &pinned).await {
+                Ok(_) => parts.images.rootfs(project, digest).await,
+                Err(error) => Err(error),
+            },
+            None => Err(error),
+        },
+        found => found,
+    };
+    let rootfs = match found {
         Ok(rootfs) => rootfs,
         Err(error) if error.is_user_fault() => {
             return Err(End::of(Failure::CannotStart { reason: error.to_string() }));
@@ -40,6 +51,12 @@ pub(crate) async fn rootfs(
         Ok(()) => Ok(rootfs),
         Err(error) => Err(end_of_driver_error(&error, &version.id)),
     }
+}
+
+/// The reference of exactly this image in its registry; `None` for one that was loaded by hand.
+fn by_digest(image: &ImageRef, digest: &Digest) -> Option<ImageRef> {
+    let registry = image.registry()?;
+    ImageRef::parse(&format!("{registry}/{}@{digest}", image.repository())).ok()
 }
 
 /// Asks for a slot, again for a moment while the driver says that it is away: the supervisor is

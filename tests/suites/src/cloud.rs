@@ -221,6 +221,11 @@ impl Cloud {
         self.picasso.load_image(&archive, name).await.expect("the image loads");
     }
 
+    /// The archive of [`SHELL_IMAGE`], an OCI layout.
+    pub fn shell_archive(&self) -> PathBuf {
+        self.dir.path().join("shell-0.tar")
+    }
+
     /// The URL of a public function.
     pub fn function_url(&self, app: &str, path: &str) -> String {
         format!("{}/f/{app}{path}", self.picasso.functions_url())

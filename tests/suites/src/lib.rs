@@ -3,4 +3,5 @@
 
 pub mod cloud;
 pub mod host;
+pub mod nodes;
 pub mod web;

@@ -1,5 +1,6 @@
 //! The real `picasso serve`, on free ports, in a temporary folder, with all of its processes.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +22,20 @@ pub struct PicassoOptions {
     pub all_addresses: bool,
     /// Keystone's cache time in seconds, as the configuration takes it (`0` and `-1`: none).
     pub cache_seconds: Option<i64>,
+    /// The network namespace it runs in; default: that of the test.
+    pub namespace: Option<Namespace>,
+}
+
+/// A network namespace for a server, which others have made (`ip netns add`) and which this test
+/// can reach.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its address: where the server listens.
+    pub address: Ipv4Addr,
+    /// Where Keystone is as seen from inside, with its version.
+    pub auth_url: String,
 }
 
 /// A running server; stopped by SIGTERM when dropped.
@@ -29,6 +44,7 @@ pub struct Picasso {
     process: Process,
     dir: TestDir,
     ports: [u16; 3],
+    namespace: Option<Namespace>,
 }
 
 impl Picasso {
@@ -75,8 +91,9 @@ impl Picasso {
         let ports = [free_port().map_err(io)?, free_port().map_err(io)?, free_port().map_err(io)?];
         let text = config(root, &keystone.auth_url(), ports, &options);
         std::fs::write(root.join("etc/picasso.toml"), text).map_err(io)?;
-        let process = spawn(root)?;
-        let mut picasso = Self { process, dir, ports };
+        let namespace = options.namespace;
+        let process = spawn(root, namespace.as_ref())?;
+        let mut picasso = Self { process, dir, ports, namespace };
         picasso.healthy().await?;
         Ok(picasso)
     }
@@ -84,7 +101,7 @@ impl Picasso {
     /// Starts it again with the same data, after it has ended.
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
         self.process.wait(START).await?;
-        self.process = spawn(self.dir.path())?;
+        self.process = spawn(self.dir.path(), self.namespace.as_ref())?;
         self.healthy().await
     }
 
@@ -98,14 +115,19 @@ impl Picasso {
         self.process.ready(START, "an answer to /healthcheck", answers).await
     }
 
+    fn url(&self, listener: usize) -> String {
+        let host = self.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
+        format!("http://{host}:{}", self.ports[listener])
+    }
+
     /// The OpenStack face, without a slash at the end.
     pub fn api_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        self.url(0)
     }
 
     /// The functions listener, without a slash at the end.
     pub fn functions_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[1])
+        self.url(1)
     }
 
     /// The port of the OpenStack face.
@@ -115,7 +137,7 @@ impl Picasso {
 
     /// Metrics and health.
     pub fn admin_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[2])
+        self.url(2)
     }
 
     /// The server's data folder.
@@ -216,8 +238,16 @@ fn kill(pid: Option<u32>) {
     }
 }
 
-fn spawn(root: &Path) -> Result<Process, ProcessError> {
-    let mut command = Command::new(Picasso::binary());
+fn spawn(root: &Path, namespace: Option<&Namespace>) -> Result<Process, ProcessError> {
+    let mut command = match namespace {
+        None => Command::new(Picasso::binary()),
+        Some(namespace) => {
+            // `ip netns exec` would hide the cgroups behind a new /sys.
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net=/run/netns/{}", namespace.name)).arg("--").arg(Picasso::binary());
+            command
+        }
+    };
     command.arg("serve").arg("--config").arg(root.join("etc/picasso.toml"));
     // Settings of the test's own environment must not reach the server under test.
     for (name, _) in std::env::vars() {
@@ -231,13 +261,15 @@ fn spawn(root: &Path) -> Result<Process, ProcessError> {
 fn config(root: &Path, auth_url: &str, ports: [u16; 3], options: &PicassoOptions) -> String {
     let [api, functions, admin] = ports;
     let root = root.display();
-    let host = if options.all_addresses { "0.0.0.0" } else { "127.0.0.1" };
+    let own = options.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
+    let host = if options.all_addresses { Ipv4Addr::UNSPECIFIED } else { own };
+    let auth_url = options.namespace.as_ref().map_or(auth_url, |namespace| &namespace.auth_url);
     let cache = options.cache_seconds.map(|s| format!("cache_s = {s}\n")).unwrap_or_default();
     format!(
         "[server]\ndata_dir = \"{root}/data\"\n\n\
          [listeners.api]\nhost = \"{host}\"\nport = {api}\n\n\
-         [listeners.functions]\nhost = \"127.0.0.1\"\nport = {functions}\n\n\
-         [listeners.admin]\nport = {admin}\n\n\
+         [listeners.functions]\nhost = \"{own}\"\nport = {functions}\n\n\
+         [listeners.admin]\nhost = \"{own}\"\nport = {admin}\n\n\
          [keystone]\nauth_url = \"{auth_url}\"\nusername = \"picasso\"\n\
          password_file = \"{root}/etc/service-password\"\n{cache}\n{}",
         options.more_config

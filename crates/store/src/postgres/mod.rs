@@ -144,11 +144,14 @@ impl PostgresStore {
     }
 }
 
-/// An answered write is on disk, also where the server's own default is otherwise.
+/// An answered write is on disk, also where the server's own default is otherwise. And the locks of a
+/// process whose network is cut in the middle of a transaction go long before TCP gives it up: no
+/// transaction of ours lives on after `answer_timeout`.
 async fn make_durable(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') = 'off'",
+        "SELECT set_config(name, value, false) FROM (VALUES ('synchronous_commit', 'off', 'on'), \
+         ('idle_in_transaction_session_timeout', '0', '60s')) AS wanted (name, unwanted, value) \
+         WHERE current_setting(name) = unwanted",
     )
     .execute(connection)
     .await?;
