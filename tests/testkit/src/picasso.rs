@@ -20,6 +20,8 @@ pub struct PicassoOptions {
     pub more_config: String,
     /// Whether the API listens on every address of this machine and not on loopback alone.
     pub all_addresses: bool,
+    /// Puts the server's data on a disk of its own of so many MiB (a tmpfs), for tests that fill it.
+    pub disk_mb: Option<u32>,
     /// Keystone's cache time in seconds, as the configuration takes it (`0` and `-1`: none).
     pub cache_seconds: Option<i64>,
     /// The network namespace it runs in; default: that of the test.
@@ -41,7 +43,9 @@ pub struct Namespace {
 /// A running server; stopped by SIGTERM when dropped.
 #[derive(Debug)]
 pub struct Picasso {
+    // Dropped in this order: the processes, the disk that they used, its folder.
     process: Process,
+    _disk: Option<Disk>,
     dir: TestDir,
     ports: [u16; 3],
     namespace: Option<Namespace>,
@@ -87,13 +91,14 @@ impl Picasso {
         for folder in ["etc", "data"] {
             std::fs::create_dir(root.join(folder)).map_err(io)?;
         }
+        let disk = options.disk_mb.map(|mb| Disk::mount(&root.join("data"), mb)).transpose().map_err(io)?;
         std::fs::write(root.join("etc/service-password"), keystone.password("picasso")).map_err(io)?;
         let ports = [free_port().map_err(io)?, free_port().map_err(io)?, free_port().map_err(io)?];
         let text = config(root, &keystone.auth_url(), ports, &options);
         std::fs::write(root.join("etc/picasso.toml"), text).map_err(io)?;
         let namespace = options.namespace;
         let process = spawn(root, namespace.as_ref())?;
-        let mut picasso = Self { process, dir, ports, namespace };
+        let mut picasso = Self { process, _disk: disk, dir, ports, namespace };
         picasso.healthy().await?;
         Ok(picasso)
     }
@@ -228,6 +233,26 @@ impl Picasso {
                 |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
             read("status").contains(&parent) && read("cmdline").contains(command)
         })
+    }
+}
+
+/// A tmpfs; unmounted when dropped.
+#[derive(Debug)]
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(folder: &Path, mb: u32) -> std::io::Result<Self> {
+        let size = format!("size={mb}m");
+        let words = ["-t", "tmpfs", "-o", &size, "picasso-test", &folder.display().to_string()];
+        run("mount", words).map_err(std::io::Error::other)?;
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a sandbox that is still ending may have it in use.
+        let _ = run("umount", ["--lazy", &self.0.display().to_string()]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of queue entries.
 
 use picasso_types::{CallId, Timestamp};
-use sqlx::SqlitePool;
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 use super::Context as _;
 use crate::{Delivery, Dispatch, QueueError};
@@ -31,7 +31,22 @@ impl Receipt {
 /// The column `not_before` holds the time of the publication.
 pub(super) async fn put(db: &SqlitePool, dispatches: &[Dispatch], now: Timestamp) -> Result<(), QueueError> {
     let context = "publishing";
-    let mut transaction = db.begin_with("BEGIN IMMEDIATE").await.context(context)?;
+    let mut connection = db.acquire().await.context(context)?;
+    let put = put_all(&mut connection, dispatches, now).await;
+    if put.is_err() {
+        // SQLite ends a transaction by itself when the disk is full, which the driver does not
+        // notice: only a new connection is surely outside of one.
+        connection.close_on_drop();
+    }
+    put.context(context)
+}
+
+async fn put_all(
+    connection: &mut SqliteConnection,
+    dispatches: &[Dispatch],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for dispatch in dispatches {
         sqlx::query(
             "INSERT INTO queue_entries (call_id, not_before, priority, visible_at) VALUES (?1, ?2, ?3, ?2) \
@@ -42,10 +57,9 @@ pub(super) async fn put(db: &SqlitePool, dispatches: &[Dispatch], now: Timestamp
         .bind(now.0)
         .bind(dispatch.priority)
         .execute(&mut *transaction)
-        .await
-        .context(context)?;
+        .await?;
     }
-    transaction.commit().await.context(context)
+    transaction.commit().await
 }
 
 /// When the first entry is or becomes visible; `None` when there is none at all.
