@@ -1,7 +1,7 @@
 # The entry point for people. Each target is a script of its own under scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test bench soak fuzz lint docs
+.PHONY: help run stop test bench soak chaos fuzz lint docs
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ bench: ## Measure speed and memory beside a peer or a floor; JSON under target/b
 
 soak: ## Ten minutes of calls under crashes, kills and timeouts; nothing may be left (SECONDS=90)
 	@scripts/soak $(SECONDS)
+
+chaos: ## Kill and cut off server, broker and database while calls are accepted; none may be lost (CALLS=300 QUEUE=nats)
+	@scripts/chaos $(or $(CALLS),10000) $(QUEUE)
 
 fuzz: ## Fuzz every parser of strangers' bytes, 120 s each (SECONDS=15)
 	@scripts/fuzz $(SECONDS)
