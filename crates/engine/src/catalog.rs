@@ -151,7 +151,7 @@ impl Catalog {
         method: &str,
     ) -> Result<Lookup, StoreError> {
         let app = self.store.get_app_by_full_name(full_name);
-        find(&self.entry(&self.public, full_name.as_str(), app).await?, path, method)
+        self.find(&self.entry(&self.public, full_name.as_str(), app).await?, path, method)
     }
 
     /// The target of a project's own URL: the app by its short or full name.
@@ -164,7 +164,7 @@ impl Catalog {
     ) -> Result<Lookup, StoreError> {
         let app = self.store.get_app(project, name);
         let key = format!("{project}/{name}");
-        find(&self.entry(&self.private, &key, app).await?, path, method)
+        self.find(&self.entry(&self.private, &key, app).await?, path, method)
     }
 
     /// Drops what is cached of an app; called after every change of it or its routes, before the
@@ -300,22 +300,22 @@ impl Catalog {
         entries.insert(key.to_owned(), entry.clone()).await;
         Ok(Some(entry))
     }
-}
 
-fn find(found: &Found, path: &str, method: &str) -> Result<Lookup, StoreError> {
-    let Some(entry) = &found.entry else { return Ok(Lookup::NoApp) };
-    let lookup = match entry.routes.find(path, method) {
-        Matched::Route(target, params) => Lookup::Found(target.clone(), params),
-        Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),
-        Matched::Missing => Lookup::NoRoute,
-    };
-    match lookup {
-        Lookup::Found(..) => Ok(lookup),
-        lookup if found.checked => Ok(lookup),
-        // It may have been made since.
-        _ => Err(StoreError::Unavailable {
-            context: "looking for a route",
-            source: "the database does not answer, and what is cached has no such route".into(),
-        }),
+    fn find(&self, found: &Found, path: &str, method: &str) -> Result<Lookup, StoreError> {
+        let Some(entry) = &found.entry else { return Ok(Lookup::NoApp) };
+        let lookup = match entry.routes.find(path, method) {
+            Matched::Route(target, params) => Lookup::Found(target.clone(), params),
+            Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),
+            Matched::Missing => Lookup::NoRoute,
+        };
+        match lookup {
+            Lookup::Found(..) => Ok(lookup),
+            lookup if found.checked && !*self.away.borrow() => Ok(lookup),
+            // It may have been made since.
+            _ => Err(StoreError::Unavailable {
+                context: "looking for a route",
+                source: "the database does not answer, and what is cached has no such route".into(),
+            }),
+        }
     }
 }

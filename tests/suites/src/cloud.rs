@@ -221,9 +221,9 @@ impl Cloud {
         self.picasso.load_image(&archive, name).await.expect("the image loads");
     }
 
-    /// The archive of [`SHELL_IMAGE`], an OCI layout.
-    pub fn shell_archive(&self) -> PathBuf {
-        self.dir.path().join("shell-0.tar")
+    /// An OCI layout of [`SHELL_IMAGE`]'s program with another file beside it, loaded nowhere.
+    pub fn unknown_shell(&self) -> PathBuf {
+        shell_image(self.dir.path(), &["/etc/hostname:/other"])
     }
 
     /// The URL of a public function.

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use picasso_suites::cloud::{Cloud, ready};
 use picasso_suites::nodes::Wires;
 use picasso_testkit::broker::{Broker, Kind};
-use picasso_testkit::keystone::Keystone;
+use picasso_testkit::keystone::{Keystone, install_tls_provider};
 use picasso_testkit::picasso::PicassoOptions;
 use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::{TestDir, require, run, wait_until};
@@ -198,9 +198,10 @@ async fn a_node_gets_the_image_that_another_one_prepared_by_its_digest() {
     if !require("docker-registry", Registry::missing().as_deref()) {
         return;
     }
+    install_tls_provider();
     let registry = Registry::start().await.unwrap();
     let Some(mut all) = Nodes::start_with(2, Some(&registry)).await else { return };
-    push(&registry, &all.nodes[0].shell_archive()).await;
+    push(&registry, &all.nodes[0].unknown_shell()).await;
     let host = all.wires.reach(&registry.host()).await;
     let token = all.nodes[0].token("demo1-member").await;
     let app = all.nodes[0].app(&token, "pulled").await;
