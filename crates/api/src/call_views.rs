@@ -127,6 +127,17 @@ pub(crate) struct CallsAnswer {
     pub(crate) message: &'static str,
 }
 
+/// Calls were queued again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RetriedAnswer {
+    /// How many.
+    pub(crate) retried: u32,
+    /// More calls fit the filters: ask again.
+    pub(crate) more: bool,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
 /// What a function answered to an asynchronous call.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ResultAnswer {

@@ -67,6 +67,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(call_records::get_result))
         .routes(routes!(call_records::cancel_call))
         .routes(routes!(call_records::retry_call))
+        .routes(routes!(call_records::retry_calls))
         .routes(routes!(call_log::get_log))
         .routes(routes!(images::list_images))
         .routes(routes!(images::load_image, images::delete_image))

@@ -218,6 +218,9 @@ pub(crate) struct RunAnswer {
 pub(crate) struct AcceptedAnswer {
     /// The call.
     pub(crate) call_id: String,
+    /// `queued`; where its `Idempotency-Key` was used before, where the call of then stands now.
+    #[schema(example = "queued")]
+    pub(crate) status: &'static str,
     /// What was done.
     pub(crate) message: String,
 }

@@ -127,6 +127,8 @@ fn calls(calls: &Calls, rules: &mut Rules) {
     rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 6 << 20);
     rules.range("calls.max_log_bytes", calls.max_log_bytes, 0, 6 << 20);
     rules.range("calls.record_sync_percent", calls.record_sync_percent, 0, 100);
+    rules.range("calls.idempotency_window_h", calls.idempotency_window_h, 1, 24 * 365);
+    rules.range("calls.max_depth", calls.max_depth, 0, 1000);
 }
 
 fn listeners(settings: &Settings, rules: &mut Rules) {

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
-use picasso_types::{CallId, Cancelled, Failure, Format, ProjectId, Retried, RouteVersion, VersionState};
+use picasso_types::{
+    Accepted, CallFilter, CallId, Cancelled, Failure, Format, ProjectId, Retried, RetriedCalls, RouteVersion,
+    Timestamp, VersionState,
+};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{self, AcceptError};
+use crate::accept::{self, AcceptError, AcceptOptions, AcceptedCall};
 use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::call_events::{self, End, Event};
@@ -19,6 +22,7 @@ use crate::call_metrics::CallMetrics;
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
+use crate::depth;
 use crate::formats;
 use crate::hot::pools::Hot;
 use crate::hot::{self, janitor::Janitor};
@@ -109,6 +113,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Now, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.shared.parts.clock.now()
+    }
+
     /// What the sandbox driver can do on this machine.
     pub fn features(&self) -> Features {
         self.shared.parts.sandbox.features()
@@ -124,8 +133,9 @@ impl Engine {
     ///
     /// Returns when a hot function's status is there, or when the first 64 KiB of a `default`
     /// one's output are or it has ended.
-    pub async fn run(&self, invocation: Invocation) -> Result<Answer, CallError> {
+    pub async fn run(&self, mut invocation: Invocation) -> Result<Answer, CallError> {
         let target = invocation.target.clone();
+        self.guard_depth(&mut invocation).map_err(|failure| CallError::from(End::of(failure)))?;
         let outcome = if is_hot(&target) {
             hot::call::run(&self.shared, invocation).await.map_err(CallError::from)
         } else {
@@ -155,14 +165,33 @@ impl Engine {
     }
 
     /// Accepts an asynchronous call; it is on disk when this returns.
-    pub async fn accept(&self, invocation: Invocation) -> Result<CallId, AcceptError> {
+    pub async fn accept(
+        &self,
+        mut invocation: Invocation,
+        options: AcceptOptions,
+    ) -> Result<AcceptedCall, AcceptError> {
         let parts = &self.shared.parts;
-        let call =
-            accept::new_call(invocation, parts.settings.max_async_body_bytes, parts.clock.now()).await?;
-        parts.store.accept_call(&call).await?;
+        self.guard_depth(&mut invocation).map_err(AcceptError::Refused)?;
+        let call = accept::new_call(invocation, options, &parts.settings, parts.clock.now()).await?;
+        match parts.store.accept_call(&call).await? {
+            Accepted::New => {}
+            Accepted::Before(id) => return Ok(AcceptedCall { id, is_new: false }),
+            Accepted::KeyOfOther => return Err(AcceptError::KeyOfOther),
+        }
         counter!("picasso_calls_accepted_total").increment(1);
         self.shared.accepted.notify_one();
-        Ok(call.id)
+        Ok(AcceptedCall { id: call.id, is_new: true })
+    }
+
+    /// Refuses a call that comes at the end of too many that caused each other; tells the function
+    /// of any other how deep it is.
+    fn guard_depth(&self, invocation: &mut Invocation) -> Result<(), Failure> {
+        let max_depth = self.shared.parts.settings.max_call_depth;
+        if invocation.depth > max_depth {
+            return Err(Failure::TooDeep { max_depth });
+        }
+        depth::tell(&mut invocation.headers, invocation.depth);
+        Ok(())
     }
 
     /// Cancels an asynchronous call of the project: a waiting one in the store, one that runs here
@@ -181,6 +210,15 @@ impl Engine {
     pub async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
         let retried = self.shared.parts.store.retry_call(project, id).await?;
         if retried == Retried::Queued {
+            self.shared.accepted.notify_one();
+        }
+        Ok(retried)
+    }
+
+    /// Queues many ended calls of a project again; see [`picasso_store::Store::retry_calls`].
+    pub async fn retry_calls(&self, filter: &CallFilter) -> Result<RetriedCalls, StoreError> {
+        let retried = self.shared.parts.store.retry_calls(filter).await?;
+        if retried.queued > 0 {
             self.shared.accepted.notify_one();
         }
         Ok(retried)

@@ -49,6 +49,8 @@ pub struct Invocation {
     pub headers: HeaderMap,
     /// Parameters of the route's pattern, percent-decoded.
     pub params: PathParams,
+    /// How many calls caused each other before it ([`crate::depth`]); the engine tells its function.
+    pub depth: u32,
     /// Its body.
     pub body: Body,
     /// Where its answer and log are kept, of an asynchronous call.

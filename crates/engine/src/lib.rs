@@ -13,6 +13,7 @@ mod call_recorder;
 mod carried;
 pub mod catalog;
 mod change_feed;
+pub mod depth;
 mod dispatch;
 mod engine;
 mod environment;
@@ -28,6 +29,7 @@ mod parts;
 mod place;
 mod prepare;
 mod retention;
+mod run_end;
 mod running_calls;
 mod settings;
 mod slot;
@@ -36,7 +38,7 @@ mod worker;
 #[cfg(test)]
 mod testing;
 
-pub use accept::AcceptError;
+pub use accept::{AcceptError, AcceptOptions, AcceptedCall};
 pub use carried::FormatNotCarried;
 pub use catalog::{Catalog, Lookup, Target};
 pub use engine::Engine;

@@ -1,5 +1,6 @@
 //! The end of calls' records: past their time, or beyond their project's bound, they are deleted.
-//! And of the notes that something changed, once nobody follows them any more.
+//! So are idempotency keys whose window is over, and the notes that something changed, once nobody
+//! follows them any more.
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) async fn run(engine: Engine) {
     while !shared.stopping.is_cancelled() {
         delete_old(&engine).await;
         delete_changes(&engine).await;
+        delete_expired_keys(&engine).await;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = shared.stopping.cancelled() => {}
@@ -48,5 +50,20 @@ async fn delete_changes(engine: &Engine) {
     if let Err(error) = parts.store.delete_changes(parts.clock.now().plus_micros(-keep)).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "old changes cannot be deleted");
+    }
+}
+
+/// Those whose window is over; the others go with their calls.
+async fn delete_expired_keys(engine: &Engine) {
+    let shared = &engine.shared;
+    while !shared.stopping.is_cancelled() {
+        match shared.parts.store.delete_expired_keys(BATCH).await {
+            Ok(deleted) if deleted < u64::from(BATCH) => return,
+            Ok(_) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::warn!(error, "old idempotency keys cannot be deleted");
+            }
+        }
     }
 }

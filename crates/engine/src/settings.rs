@@ -45,6 +45,8 @@ pub struct EngineSettings {
     pub async_max_age: Duration,
     /// How often the run of an asynchronous call may be lost before it is given up.
     pub async_max_lost_runs: u32,
+    /// How many calls may cause each other.
+    pub max_call_depth: u32,
     /// What is kept of calls.
     pub calls: CallKeeping,
 }
@@ -62,6 +64,8 @@ pub struct CallKeeping {
     pub max_log_bytes: usize,
     /// How many of 100 synchronous calls are recorded; 0: none.
     pub record_sync_percent: u32,
+    /// How long an idempotency key stands for its call.
+    pub idempotency_window: Duration,
 }
 
 impl Default for CallKeeping {
@@ -72,6 +76,7 @@ impl Default for CallKeeping {
             max_result_bytes: 1 << 20,
             max_log_bytes: 64 << 10,
             record_sync_percent: 100,
+            idempotency_window: Duration::from_hours(24),
         }
     }
 }
@@ -99,6 +104,7 @@ impl Default for EngineSettings {
             async_retry_delay: Duration::from_secs(1),
             async_max_age: Duration::from_hours(24),
             async_max_lost_runs: 5,
+            max_call_depth: 16,
             calls: CallKeeping::default(),
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use picasso_types::{
-    App, AppId, AppName, Bounds, CallId, Config, DeliveryOptions, Digest, Format, FullName, ImageRef,
-    Methods, NetworkMode, ProjectId, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion,
-    Timestamp, Trigger, VersionId, VersionSpec, VersionState,
+    App, AppId, AppName, Bounds, Call, CallDelivery, CallId, CallState, Config, DeliveryOptions, Digest,
+    Format, FullName, ImageRef, Methods, NetworkMode, ProjectId, RequestId, Route, RouteId, RoutePattern,
+    RouteType, RouteVersion, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
 use crate::catalog::Target;
@@ -77,6 +77,45 @@ pub fn target(pattern: &str) -> Target {
     }
 }
 
+/// A call that was accepted and waits.
+pub fn call() -> Call {
+    let target = target("/a");
+    Call {
+        id: CallId::generate(),
+        project_id: target.app.project_id.clone(),
+        app_id: target.app.id.clone(),
+        route_id: target.route.id.clone(),
+        version_id: target.route.latest.id.clone(),
+        app_name: target.app.full_name.to_string(),
+        route_path: target.route.pattern.to_string(),
+        version_number: 1,
+        trigger: Trigger::FunctionUrl,
+        call_type: RouteType::Async,
+        state: CallState::Running,
+        request_id: RequestId::generate().to_string(),
+        attempt: 1,
+        lost_runs: 0,
+        failed_runs: 0,
+        cancel_requested: false,
+        not_before: Timestamp(0),
+        due_at: Timestamp(0),
+        priority: 1,
+        delivery: CallDelivery::default(),
+        depth: 0,
+        lease_until: None,
+        node: None,
+        created_at: Timestamp(0),
+        queued_at: Timestamp(0),
+        started_at: None,
+        finished_at: None,
+        failure: None,
+        exit_code: None,
+        http_status: None,
+        cold_start: None,
+        memory_peak_bytes: None,
+    }
+}
+
 pub fn invocation(pattern: &str) -> Invocation {
     Invocation {
         call_id: CallId::generate(),
@@ -88,6 +127,7 @@ pub fn invocation(pattern: &str) -> Invocation {
         url: "http://127.0.0.1:10002/f/app/a".to_owned(),
         headers: HeaderMap::new(),
         params: vec![],
+        depth: 0,
         body: Box::pin(futures_util::stream::empty()),
         kept: None,
     }

@@ -2,8 +2,7 @@
 //!
 //! At least once: a call is off the queue only after its row says that somebody holds it, or that it
 //! ended. From then on the row's lease speaks for it: where that ends, the sweep puts the call back.
-//! A call that got no place, or met a fault of ours, goes back and is tried again, until it is given
-//! up: then it ends as `dead`, and its owner may retry it.
+//! What a run's end leads to is decided in `run_end.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +10,18 @@ use std::time::Duration;
 use metrics::counter;
 use picasso_queue::Delivery;
 use picasso_store::{ClaimedCall, Lease, Store, StoreError};
-use picasso_types::{Call, CallId, CallOutcome, CallState, Failure, RequestId};
+use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId, random};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept;
 use crate::call_events::End;
-use crate::call_recorder::state_of;
 use crate::catalog::Target;
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
 use crate::kept_output::KeptOutput;
 use crate::place::Place;
+use crate::run_end::{self, Next};
 use crate::running_calls::RunningCall;
 
 /// How long one look into the queue waits for work.
@@ -95,27 +94,33 @@ async fn run_delivery(engine: &Engine, delivery: &Delivery) {
 
 async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Result<(), StoreError> {
     let Shared { parts, .. } = &*engine.shared;
-    let give_up_at = claimed.call.queued_at.plus(parts.settings.async_max_age);
+    let call = claimed.call.clone();
     let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
-    let outcome = match not_to_be_run(&claimed.call, parts.settings.async_max_lost_runs) {
-        Some(outcome) => outcome,
+    let next = match run_end::before_run(&call, &parts.settings, parts.clock.now()) {
+        Some(outcome) => Next::Finish(outcome),
         None => {
             let end = match invocation_of(parts.store.as_ref(), claimed, &output).await? {
                 Some(invocation) => run_with_lease(engine, id, invocation, &output).await,
                 None => Some(End::of(Failure::NotReady { reason: "its route was deleted".to_owned() })),
             };
-            let now = parts.clock.now();
-            match end {
-                Some(end) if end.may_repeat && now < give_up_at => {
-                    counter!("picasso_calls_released_total").increment(1);
-                    let not_before = now.plus(parts.settings.async_retry_delay);
-                    parts.store.release_call(id, &parts.instance, not_before).await?;
-                    engine.shared.accepted.notify_one();
-                    return Ok(());
-                }
-                Some(end) => outcome(end, &output),
-                None => CallOutcome { cold_start: output.cold_start(), ..ended_as(CallState::Cancelled) },
-            }
+            run_end::after_run(&call, end, &parts.settings, parts.clock.now(), random::fraction())
+        }
+    };
+    let outcome = match next {
+        Next::Finish(outcome) => {
+            CallOutcome { cold_start: outcome.cold_start.or_else(|| output.cold_start()), ..outcome }
+        }
+        Next::Release(not_before) => {
+            counter!("picasso_calls_released_total").increment(1);
+            parts.store.release_call(id, &parts.instance, not_before).await?;
+            engine.shared.accepted.notify_one();
+            return Ok(());
+        }
+        Next::Repeat(not_before, failure) => {
+            counter!("picasso_calls_repeated_total").increment(1);
+            parts.store.repeat_call(id, &parts.instance, not_before, &failure).await?;
+            engine.shared.accepted.notify_one();
+            return Ok(());
         }
     };
     if outcome.state == CallState::Dead {
@@ -125,18 +130,6 @@ async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Resu
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
     }
     Ok(())
-}
-
-/// How a call ends that is claimed only to be ended.
-fn not_to_be_run(call: &Call, max_lost_runs: u32) -> Option<CallOutcome> {
-    if call.cancel_requested {
-        return Some(ended_as(CallState::Cancelled));
-    }
-    // A call that ends the process that runs it must not do so for ever.
-    (call.lost_runs >= max_lost_runs).then(|| CallOutcome {
-        failure: Some(Failure::Lost { runs: call.lost_runs }),
-        ..ended_as(CallState::Dead)
-    })
 }
 
 /// Runs the call, extending its lease all the while; `None` when it was cancelled.
@@ -213,30 +206,8 @@ async fn invocation_of(
         url: request.url,
         headers: request.headers,
         params: request.params,
+        depth: call.depth,
         body: Box::pin(futures_util::stream::once(async { Ok(payload) })),
         kept: Some(output.clone()),
     }))
-}
-
-/// One that may be repeated comes here only when it is given up.
-fn outcome(end: End, output: &KeptOutput) -> CallOutcome {
-    CallOutcome {
-        state: if end.may_repeat { CallState::Dead } else { state_of(end.failure.as_ref()) },
-        failure: end.failure,
-        exit_code: end.exit_code,
-        http_status: end.status,
-        cold_start: end.cold_start.or_else(|| output.cold_start()),
-        memory_peak_bytes: end.memory_peak_bytes,
-    }
-}
-
-fn ended_as(state: CallState) -> CallOutcome {
-    CallOutcome {
-        state,
-        failure: None,
-        exit_code: None,
-        http_status: None,
-        cold_start: None,
-        memory_peak_bytes: None,
-    }
 }

@@ -175,12 +175,14 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         async_retry_delay: seconds(queue.retry_delay_s),
         async_max_age: seconds(queue.max_age_s),
         async_max_lost_runs: queue.max_lost_runs,
+        max_call_depth: calls.max_depth,
         calls: CallKeeping {
             keep: Duration::from_secs(u64::from(calls.keep_days) * 86_400),
             max_per_project: calls.max_per_project,
             max_result_bytes: calls.max_result_bytes as usize,
             max_log_bytes: calls.max_log_bytes as usize,
             record_sync_percent: if calls.record_sync { calls.record_sync_percent } else { 0 },
+            idempotency_window: Duration::from_secs(u64::from(calls.idempotency_window_h) * 3600),
         },
     }
 }

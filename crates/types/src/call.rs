@@ -123,6 +123,14 @@ pub enum Failure {
     Expired {
         /// The limit, seconds.
         max_age_s: u32,
+        /// Why its last run failed, where it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_error: Option<String>,
+    },
+    /// So many calls caused each other before it that it looks like a loop.
+    TooDeep {
+        /// How deep a call may be.
+        max_depth: u32,
     },
     /// A fault of ours; the log has the story.
     Internal,
@@ -155,9 +163,14 @@ impl fmt::Display for Failure {
             Self::Lost { runs } => {
                 write!(f, "The call was given up: {runs} runs of it ended with the process that ran them")
             }
-            Self::Expired { max_age_s } => {
-                write!(f, "The call was given up: it did not run within its max_age of {max_age_s} s")
+            Self::Expired { max_age_s, last_error } => {
+                write!(f, "The call was given up: it did not succeed within its max_age of {max_age_s} s")?;
+                last_error.as_ref().map_or(Ok(()), |last| write!(f, ". Its last run: {last}"))
             }
+            Self::TooDeep { max_depth } => write!(
+                f,
+                "The call was refused: more than {max_depth} calls caused each other, which looks like a loop"
+            ),
             Self::Internal => f.write_str("The function could not be run because of a fault of the service"),
         }
     }

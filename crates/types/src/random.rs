@@ -25,3 +25,12 @@ pub fn traceparent() -> String {
     let (trace, parent) = (Uuid::new_v4(), Uuid::new_v4().as_u64_pair().0);
     format!("00-{}-{parent:016x}-00", trace.simple())
 }
+
+/// A number from 0 up to, but not, 1.
+pub fn fraction() -> f64 {
+    // The first 48 bits of a version 4 UUID are random, and a float holds them exactly.
+    let bits = Uuid::new_v4().as_u64_pair().0 >> 16;
+    #[expect(clippy::cast_precision_loss, reason = "48 bits")]
+    let fraction = bits as f64 / (1_u64 << 48) as f64;
+    fraction
+}

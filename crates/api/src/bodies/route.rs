@@ -209,7 +209,7 @@ fn parsed<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use picasso_types::{AppId, RouteId, RouteVersion, Timestamp, VersionId, VersionState};
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
         }
     }
 
-    fn stored(fields: &str) -> Route {
+    pub(crate) fn stored(fields: &str) -> Route {
         let new = create(fields).unwrap();
         let id = RouteId::generate();
         Route {

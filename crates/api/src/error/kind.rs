@@ -69,6 +69,10 @@ kinds! {
     CallNotFinished = "call_not_finished", CONFLICT;
     /// What the call's caller sent is not kept.
     CallBodyGone = "call_body_gone", CONFLICT;
+    /// The idempotency key stands for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
+    /// Calls cause each other without end.
+    CallLoop = "call_loop", LOOP_DETECTED;
     /// The app still has routes.
     AppHasRoutes = "app_has_routes", FORBIDDEN;
     /// A public run of a private route.

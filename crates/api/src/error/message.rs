@@ -23,6 +23,7 @@ impl ApiError {
             Self::CallFinished(_) => Kind::CallFinished,
             Self::CallNotFinished(_) => Kind::CallNotFinished,
             Self::CallBodyGone => Kind::CallBodyGone,
+            Self::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
             Self::FunctionNotFound(_) => Kind::FunctionNotFound,
             Self::UrlNotFound(_) => Kind::UrlNotFound,
             Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
@@ -57,6 +58,11 @@ impl ApiError {
             Self::Unauthorized(reason) => format!("Not authorized. Reason: {reason}"),
             Self::AppNotFound(app) => format!("App {app} not found"),
             Self::RouteNotFound(path) => format!("Route {path} not found"),
+            Self::IdempotencyKeyReused => {
+                "The Idempotency-Key stands for another request of this route; use a key of its own for \
+                 each request"
+                    .into()
+            }
             Self::AppExists(app) => format!("App {app} already exists"),
             Self::RouteExists { app, path } => format!("App {app} route {path} already exist"),
             Self::AppHasRoutes(app) => format!("Unable to delete app {app} with routes"),
@@ -142,6 +148,7 @@ fn for_strangers(failure: &Failure) -> String {
         | Failure::Status { .. }
         | Failure::Lost { .. }
         | Failure::Expired { .. }
+        | Failure::TooDeep { .. }
         | Failure::Internal => failure.to_string(),
     }
 }
@@ -160,6 +167,7 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::InitFailed { .. } => Kind::FunctionInitFailed,
         Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
         Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
+        Failure::TooDeep { .. } => Kind::CallLoop,
         Failure::Lost { .. } | Failure::Expired { .. } | Failure::Internal => Kind::Internal,
     }
 }

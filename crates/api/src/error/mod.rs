@@ -53,6 +53,8 @@ pub enum ApiError {
     CallNotFinished(CallState),
     /// What the call's caller sent is not kept.
     CallBodyGone,
+    /// The idempotency key stands for another request.
+    IdempotencyKeyReused,
     /// No function answers this function URL.
     FunctionNotFound(String),
     /// The service has no such URL.

@@ -13,7 +13,7 @@ use picasso_types::{
 };
 
 use super::versions::{LinkView, base};
-use crate::call_views::{CallAnswer, CallView, CallsAnswer, ResultAnswer};
+use crate::call_views::{CallAnswer, CallView, CallsAnswer, ResultAnswer, RetriedAnswer};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::{Reader, Writer};
 use crate::request::path::CallPath;
@@ -24,6 +24,10 @@ use crate::state::ApiState;
 const DEFAULT_LIMIT: u32 = 100;
 /// Most calls of a page.
 const MAX_LIMIT: u32 = 1000;
+/// Most calls that one request queues again.
+const MAX_RETRIED: u32 = 250;
+/// Which calls can be retried together.
+const RETRY_FILTERS: &[&str] = &["app", "route", "status", "since", "limit"];
 /// What a list can be asked for.
 const FILTERS: &[&str] = &["app", "route", "status", "since", "limit", "marker"];
 
@@ -61,7 +65,7 @@ pub(crate) async fn list_calls(
     headers: HeaderMap,
 ) -> Result<Json<CallsAnswer>, ApiError> {
     let query = Query::parse(uri.query(), FILTERS)?;
-    let filter = filter(&state, auth.project, &query).await?;
+    let filter = filter(&state, auth.project, &query, MAX_LIMIT).await?;
     let calls =
         state.store.list_calls(&filter).await.map_err(|error| ApiError::internal("listing calls", error))?;
     let base = base(state.settings.api_base.as_deref(), &headers);
@@ -74,12 +78,17 @@ pub(crate) async fn list_calls(
     }))
 }
 
-async fn filter(state: &ApiState, project: ProjectId, query: &Query) -> Result<CallFilter, ApiError> {
+async fn filter(
+    state: &ApiState,
+    project: ProjectId,
+    query: &Query,
+    max_limit: u32,
+) -> Result<CallFilter, ApiError> {
     let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), |text| {
         text.parse()
             .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or_else(|| FieldFault::new("limit", format!("must be a number from 1 to {MAX_LIMIT}")))
+            .filter(|limit| (1..=max_limit).contains(limit))
+            .ok_or_else(|| FieldFault::new("limit", format!("must be a number from 1 to {max_limit}")))
     })?;
     let since = query.get("since").map(time).transpose()?;
     let after = match query.get("marker") {
@@ -283,4 +292,47 @@ pub(crate) async fn retry_call(
         Retried::Succeeded => Err(ApiError::CallFinished(CallState::Succeeded)),
         Retried::NoBody => Err(ApiError::CallBodyGone),
     }
+}
+
+/// Run many calls that did not succeed again, the oldest first; without `status` the dead ones.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/calls/retry",
+    tag = "calls",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = Option<String>, Query, description = "Only calls of this app, by its short or full name"),
+        ("route" = Option<String>, Query, description = "Only calls of routes with this path"),
+        ("status" = Option<String>, Query, description = "`dead` (also without it), `failed`, `timed_out` or `cancelled`"),
+        ("since" = Option<String>, Query, description = "Only calls accepted at this time or later, ISO 8601"),
+        ("limit" = Option<u32>, Query, description = "Most calls of this request, 1 to 250; 100 without it"),
+    ),
+    responses(
+        (status = 200, description = "How many calls are queued again, and whether there are more", body = RetriedAnswer),
+        (status = 400, description = "A filter is refused; the message names it", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn retry_calls(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    uri: Uri,
+) -> Result<Json<RetriedAnswer>, ApiError> {
+    let query = Query::parse(uri.query(), RETRY_FILTERS)?;
+    let filter = filter(&state, auth.project, &query, MAX_RETRIED).await?;
+    let status = filter.state.unwrap_or(CallState::Dead);
+    if !status.is_final() || status == CallState::Succeeded {
+        let allowed = "must be one of: \"dead\" \"failed\" \"timed_out\" \"cancelled\"";
+        return Err(FieldFault::new("status", allowed).into());
+    }
+    let retried = state
+        .engine
+        .retry_calls(&CallFilter { state: Some(status), ..filter })
+        .await
+        .map_err(|error| ApiError::store("retrying calls", error))?;
+    Ok(Json(RetriedAnswer {
+        retried: retried.queued,
+        more: retried.more,
+        message: "Calls successfully queued again",
+    }))
 }

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use http::header;
 use http::request::Parts;
-use picasso_engine::{AcceptError, Body, BodyError, CallError, Invocation, Target};
-use picasso_types::{CallId, Failure, PathParams, Trigger, VersionState};
+use picasso_engine::{
+    AcceptError, AcceptOptions, AcceptedCall, Body, BodyError, CallError, Invocation, Target, depth,
+};
+use picasso_types::{CallId, CallState, Failure, PathParams, Trigger, VersionState};
 
 use crate::error::{ApiError, CallFault, from_store};
 use crate::request::context::{Peer, RequestContext};
 use crate::request::headers::{Credentials, cleaned};
 use crate::request::trace::{bound_request_id, carry_trace};
+use crate::request::wishes::CallWishes;
+use crate::state::ApiState;
+use crate::views::AcceptedAnswer;
 
 /// A request on its way to a function: everything but which function.
 pub(crate) struct Inbound {
@@ -43,9 +48,45 @@ impl Inbound {
             url: self.url(),
             headers,
             params,
+            depth: depth::of_request(&self.parts.headers),
             body,
             kept: None,
         }
+    }
+
+    /// What the caller asks of the call; a fault names the header.
+    pub(crate) fn wishes(&self, state: &ApiState, target: &Target) -> Result<CallWishes, ApiError> {
+        let bounds = &state.settings.bounds;
+        let now = state.engine.now();
+        Ok(CallWishes::read(&self.parts.headers, &target.route, self.with_token, bounds, now)?)
+    }
+
+    /// Accepts an asynchronous call; `message` says what was done when it is new.
+    pub(crate) async fn accept(
+        &self,
+        state: &ApiState,
+        invocation: Invocation,
+        wishes: CallWishes,
+        message: String,
+    ) -> Result<(CallId, AcceptedAnswer), ApiError> {
+        let call_id = invocation.call_id.clone();
+        let options = AcceptOptions {
+            not_before: wishes.not_before,
+            priority: wishes.priority,
+            idempotency_key: wishes.idempotency_key,
+            callback_url: None,
+        };
+        let accepted = state.engine.accept(invocation, options).await;
+        let AcceptedCall { id, is_new } = accepted.map_err(|error| accept_error(self, call_id, error))?;
+        let (status, message) = if is_new {
+            (CallState::Queued, message)
+        } else {
+            let missing = || ApiError::CallNotFound(id.to_string());
+            let before = state.store.get_call(&id).await.map_err(from_store(missing))?;
+            (before.state, "The call of this Idempotency-Key was accepted before".to_owned())
+        };
+        let view = AcceptedAnswer { call_id: id.to_string(), status: status.as_str(), message };
+        Ok((id, view))
     }
 
     /// The absolute URL as the caller wrote it.
@@ -102,10 +143,11 @@ impl Inbound {
 }
 
 /// What the caller of an asynchronous call that was not accepted sees.
-pub(crate) fn accept_error(inbound: &Inbound, call_id: CallId, error: AcceptError) -> ApiError {
+fn accept_error(inbound: &Inbound, call_id: CallId, error: AcceptError) -> ApiError {
     match error {
         AcceptError::Body(body) => body_error(body),
-        AcceptError::NotReady(failure) => inbound.failure(call_id, failure, &[], None),
+        AcceptError::Refused(failure) => inbound.failure(call_id, failure, &[], None),
+        AcceptError::KeyOfOther => ApiError::IdempotencyKeyReused,
         AcceptError::Store(error) => {
             // The route or app can go between look-up and acceptance.
             let path = inbound.parts.uri.path().to_owned();

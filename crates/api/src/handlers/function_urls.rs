@@ -8,12 +8,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use picasso_engine::{Lookup, Target};
 use picasso_store::StoreError;
 use picasso_types::{FullName, PathParams, RouteType, Trigger};
 
-use super::calls::{Inbound, accept_error};
+use super::calls::Inbound;
 use super::function_answer::unwrapped;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Writer;
@@ -32,18 +32,24 @@ use crate::views::AcceptedAnswer;
     params(
         ("app" = String, Path, description = "The app's full name"),
         ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
+        ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
+        ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
+        ("X-Picasso-Priority" = Option<u8>, Header, description = "Of an asynchronous call: 0 to 2, higher runs first; with a token only"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Of an asynchronous call: the same key within its window answers the same call"),
     ),
     request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
     responses(
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
-        (status = 400, description = "Something that claims to be a CloudEvent and is none", body = ErrorView),
+        (status = 400, description = "Something that claims to be a CloudEvent and is none, or one of the headers is refused", body = ErrorView),
         (status = 404, description = "No public function here", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+        (status = 508, description = "Calls cause each other without end", body = ErrorView),
     )
 )]
 pub(crate) async fn call_public(
@@ -80,18 +86,24 @@ pub(crate) async fn call_public(
         ("project_id" = String, Path, description = "The project of the token"),
         ("app" = String, Path, description = "The app's name, short or full"),
         ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
+        ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
+        ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
+        ("X-Picasso-Priority" = Option<u8>, Header, description = "Of an asynchronous call: 0 to 2, higher runs first; with a token only"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Of an asynchronous call: the same key within its window answers the same call"),
     ),
     request_body(description = "Anything; it is streamed to the function", content_type = "*/*", content = Vec<u8>),
     responses(
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
-        (status = 400, description = "Something that claims to be a CloudEvent and is none", body = ErrorView),
+        (status = 400, description = "Something that claims to be a CloudEvent and is none, or one of the headers is refused", body = ErrorView),
         (status = 404, description = "The project has no such function", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+        (status = 508, description = "Calls cause each other without end", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
@@ -149,37 +161,42 @@ async fn call(
     let base = settings.functions_base.clone();
     let mut inbound = Inbound { parts, context, trigger: Trigger::FunctionUrl, with_token, base };
     inbound.check_ready(&target)?;
+    let wishes = inbound.wishes(state, &target)?;
     // A function that sees its request on stdin takes an event as it was sent.
     let body = if target.version.as_ref().is_some_and(|version| version.spec.format.is_hot()) {
         unfolded(&mut inbound.parts.headers, body, settings).await?
     } else {
         streamed(body, settings.max_function_body_bytes, settings.body_timeout)
     };
-    let route_type = target.route.route_type;
     let message =
         format!("App {} async route {} execution started", target.app.full_name, target.route.pattern);
+    let project = target.app.project_id.clone();
     let invocation = inbound.invocation(target, params, body);
     let call_id = invocation.call_id.clone();
-    let response = match route_type {
+    match wishes.call_type {
         RouteType::Sync => {
             let answer = state
                 .engine
                 .run(invocation)
                 .await
                 .map_err(|error| inbound.call_error(call_id.clone(), error))?;
-            unwrapped(answer, &inbound.parts.method)
+            let response = unwrapped(answer, &inbound.parts.method)
                 .await
-                .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?
+                .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?;
+            Ok(with_call_id(response, &call_id))
         }
         RouteType::Async => {
-            let call_id = state
-                .engine
-                .accept(invocation)
-                .await
-                .map_err(|error| accept_error(&inbound, call_id.clone(), error))?;
-            let view = AcceptedAnswer { call_id: call_id.to_string(), message };
-            (StatusCode::ACCEPTED, Json(view)).into_response()
+            let (call_id, view) = inbound.accept(state, invocation, wishes, message).await?;
+            let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
+            // The call is a resource of the API's listener, whose name only the operator knows, and
+            // of the project, whose id is not for strangers.
+            if with_token && let Some(base) = &settings.api_base {
+                let at = format!("{}/v1/{project}/calls/{call_id}", base.trim_end_matches('/'));
+                if let Ok(at) = HeaderValue::from_str(&at) {
+                    response.headers_mut().insert(header::LOCATION, at);
+                }
+            }
+            Ok(with_call_id(response, &call_id))
         }
-    };
-    Ok(with_call_id(response, &call_id))
+    }
 }

@@ -14,7 +14,7 @@ use picasso_engine::{Answer, Lookup, Target};
 use picasso_store::StoreError;
 use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
 
-use super::calls::{Inbound, accept_error};
+use super::calls::Inbound;
 use super::function_answer::check_status;
 use super::function_urls::public_methods;
 use crate::error::{ApiError, ErrorView};
@@ -35,17 +35,23 @@ use crate::views::{AcceptedAnswer, RunAnswer};
         ("project_id" = String, Path, description = "The project of the token"),
         ("app" = String, Path, description = "The app's name, short or full"),
         ("route" = String, Path, description = "The path to run, without its leading slash; may have several segments"),
+        ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
+        ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
+        ("X-Picasso-Priority" = Option<u8>, Header, description = "Of an asynchronous call: 0 to 2, higher runs first; with a token only"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Of an asynchronous call: the same key within its window answers the same call"),
     ),
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
         (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
-        (status = 400, description = "The body is not a JSON object", body = ErrorView),
+        (status = 400, description = "The body is not a JSON object, or one of the headers is refused", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, or Keystone does not answer; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+        (status = 508, description = "Calls cause each other without end", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
@@ -73,18 +79,24 @@ pub(crate) async fn run_private(
     params(
         ("app" = String, Path, description = "The app's full name"),
         ("route" = String, Path, description = "The path to run, without its leading slash; may have several segments"),
+        ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
+        ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
+        ("X-Picasso-Priority" = Option<u8>, Header, description = "Of an asynchronous call: 0 to 2, higher runs first; with a token only"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Of an asynchronous call: the same key within its window answers the same call"),
     ),
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
         (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
-        (status = 400, description = "The body is not a JSON object", body = ErrorView),
+        (status = 400, description = "The body is not a JSON object, or one of the headers is refused", body = ErrorView),
         (status = 403, description = "The route is private (404 where the operator hides private routes)", body = ErrorView),
         (status = 404, description = "No such app or route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
         (status = 503, description = "No place to run, or not ready yet; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
+        (status = 508, description = "Calls cause each other without end", body = ErrorView),
     )
 )]
 pub(crate) async fn run_public(
@@ -150,15 +162,15 @@ async fn run(
     let base = settings.api_base.clone();
     let inbound = Inbound { parts, context, trigger: Trigger::Run, with_token, base };
     inbound.check_ready(&target)?;
+    let wishes = inbound.wishes(state, &target)?;
     let body = read_all(body, settings.max_run_body_bytes, settings.body_timeout).await?;
     check_content_type(&inbound.parts.headers, &body)?;
     check_object(&body)?;
 
     let app = target.app.full_name.clone();
-    let route_type = target.route.route_type;
     let invocation = inbound.invocation(target, params, ready(body));
     let call_id = invocation.call_id.clone();
-    let view = match route_type {
+    let (call_id, view) = match wishes.call_type {
         RouteType::Sync => {
             let answer = state
                 .engine
@@ -168,22 +180,13 @@ async fn run(
             let (status, output) = collect(answer, settings.max_result_bytes)
                 .await
                 .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?;
-            RunOrAccepted::Run(run_answer(
-                status,
-                output,
-                format!("App {app} sync route {} execution finished", at.path),
-            ))
+            let message = format!("App {app} sync route {} execution finished", at.path);
+            (call_id, RunOrAccepted::Run(run_answer(status, output, message)))
         }
         RouteType::Async => {
-            let call_id = state
-                .engine
-                .accept(invocation)
-                .await
-                .map_err(|error| accept_error(&inbound, call_id.clone(), error))?;
-            RunOrAccepted::Accepted(AcceptedAnswer {
-                call_id: call_id.to_string(),
-                message: format!("App {app} async route {} execution started", at.path),
-            })
+            let message = format!("App {app} async route {} execution started", at.path);
+            let (call_id, view) = inbound.accept(state, invocation, wishes, message).await?;
+            (call_id, RunOrAccepted::Accepted(view))
         }
     };
     Ok(with_call_id(Json(view).into_response(), &call_id))

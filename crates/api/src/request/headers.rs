@@ -49,12 +49,21 @@ pub(crate) fn cleaned(headers: &HeaderMap, credentials: Credentials) -> HeaderMa
 
 fn is_ours(name: &HeaderName, credentials: Credentials) -> bool {
     let name = name.as_str();
-    is_credential(name, credentials) || is_of_connection(name) || is_identity(name) || name.contains('_')
+    is_credential(name, credentials)
+        || is_of_connection(name)
+        || is_identity(name)
+        || name.contains('_')
+        || is_wish(name)
 }
 
 fn is_credential(name: &str, credentials: Credentials) -> bool {
     matches!(name, "x-auth-token" | "x-service-token" | "x-subject-token" | "x-storage-token")
         || (name == "authorization" && credentials == Credentials::Ours)
+}
+
+/// What callers ask of us (`X-Picasso-Delay`, …), and what the engine tells functions in the same form.
+fn is_wish(name: &str) -> bool {
+    name.starts_with("x-picasso-")
 }
 
 /// Headers of one connection (RFC 9110, 7.6.1), beside those that `Connection` names.
@@ -208,6 +217,13 @@ mod tests {
     #[test]
     fn names_with_an_underscore_are_dropped() {
         assert!(names(&[("X_Auth_Token", "x"), ("a_b", "y")], Credentials::Functions).is_empty());
+    }
+
+    #[test]
+    fn what_callers_ask_of_us_stays_here() {
+        let asked = [("X-Picasso-Delay", "5"), ("X-Picasso-Depth", "3"), ("X-Picasso-Anything", "x")];
+        assert!(names(&asked, Credentials::Functions).is_empty());
+        assert_eq!(names(&[("Idempotency-Key", "k")], Credentials::Ours), ["idempotency-key: k"]);
     }
 
     #[test]

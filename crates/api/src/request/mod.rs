@@ -12,3 +12,4 @@ pub(crate) mod query;
 pub(crate) mod request_metrics;
 pub(crate) mod trace;
 pub(crate) mod upload;
+pub(crate) mod wishes;

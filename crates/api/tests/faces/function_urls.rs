@@ -93,12 +93,12 @@ async fn a_trace_goes_on_and_a_call_without_one_begins_one() {
     let headers = [("traceparent", given), ("tracestate", "a=1"), ("x-request-id", "mine")];
     let text = server.functions.send("GET", &url, &headers, "").await.text();
     assert_eq!(line(&text, "HEADER_TRACEPARENT"), Some(given));
-    assert_eq!(line(&text, "HEADER_TRACESTATE"), Some("a=1"));
+    assert_eq!(line(&text, "HEADER_TRACESTATE"), Some("picasso=d:0,a=1"));
     assert_eq!(line(&text, "HEADER_X_REQUEST_ID"), Some("mine"));
     let headers = [("traceparent", "broken"), ("tracestate", "a=1"), ("x-request-id", "not an id")];
     let text = server.functions.send("GET", &url, &headers, "").await.text();
     assert_eq!(line(&text, "HEADER_TRACEPARENT").map(str::len), Some(55));
-    assert_eq!(line(&text, "HEADER_TRACESTATE"), None);
+    assert_eq!(line(&text, "HEADER_TRACESTATE"), Some("picasso=d:0"));
     assert_eq!(line(&text, "HEADER_X_REQUEST_ID"), None);
 }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 mod call_records;
+mod delivery;
 mod function_urls;
 mod images;
 mod observed;

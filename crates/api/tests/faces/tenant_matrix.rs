@@ -49,7 +49,12 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/v1/{project_id}/calls/{call_id}/result"
             | "/v1/{project_id}/apps/{app}/routes",
         )
-        | ("POST", "/v1/{project_id}/calls/{call_id}/cancel" | "/v1/{project_id}/calls/{call_id}/retry")
+        | (
+            "POST",
+            "/v1/{project_id}/calls/retry"
+            | "/v1/{project_id}/calls/{call_id}/cancel"
+            | "/v1/{project_id}/calls/{call_id}/retry",
+        )
         | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
         | ("DELETE", "/v1/{project_id}/images/{*name}")
         | (_, "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}") => nothing(),

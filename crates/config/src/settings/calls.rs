@@ -20,5 +20,10 @@ section! {
         pub record_sync: bool = true,
         /// How many of 100 synchronous calls are recorded.
         pub record_sync_percent: u32 = 100,
+        /// How long an `Idempotency-Key` stands for its call, hours.
+        pub idempotency_window_h: u32 = 24,
+        /// How many calls may cause each other: a call whose function calls a function is at
+        /// depth 0, the one that it makes at 1. Deeper ones are refused as a loop.
+        pub max_depth: u32 = 16,
     }
 }

@@ -43,6 +43,7 @@ impl RetryOn {
             | Failure::NotReady { .. }
             | Failure::Lost { .. }
             | Failure::Expired { .. }
+            | Failure::TooDeep { .. }
             | Failure::Internal => None,
         }
     }

@@ -2,6 +2,7 @@
 //! as plain processes, so that these tests are about HTTP and need no privileges.
 
 pub mod client;
+pub mod clock;
 pub mod process_sandbox;
 pub mod tokens;
 
@@ -17,7 +18,7 @@ use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore};
-use picasso_types::{ImageRef, InstanceId, SystemClock};
+use picasso_types::{Clock, ImageRef, InstanceId, SystemClock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -56,6 +57,7 @@ pub struct Options {
     pub engine: EngineSettings,
     pub limits: ServeLimits,
     pub tokens: Arc<dyn TokenValidator>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             engine: EngineSettings::default(),
             limits: ServeLimits::default(),
             tokens: Arc::new(FixedTokens),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -76,7 +79,7 @@ impl Server {
 
     pub async fn start_with(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock);
+        let clock = options.clock;
         let key = SecretKey::from_bytes(&[7; 32]).unwrap();
         let settings = SqliteSettings::at(folder.path().join("picasso.db"));
         let store = SqliteStore::connect(&settings, key, clock.clone()).await.unwrap();

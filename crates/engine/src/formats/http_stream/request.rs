@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use crate::depth::DEPTH;
 use crate::formats::context::{self, REQUEST_ID};
 use crate::formats::exchange::RequestBody;
 use crate::invocation::Invocation;
@@ -57,11 +58,12 @@ fn headers(invocation: &Invocation, deadline: Instant) -> HeaderMap {
 
 /// Headers that are for the FDK or for libraries that know nothing of Fn's prefix.
 fn is_plain(name: &HeaderName) -> bool {
-    const PLAIN: [HeaderName; 4] = [
+    const PLAIN: [HeaderName; 5] = [
         header::CONTENT_TYPE,
         REQUEST_ID,
         HeaderName::from_static("traceparent"),
         HeaderName::from_static("tracestate"),
+        DEPTH,
     ];
     PLAIN.contains(name) || name.as_str().starts_with("ce-")
 }
