@@ -23,7 +23,7 @@ async fn on_postgres(broker: Option<&Broker>) -> Option<(PostgresServer, Cloud)>
     let url = database.create_database("picasso").unwrap();
     let mut more_config = format!("[database]\nurl = \"{url}\"\n");
     if let Some(broker) = broker {
-        more_config.push_str(&format!("[queue]\nurl = \"{}\"\n", broker.url()));
+        more_config = format!("{more_config}[queue]\nurl = \"{}\"\n", broker.url());
     }
     let cloud = Cloud::start_with(PicassoOptions { more_config, ..PicassoOptions::default() }).await;
     Some((database, cloud))
