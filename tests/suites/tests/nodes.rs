@@ -20,16 +20,16 @@ use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 
 /// Dropped from above: nodes, their wires, the services.
-struct Nodes {
+struct Cluster {
     nodes: Vec<Cloud>,
     wires: Wires,
     _services: (Broker, PostgresServer, TestDir),
 }
 
-impl Nodes {
+impl Cluster {
     async fn start(count: usize) -> Option<Self> {
         Self::start_with(count, None).await
     }
@@ -90,7 +90,7 @@ async fn comes_to(cloud: &Cloud, app: &str, expected: StatusCode) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_seen_at_once_where_it_was_made_and_within_a_second_elsewhere() {
-    let Some(all) = Nodes::start(3).await else { return };
+    let Some(all) = Cluster::start(3).await else { return };
     let nodes = &all.nodes;
     let token = nodes[0].token("demo1-member").await;
     let app = nodes[0].app(&token, "shared").await;
@@ -125,7 +125,7 @@ async fn calls(cloud: &Cloud, token: &str, app: &str) -> BTreeMap<String, Value>
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_ran_that_is_cut_off_and_killed_runs_again_elsewhere_and_nothing_else_does() {
     const CALLS: usize = 60;
-    let Some(mut all) = Nodes::start(3).await else { return };
+    let Some(mut all) = Cluster::start(3).await else { return };
     let token = all.nodes[0].token("demo1-member").await;
     let app = all.nodes[0].app(&token, "lost").await;
     let options = json!({"type": "async", "memory": 16, "is_public": "false"});
@@ -200,7 +200,7 @@ async fn a_node_gets_the_image_that_another_one_prepared_by_its_digest() {
     }
     install_tls_provider();
     let registry = Registry::start().await.unwrap();
-    let Some(mut all) = Nodes::start_with(2, Some(&registry)).await else { return };
+    let Some(mut all) = Cluster::start_with(2, Some(&registry)).await else { return };
     push(&registry, &all.nodes[0].unknown_shell()).await;
     let host = all.wires.reach(&registry.host()).await;
     let token = all.nodes[0].token("demo1-member").await;
