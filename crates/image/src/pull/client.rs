@@ -77,7 +77,7 @@ impl<'s> RegistryClient<'s> {
             .get("docker-content-digest")
             .and_then(|value| Digest::parse(value.to_str().ok()?).ok());
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(&e))? {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > MAX_DOCUMENT {
                 return Err(ImageError::TooLarge("the image's manifest is larger than 4 MiB".to_owned()));
@@ -185,7 +185,7 @@ impl<'s> RegistryClient<'s> {
         }
         let mut response = self.check(self.ask(&url, headers).await?)?;
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(&e))? {
             body.extend_from_slice(&chunk);
             if body.len() > 256 * 1024 {
                 return Err(self.error("its token service sends too much", false));
@@ -212,14 +212,14 @@ impl<'s> RegistryClient<'s> {
     }
 
     async fn ask(&self, url: &Url, headers: HeaderMap) -> Result<Response, ImageError> {
-        self.http.send(Method::GET, url, headers, Bytes::new()).await.map_err(|e| self.unreachable(e))
+        self.http.send(Method::GET, url, headers, Bytes::new()).await.map_err(|e| self.unreachable(&e))
     }
 
-    pub fn unreachable(&self, error: OutboundError) -> ImageError {
-        if let OutboundError::Refused(TargetFault::Blocked(blocked)) = &error {
+    pub fn unreachable(&self, error: &OutboundError) -> ImageError {
+        if let OutboundError::Refused(TargetFault::Blocked(blocked)) = error {
             return self.error(&format!("{blocked} for the registry"), false);
         }
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::warn!(registry = self.registry.host, %error, cause, "a registry was not reached");
         self.error("could not be reached, or broke off; try again later", true)
     }

@@ -171,7 +171,7 @@ async fn download(
     let wrong = |what: &str| client.error(&format!("sent the blob {} {what}", descriptor.digest), false);
     let received: Result<u64, ImageError> = async {
         let mut left = descriptor.size;
-        while let Some(chunk) = response.chunk().await.map_err(|e| client.unreachable(e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| client.unreachable(&e))? {
             left =
                 left.checked_sub(chunk.len() as u64).ok_or_else(|| wrong("with more bytes than it says"))?;
             if !writer.send(chunk).await {
