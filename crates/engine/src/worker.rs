@@ -126,7 +126,7 @@ async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Resu
     if outcome.state == CallState::Dead {
         counter!("picasso_calls_dead_total").increment(1);
     }
-    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode()).await? {
+    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &[]).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
     }
     Ok(())

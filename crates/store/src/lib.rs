@@ -14,14 +14,16 @@ mod preparation;
 mod rows;
 mod schema;
 mod sealed_body;
+mod sealed_delivery;
 mod server;
 mod sqlite;
 
 use async_trait::async_trait;
+use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
-    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
+    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -49,6 +51,15 @@ pub struct ClaimedCall {
     pub envelope: Vec<u8>,
     /// The request body.
     pub payload: Vec<u8>,
+}
+
+/// A delivery that this instance holds and is to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenDelivery {
+    /// The row, this attempt counted.
+    pub delivery: Delivery,
+    /// What is sent; `None` when it cannot be read (the key was changed).
+    pub content: Option<Vec<u8>>,
 }
 
 /// What extending a lease tells the one who runs the call.
@@ -218,15 +229,68 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<(), StoreError>;
 
     /// Ends a call that `owner` holds and keeps its output (nothing of an empty one). What the
-    /// caller sent is deleted when the call succeeded, and kept for a retry otherwise. `false`
-    /// when `owner` lost it.
+    /// caller sent is deleted when the call succeeded, and kept for a retry otherwise. Its
+    /// `deliveries` are made in the same transaction, due now. `false` when `owner` lost it.
     async fn finish_call(
         &self,
         id: &CallId,
         owner: &InstanceId,
         outcome: &CallOutcome,
         output: &CallOutput,
+        deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError>;
+
+    /// The deliveries of a call, in the order in which they were made.
+    async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Takes due deliveries for `owner`, as many of each project as there is room for, the longest
+    /// due first: their attempts count up, and nobody else gets them before `lease_until`.
+    async fn take_deliveries(
+        &self,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+        room: &DeliveryRoom,
+    ) -> Result<Vec<TakenDelivery>, StoreError>;
+
+    /// Ends a delivery that `owner` holds as `delivered` or `failed`; its content goes. `false` when
+    /// `owner` lost it.
+    async fn end_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        state: DeliveryState,
+        error: Option<&str>,
+    ) -> Result<bool, StoreError>;
+
+    /// Puts a delivery that `owner` holds back until `not_before`, with the reason, of which 500
+    /// bytes are kept. `false` when `owner` lost it.
+    async fn put_back_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<bool, StoreError>;
+
+    /// Puts deliveries that `owner` holds and did not try back until `not_before`; their attempts do
+    /// not count.
+    async fn postpone_deliveries(
+        &self,
+        ids: &[DeliveryId],
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Gives an app a new signing key; the one it had stays beside it until `previous_until`.
+    async fn rotate_signing_key(
+        &self,
+        app: &AppId,
+        key: &[u8],
+        previous_until: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The signing keys of an app; `None` when it never got one.
+    async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError>;
 
     /// Cancels a `queued` call of the project at once, its outbox entry with it; what the caller
     /// sent is kept for a retry. Of a `running` one it notes the wish, which
@@ -250,7 +314,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// rows only. Ids that are there already are left alone.
     async fn record_calls(&self, ended: &[Call]) -> Result<(), StoreError>;
 
-    /// Deletes calls, with all that is kept of them, that ended before `before`, and of each
+    /// Deletes calls without waiting deliveries, with all that is kept of them, that ended before `before`, and of each
     /// project those that ended first beyond `max_per_project` ended ones: up to `limit` in all.
     /// Returns how many.
     async fn delete_ended_calls(
@@ -267,7 +331,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// most a driver's batch at a time.
     async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError>;
 
-    /// Ends at once the leases that an earlier process of this state folder held.
+    /// Ends at once the leases that an earlier process of this state folder held, those of deliveries,
+    /// too. Returns how many calls there were.
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError>;
 
     /// Up to `limit` outbox entries that are due, the longest due first, then the oldest.

@@ -5,17 +5,21 @@
 //! `calls` and so on: they have functions of the same names.
 
 use async_trait::async_trait;
+use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
-    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
+    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{ServerStore, apps, calls, changes, idempotency, outbox, records, routes, versions};
+use super::{ServerStore, apps, calls, changes, deliveries, idempotency, outbox, records, routes, versions};
 use crate::error::Context as _;
 use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
 use crate::server::{bounded, retried};
-use crate::{ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
+use crate::{
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError, TakenDelivery,
+};
 
 impl ServerStore {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -198,14 +202,19 @@ impl Store for ServerStore {
         owner: &InstanceId,
         outcome: &CallOutcome,
         output: &CallOutput,
+        deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         if !outcome.state.is_final() {
             let detail = format!("a call does not end as {}", outcome.state);
             return Err(StoreError::Damaged { what: "outcome", detail });
         }
         let output = SealedOutput::seal(&self.key, id, output)?;
-        self.retried(|| calls::finish(&self.pool, id, owner, outcome, output.as_ref(), self.clock.now()))
-            .await
+        let deliveries = &SealedDelivery::seal_all(&self.key, deliveries)?;
+        self.retried(|| {
+            let now = self.clock.now();
+            calls::finish(&self.pool, id, owner, outcome, output.as_ref(), deliveries, now)
+        })
+        .await
     }
 
     async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
@@ -214,6 +223,68 @@ impl Store for ServerStore {
 
     async fn get_call_output(&self, id: &CallId) -> Result<Option<CallOutput>, StoreError> {
         self.read(records::get_output(&self.pool, &self.key, id)).await
+    }
+
+    async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError> {
+        self.read(deliveries::list(&self.pool, call)).await
+    }
+
+    async fn take_deliveries(
+        &self,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+        room: &DeliveryRoom,
+    ) -> Result<Vec<TakenDelivery>, StoreError> {
+        let now = self.clock.now();
+        let due = self.read(deliveries::due_projects(&self.pool, now)).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.retried(|| deliveries::take(&self.pool, &self.key, (&due, room), owner, lease_until, now)).await
+    }
+
+    async fn end_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        state: DeliveryState,
+        error: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.retried(|| deliveries::end(&self.pool, id, owner, state, error, self.clock.now())).await
+    }
+
+    async fn put_back_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<bool, StoreError> {
+        self.retried(|| deliveries::put_back(&self.pool, id, owner, not_before, error)).await
+    }
+
+    async fn postpone_deliveries(
+        &self,
+        ids: &[DeliveryId],
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.retried(|| deliveries::postpone(&self.pool, ids, owner, not_before)).await
+    }
+
+    async fn rotate_signing_key(
+        &self,
+        app: &AppId,
+        key: &[u8],
+        previous_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sealed = seal_signing_key(&self.key, app, key)?;
+        let key = (self.key.id(), sealed.as_slice());
+        self.retried(|| deliveries::rotate_signing_key(&self.pool, app, key, previous_until)).await
+    }
+
+    async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {
+        self.read(deliveries::signing_keys(&self.pool, &self.key, app, self.clock.now())).await
     }
 
     async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
@@ -251,7 +322,9 @@ impl Store for ServerStore {
     }
 
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
-        self.retried(|| calls::abandon_leases(&self.pool, owner, self.clock.now())).await
+        let now = self.clock.now();
+        self.retried(|| deliveries::abandon(&self.pool, owner, now)).await?;
+        self.retried(|| calls::abandon_leases(&self.pool, owner, now)).await
     }
 
     async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {

@@ -67,7 +67,7 @@ async fn neither_result_nor_log_is_in_any_file() {
     f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
     let output =
         CallOutput { result: [b"result with ", SECRET].concat(), log: [b"log with ", SECRET].concat() };
-    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &output).await.unwrap());
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &output, &[]).await.unwrap());
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
@@ -122,7 +122,9 @@ async fn the_success_of_a_call_deletes_its_body() {
     let cancelled = accept_secret(&f, "two").await;
     accept_secret(&f, "three").await;
     f.store.claim_call(&finished.id, &owner, f.lease()).await.unwrap().unwrap();
-    assert!(f.store.finish_call(&finished.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(
+        f.store.finish_call(&finished.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap()
+    );
     f.store.delete_route(&cancelled.route_id).await.unwrap();
     assert_eq!(run(&path, "UPDATE call_bodies SET key_id = key_id").await, 1);
 }

@@ -69,6 +69,11 @@ text_id!(
     random::ordered_id()
 );
 text_id!(
+    /// The id of one delivery: what a receiver tells repeated attempts by.
+    DeliveryId,
+    random::ordered_id()
+);
+text_id!(
     /// One running server process; what it leaves behind carries this id.
     InstanceId,
     random::short_id()

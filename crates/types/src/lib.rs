@@ -16,6 +16,7 @@ pub mod ids;
 pub mod image_ref;
 pub mod name;
 pub mod network;
+pub mod outgoing;
 pub mod pattern;
 pub mod random;
 pub mod route;
@@ -33,7 +34,7 @@ pub use delivery::{
 };
 pub use digest::Digest;
 pub use fault::FieldFault;
-pub use ids::{AppId, CallId, InstanceId, ProjectId, RequestId, RouteId, VersionId};
+pub use ids::{AppId, CallId, DeliveryId, InstanceId, ProjectId, RequestId, RouteId, VersionId};
 pub use image_ref::ImageRef;
 pub use name::{AppName, FullName};
 pub use pattern::{PathParams, RoutePattern};

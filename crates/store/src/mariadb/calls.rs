@@ -10,6 +10,7 @@ use super::{idempotency, outbox};
 use crate::error::Context as _;
 use crate::rows::{call, column, to_json};
 use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::sealed_delivery::SealedDelivery;
 use crate::{Lease, StoreError};
 
 /// `NotFound` when the version is gone: its route was deleted meanwhile. The version is held until
@@ -233,6 +234,7 @@ pub(super) async fn finish(
     owner: &InstanceId,
     outcome: &CallOutcome,
     output: Option<&SealedOutput>,
+    deliveries: &[SealedDelivery],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let failure = outcome.failure.as_ref().map(|failure| to_json("failure", failure)).transpose()?;
@@ -281,6 +283,7 @@ pub(super) async fn finish(
         .execute(&mut *db)
         .await
         .context("deleting an ended call's outbox entry")?;
+    super::deliveries::put(db, id, deliveries, now).await?;
     transaction.commit().await.context("committing a transaction")?;
     Ok(true)
 }

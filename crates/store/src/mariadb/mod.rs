@@ -9,6 +9,7 @@
 mod apps;
 mod calls;
 mod changes;
+mod deliveries;
 mod idempotency;
 mod outbox;
 mod records;

@@ -222,6 +222,7 @@ pub(super) async fn count_ended(db: &MySqlPool) -> Result<Vec<Ended>, StoreError
     rows.iter().map(rows::ended).collect()
 }
 
+/// A call stays until its deliveries have ended.
 pub(super) async fn delete_ended(
     db: &mut MySqlConnection,
     ended: &[Ended],
@@ -238,6 +239,7 @@ pub(super) async fn delete_ended(
         }
         let old = sqlx::query(
             "DELETE FROM calls WHERE project_id = ? AND finished_at IS NOT NULL AND finished_at < ? \
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = calls.id AND d.state = 'waiting') \
              ORDER BY finished_at LIMIT ?",
         )
         .bind(project)
@@ -250,7 +252,9 @@ pub(super) async fn delete_ended(
         deleted += old;
         let old = i64::try_from(old).unwrap_or(i64::MAX);
         let beyond = sqlx::query(
-            "DELETE FROM calls WHERE project_id = ? AND finished_at IS NOT NULL ORDER BY finished_at LIMIT ?",
+            "DELETE FROM calls WHERE project_id = ? AND finished_at IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = calls.id AND d.state = 'waiting') \
+             ORDER BY finished_at LIMIT ?",
         )
         .bind(project)
         .bind((beyond - old).clamp(0, left - old))

@@ -9,6 +9,7 @@ use super::{idempotency, outbox};
 use crate::error::Context as _;
 use crate::rows::{call, column, number, to_json};
 use crate::sealed_body::{SealedBody, SealedOutput};
+use crate::sealed_delivery::SealedDelivery;
 use crate::{Lease, StoreError};
 
 /// `NotFound` when the version is gone: its route was deleted meanwhile. The version is held until
@@ -187,7 +188,29 @@ pub(super) async fn repeat(
     outbox::put(db, id.as_str(), not_before, priority).await
 }
 
+/// Most calls have no deliveries, and end with one statement and no round trip more.
 pub(super) async fn finish(
+    db: &PgPool,
+    id: &CallId,
+    owner: &InstanceId,
+    outcome: &CallOutcome,
+    output: Option<&SealedOutput>,
+    deliveries: &[SealedDelivery],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if deliveries.is_empty() {
+        return finish_row(db, id, owner, outcome, output, now).await;
+    }
+    let mut transaction = db.begin().await.context("beginning a transaction")?;
+    if !finish_row(&mut *transaction, id, owner, outcome, output, now).await? {
+        return Ok(false);
+    }
+    super::deliveries::put(&mut transaction, id, deliveries, now).await?;
+    transaction.commit().await.context("committing a transaction")?;
+    Ok(true)
+}
+
+async fn finish_row(
     db: impl PgExecutor<'_>,
     id: &CallId,
     owner: &InstanceId,

@@ -8,6 +8,7 @@
 mod apps;
 mod calls;
 mod changes;
+mod deliveries;
 mod idempotency;
 mod outbox;
 mod records;

@@ -228,6 +228,7 @@ pub(super) async fn count_ended(db: &SqlitePool) -> Result<Vec<Ended>, StoreErro
     rows.iter().map(rows::ended).collect()
 }
 
+/// A call stays until its deliveries have ended.
 pub(super) async fn delete_ended(
     db: &mut SqliteConnection,
     ended: &[Ended],
@@ -244,7 +245,9 @@ pub(super) async fn delete_ended(
         }
         let old = sqlx::query(
             "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE project_id = ?1 \
-             AND finished_at IS NOT NULL AND finished_at < ?2 ORDER BY finished_at LIMIT ?3)",
+             AND finished_at IS NOT NULL AND finished_at < ?2 \
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = calls.id AND d.state = 'waiting') \
+             ORDER BY finished_at LIMIT ?3)",
         )
         .bind(project)
         .bind(before.0)
@@ -257,7 +260,9 @@ pub(super) async fn delete_ended(
         let old = i64::try_from(old).unwrap_or(i64::MAX);
         let beyond = sqlx::query(
             "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE project_id = ?1 \
-             AND finished_at IS NOT NULL ORDER BY finished_at LIMIT ?2)",
+             AND finished_at IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = calls.id AND d.state = 'waiting') \
+             ORDER BY finished_at LIMIT ?2)",
         )
         .bind(project)
         .bind((beyond - old).clamp(0, left - old))

@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Digest,
-    Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
+    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{SqliteStore, apps, calls, changes, idempotency, outbox, records, routes, versions};
+use super::{SqliteStore, apps, calls, changes, deliveries, idempotency, outbox, records, routes, versions};
 use crate::error::Context as _;
 use crate::rows;
 use crate::sealed_body::{SealedBody, SealedOutput};
-use crate::{ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError};
+use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
+use crate::{
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError, TakenDelivery,
+};
 
 #[async_trait]
 impl Store for SqliteStore {
@@ -232,21 +236,120 @@ impl Store for SqliteStore {
         owner: &InstanceId,
         outcome: &CallOutcome,
         output: &CallOutput,
+        deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         if !outcome.state.is_final() {
             let detail = format!("a call does not end as {}", outcome.state);
             return Err(StoreError::Damaged { what: "outcome", detail });
         }
         let output = SealedOutput::seal(&self.key, id, output)?;
+        let deliveries = SealedDelivery::seal_all(&self.key, deliveries)?;
         let (id, owner, outcome) = (id.clone(), owner.clone(), outcome.clone());
         let clock = Arc::clone(&self.clock);
         self.writer
             .run(move |db| {
                 Box::pin(async move {
-                    calls::finish(db, &id, &owner, &outcome, output.as_ref(), clock.now()).await
+                    let now = clock.now();
+                    let held = calls::finish(db, &id, &owner, &outcome, output.as_ref(), now).await?;
+                    if held {
+                        deliveries::put(db, &id, &deliveries, now).await?;
+                    }
+                    Ok(held)
                 })
             })
             .await
+    }
+
+    async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError> {
+        deliveries::list(&self.readers, call).await
+    }
+
+    async fn take_deliveries(
+        &self,
+        owner: &InstanceId,
+        lease_until: Timestamp,
+        room: &DeliveryRoom,
+    ) -> Result<Vec<TakenDelivery>, StoreError> {
+        // Looked for apart, so that the writer hears of it only when there are any.
+        let due = deliveries::due_projects(&self.readers, self.clock.now()).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (owner, room) = (owner.clone(), room.clone());
+        let (key, clock) = (Arc::clone(&self.key), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    deliveries::take(db, &key, (&due, &room), &owner, lease_until, clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn end_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        state: DeliveryState,
+        error: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let (id, owner, error) = (id.clone(), owner.clone(), error.map(str::to_owned));
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    deliveries::end(db, &id, &owner, state, error.as_deref(), clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn put_back_delivery(
+        &self,
+        id: &DeliveryId,
+        owner: &InstanceId,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<bool, StoreError> {
+        let (id, owner, error) = (id.clone(), owner.clone(), error.to_owned());
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { deliveries::put_back(db, &id, &owner, not_before, &error).await })
+            })
+            .await
+    }
+
+    async fn postpone_deliveries(
+        &self,
+        ids: &[DeliveryId],
+        owner: &InstanceId,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (ids, owner) = (ids.to_vec(), owner.clone());
+        self.writer
+            .run(move |db| Box::pin(async move { deliveries::postpone(db, &ids, &owner, not_before).await }))
+            .await
+    }
+
+    async fn rotate_signing_key(
+        &self,
+        app: &AppId,
+        key: &[u8],
+        previous_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sealed = seal_signing_key(&self.key, app, key)?;
+        let (app, key_id) = (app.clone(), self.key.id().to_owned());
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    deliveries::rotate_signing_key(db, &app, (&key_id, &sealed), previous_until).await
+                })
+            })
+            .await
+    }
+
+    async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {
+        deliveries::signing_keys(&self.readers, &self.key, app, self.clock.now()).await
     }
 
     async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
@@ -308,7 +411,12 @@ impl Store for SqliteStore {
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
         let (owner, clock) = (owner.clone(), Arc::clone(&self.clock));
         self.writer
-            .run(move |db| Box::pin(async move { calls::abandon_leases(db, &owner, clock.now()).await }))
+            .run(move |db| {
+                Box::pin(async move {
+                    deliveries::abandon(db, &owner, clock.now()).await?;
+                    calls::abandon_leases(db, &owner, clock.now()).await
+                })
+            })
             .await
     }
 

@@ -31,6 +31,6 @@ pub async fn a_body_survives_a_lost_run_and_goes_with_the_end(f: Fixture) {
         assert_eq!((claimed.call.attempt, claimed.payload), (attempt, new.payload.clone()));
         f.clock.advance(60 * SECOND);
     }
-    assert!(f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap(), None);
 }

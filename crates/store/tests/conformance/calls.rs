@@ -70,7 +70,7 @@ pub async fn a_call_is_claimed_by_one_of_many(f: Fixture) {
     assert_eq!((claimed.call.attempt, claimed.call.lease_until), (1, Some(lease)));
     assert_eq!(claimed.call.started_at, Some(f.clock.now()));
     assert_eq!(f.store.get_call(&new.id).await.unwrap(), claimed.call);
-    assert!(f.store.finish_call(&new.id, owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(&new.id, owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
 }
 
 pub async fn a_call_is_not_claimed_before_it_is_due(f: Fixture) {
@@ -95,8 +95,8 @@ pub async fn a_call_whose_lease_ended_is_claimed_again(f: Fixture) {
     assert_eq!((again.call.attempt, again.call.lost_runs), (2, 1));
     assert_eq!(again.call.node.as_deref(), Some(second.as_str()));
     assert_eq!((again.envelope, again.payload), (b"envelope".to_vec(), b"payload".to_vec()));
-    assert!(!f.store.finish_call(&new.id, &first, &succeeded(), &CallOutput::default()).await.unwrap());
-    assert!(f.store.finish_call(&new.id, &second, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(!f.store.finish_call(&new.id, &first, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
+    assert!(f.store.finish_call(&new.id, &second, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
 }
 
 pub async fn only_the_owner_extends_releases_and_finishes(f: Fixture) {
@@ -107,7 +107,9 @@ pub async fn only_the_owner_extends_releases_and_finishes(f: Fixture) {
     let before = f.store.get_call(&new.id).await.unwrap();
     let later = f.lease().plus_micros(SECOND);
     assert_eq!(f.store.extend_lease(&new.id, &stranger, later).await.unwrap(), Lease::Lost);
-    assert!(!f.store.finish_call(&new.id, &stranger, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(
+        !f.store.finish_call(&new.id, &stranger, &succeeded(), &CallOutput::default(), &[]).await.unwrap()
+    );
     let released = f.store.release_call(&new.id, &stranger, f.clock.now()).await;
     assert!(matches!(released, Err(StoreError::NotFound)));
     assert_eq!(f.store.get_call(&new.id).await.unwrap(), before);
@@ -144,7 +146,7 @@ pub async fn a_finished_call_keeps_its_outcome_and_is_never_claimed(f: Fixture) 
         cold_start: Some(false),
         memory_peak_bytes: Some(u64::MAX),
     };
-    assert!(f.store.finish_call(&new.id, &owner, &outcome, &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(&new.id, &owner, &outcome, &CallOutput::default(), &[]).await.unwrap());
     let call = f.store.get_call(&new.id).await.unwrap();
     assert_eq!((call.state, call.failure), (outcome.state, outcome.failure));
     assert_eq!((call.exit_code, call.finished_at, call.lease_until), (Some(-7), Some(now), None));
@@ -153,7 +155,7 @@ pub async fn a_finished_call_keeps_its_outcome_and_is_never_claimed(f: Fixture) 
 
     f.clock.advance(1000 * SECOND);
     assert_eq!(f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap(), None);
-    assert!(!f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(!f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.extend_lease(&new.id, &owner, f.lease()).await.unwrap(), Lease::Lost);
     assert_eq!(f.store.get_call(&new.id).await.unwrap().state, CallState::Failed);
 }
@@ -163,7 +165,7 @@ pub async fn a_call_does_not_end_as_running(f: Fixture) {
     let owner = InstanceId::generate();
     f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
     let outcome = CallOutcome { state: CallState::Queued, ..succeeded() };
-    assert!(f.store.finish_call(&new.id, &owner, &outcome, &CallOutput::default()).await.is_err());
+    assert!(f.store.finish_call(&new.id, &owner, &outcome, &CallOutput::default(), &[]).await.is_err());
     assert_eq!(f.store.get_call(&new.id).await.unwrap().state, CallState::Running);
 }
 
@@ -174,10 +176,12 @@ pub async fn abandoned_leases_end_at_once_and_others_stay(f: Fixture) {
     f.store.claim_call(&theirs.id, &alive, f.lease()).await.unwrap().unwrap();
     assert_eq!(f.store.abandon_leases(&dead).await.unwrap(), 1);
     assert_eq!(f.store.abandon_leases(&dead).await.unwrap(), 0);
-    assert!(!f.store.finish_call(&mine.id, &dead, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(!f.store.finish_call(&mine.id, &dead, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     let again = f.store.claim_call(&mine.id, &alive, f.lease()).await.unwrap().unwrap();
     assert_eq!(again.call.attempt, 2);
-    assert!(f.store.finish_call(&theirs.id, &alive, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(
+        f.store.finish_call(&theirs.id, &alive, &succeeded(), &CallOutput::default(), &[]).await.unwrap()
+    );
     assert_eq!(f.store.get_call(&waiting.id).await.unwrap().state, CallState::Queued);
 }
 
@@ -193,7 +197,7 @@ pub async fn deleting_a_route_cancels_its_queued_calls_only(f: Fixture) {
     for call in [&running, &done] {
         f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
     }
-    f.store.finish_call(&done.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap();
+    f.store.finish_call(&done.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap();
     let now = f.clock.advance(SECOND);
 
     f.store.delete_route(&doomed.id).await.unwrap();
@@ -205,7 +209,9 @@ pub async fn deleting_a_route_cancels_its_queued_calls_only(f: Fixture) {
     assert_eq!(f.store.get_call(&sibling.id).await.unwrap().state, CallState::Queued);
     let outbox = f.drain_outbox().await;
     assert!(!outbox.contains(&queued.id) && outbox.contains(&sibling.id));
-    assert!(f.store.finish_call(&running.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(
+        f.store.finish_call(&running.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap()
+    );
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
 }
 
@@ -215,5 +221,5 @@ pub async fn a_missing_call_is_not_found(f: Fixture) {
     assert!(matches!(f.store.claim_call(&id, &owner, f.lease()).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.release_call(&id, &owner, f.lease()).await, Err(StoreError::NotFound)));
     assert_eq!(f.store.extend_lease(&id, &owner, f.lease()).await.unwrap(), Lease::Lost);
-    assert!(!f.store.finish_call(&id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(!f.store.finish_call(&id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
 }

@@ -75,7 +75,7 @@ pub async fn a_repeated_call_is_due_again_with_its_failed_runs_counted(f: Fixtur
     let claimed = f.store.claim_call(&call.id, &mine, f.lease()).await.unwrap().unwrap();
     assert_eq!((claimed.call.attempt, claimed.call.failed_runs), (2, 1));
     assert_eq!(claimed.payload, b"payload");
-    assert!(f.store.finish_call(&call.id, &mine, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(&call.id, &mine, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.get_call(&call.id).await.unwrap().failure, None);
 }
 
@@ -163,7 +163,7 @@ async fn end(f: &Fixture, id: &CallId, state: CallState) {
     let owner = InstanceId::generate();
     f.store.claim_call(id, &owner, f.lease()).await.unwrap().unwrap();
     let outcome = CallOutcome { state, ..succeeded() };
-    assert!(f.store.finish_call(id, &owner, &outcome, &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(id, &owner, &outcome, &CallOutput::default(), &[]).await.unwrap());
 }
 
 pub async fn many_dead_calls_are_retried_oldest_first_and_only_those_of_the_filter(f: Fixture) {

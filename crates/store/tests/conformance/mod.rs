@@ -8,6 +8,7 @@ pub mod apps;
 pub mod bodies;
 pub mod calls;
 pub mod changes;
+pub mod deliveries;
 pub mod delivery;
 pub mod fixture;
 pub mod outbox;
@@ -104,6 +105,14 @@ macro_rules! store_conformance {
             delivery::of_many_calls_at_one_time_with_one_key_one_is_stored,
             delivery::keys_go_after_their_window_and_with_their_calls,
             delivery::many_dead_calls_are_retried_oldest_first_and_only_those_of_the_filter,
+            deliveries::a_delivery_is_made_with_the_end_of_its_call_and_not_without_it,
+            deliveries::a_delivery_is_taken_once_until_its_lease_ends,
+            deliveries::only_the_holder_ends_or_puts_back_a_delivery,
+            deliveries::a_postponed_delivery_counts_no_attempt,
+            deliveries::projects_share_the_room_for_deliveries,
+            deliveries::abandoned_deliveries_are_due_at_once,
+            deliveries::a_call_stays_until_its_deliveries_have_ended_and_takes_them_along,
+            deliveries::signing_keys_rotate_with_an_overlap,
             outbox::every_accepted_call_has_one_entry_in_order,
             outbox::only_due_calls_are_listed_the_longest_due_first,
             outbox::deleting_entries_leaves_the_others,

@@ -54,7 +54,7 @@ pub async fn a_sweep_puts_back_calls_whose_lease_ended(f: Fixture) {
     let (dead, alive) = (InstanceId::generate(), InstanceId::generate());
     f.store.claim_call(&lost.id, &dead, f.lease()).await.unwrap().unwrap();
     f.store.claim_call(&done.id, &dead, f.lease()).await.unwrap().unwrap();
-    f.store.finish_call(&done.id, &dead, &succeeded(), &CallOutput::default()).await.unwrap();
+    f.store.finish_call(&done.id, &dead, &succeeded(), &CallOutput::default(), &[]).await.unwrap();
     f.store.claim_call(&held.id, &alive, f.lease()).await.unwrap().unwrap();
     let long_ago = f.clock.now().plus_micros(-SECOND);
     assert_eq!(f.store.sweep_calls(long_ago).await.unwrap(), 0);

@@ -44,7 +44,7 @@ async fn accept(f: &Fixture, app: &App, route: &Route) -> CallId {
 async fn end(f: &Fixture, id: &CallId, outcome: &CallOutcome, output: &CallOutput) {
     let owner = InstanceId::generate();
     f.store.claim_call(id, &owner, f.lease()).await.unwrap().unwrap();
-    assert!(f.store.finish_call(id, &owner, outcome, output).await.unwrap());
+    assert!(f.store.finish_call(id, &owner, outcome, output, &[]).await.unwrap());
 }
 
 /// A call that ended without ever being accepted, as synchronous ones do.
@@ -201,7 +201,9 @@ pub async fn a_call_that_did_not_succeed_runs_again_with_its_attempts_counted_on
         let claimed = f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
         assert_eq!((claimed.call.attempt, claimed.call.lost_runs), (2, 0));
         assert_eq!((claimed.envelope, claimed.payload), (new.envelope, new.payload));
-        assert!(f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+        assert!(
+            f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap()
+        );
     }
     let waiting = f.accepted().await;
     f.store.cancel_call(&demo(), &waiting.id).await.unwrap();
@@ -218,7 +220,7 @@ pub async fn a_call_that_succeeded_runs_or_waits_is_not_retried(f: Fixture) {
     let owner = InstanceId::generate();
     f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
     assert_eq!(retry().await, Retried::NotFinished(CallState::Running));
-    f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap();
+    f.store.finish_call(&new.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap();
     assert_eq!(retry().await, Retried::Succeeded);
 }
 

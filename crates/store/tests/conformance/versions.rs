@@ -228,6 +228,6 @@ pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fix
     f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
     f.store.delete_route(&route.id).await.unwrap();
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
-    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default()).await.unwrap());
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
 }

@@ -1,0 +1,36 @@
+-- What ended calls send to others: made in the transaction that ends the call, tried until it is
+-- taken or given up. While a process tries one, `not_before` is the end of its lease.
+CREATE TABLE deliveries (
+    id          TEXT PRIMARY KEY,
+    call_id     TEXT NOT NULL REFERENCES calls (id) ON DELETE CASCADE,
+    project_id  TEXT NOT NULL,
+    app_id      TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    -- As it may be shown; the rest of a URL is in `content`.
+    target      TEXT NOT NULL,
+    state       TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed')),
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    not_before  INTEGER NOT NULL,
+    lease_owner TEXT,
+    last_error  TEXT,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER,
+    -- Encrypted under the key `key_id`; deleted when the delivery ends.
+    key_id      TEXT,
+    content     BLOB,
+    CHECK ((state = 'waiting') = (finished_at IS NULL)),
+    CHECK ((state = 'waiting') = (content IS NOT NULL))
+) STRICT;
+
+CREATE INDEX deliveries_waiting ON deliveries (project_id, not_before) WHERE state = 'waiting';
+CREATE INDEX deliveries_by_call ON deliveries (call_id);
+
+-- The keys that sign what an app's calls send, encrypted as bodies are.
+CREATE TABLE signing_keys (
+    app_id         TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    newest         BLOB NOT NULL,
+    newest_key_id TEXT NOT NULL,
+    previous        BLOB,
+    previous_key_id TEXT,
+    previous_until  INTEGER
+) STRICT;

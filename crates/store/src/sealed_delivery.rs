@@ -1,0 +1,94 @@
+//! Deliveries and signing keys as they lie in every database: encrypted, with the name of their key.
+
+use picasso_types::outgoing::{Delivery, DeliveryKind, DeliveryState, NewDelivery, SigningKeys};
+use picasso_types::{AppId, CallId, DeliveryId, ProjectId, Timestamp};
+
+use crate::rows::{Columns, column, number, parsed, time};
+use crate::{SecretKey, StoreError, TakenDelivery};
+
+/// Errors are kept up to this length, bytes.
+const MAX_ERROR: usize = 500;
+
+/// A new delivery with its content encrypted.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedDelivery {
+    pub(crate) id: DeliveryId,
+    pub(crate) kind: DeliveryKind,
+    pub(crate) target: String,
+    pub(crate) key_id: String,
+    pub(crate) content: Vec<u8>,
+}
+
+impl SealedDelivery {
+    pub(crate) fn seal_all(key: &SecretKey, new: &[NewDelivery]) -> Result<Vec<Self>, StoreError> {
+        new.iter()
+            .map(|new| {
+                Ok(Self {
+                    id: new.id.clone(),
+                    kind: new.kind,
+                    target: new.target.clone(),
+                    key_id: key.id().to_owned(),
+                    content: key.seal(new.id.as_str(), "delivery", &new.content)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The columns of a delivery but its content.
+pub(crate) fn delivery(row: &impl Columns) -> Result<Delivery, StoreError> {
+    Ok(Delivery {
+        id: parsed(row, "id", DeliveryId::parse)?,
+        call_id: parsed(row, "call_id", CallId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        app_id: parsed(row, "app_id", AppId::parse)?,
+        kind: parsed(row, "kind", DeliveryKind::parse)?,
+        target: column(row, "target")?,
+        state: parsed(row, "state", DeliveryState::parse)?,
+        attempts: number(row, "attempts")?,
+        last_error: column::<Option<&str>>(row, "last_error")?.map(str::to_owned),
+        created_at: time(row, "created_at")?,
+        not_before: time(row, "not_before")?,
+        finished_at: column::<Option<i64>>(row, "finished_at")?.map(Timestamp),
+    })
+}
+
+/// A delivery with its content. One that cannot be read (the key was changed) comes without it:
+/// it must not keep the others of its batch from being sent.
+pub(crate) fn taken(row: &impl Columns, key: &SecretKey) -> Result<TakenDelivery, StoreError> {
+    let delivery = delivery(row)?;
+    let sealed = column(row, "content")?;
+    let content = key.open(column(row, "key_id")?, delivery.id.as_str(), "delivery", sealed);
+    let content = content
+        .inspect_err(|error| {
+            tracing::error!(delivery = %delivery.id, error = error as &dyn std::error::Error, "a delivery cannot be read");
+        })
+        .ok();
+    Ok(TakenDelivery { delivery, content })
+}
+
+/// What is kept of an error.
+pub(crate) fn short(error: &str) -> &str {
+    &error[..error.floor_char_boundary(MAX_ERROR)]
+}
+
+/// A signing key as it lies in the database.
+pub(crate) fn seal_signing_key(key: &SecretKey, app: &AppId, new: &[u8]) -> Result<Vec<u8>, StoreError> {
+    key.seal(app.as_str(), "signing key", new)
+}
+
+/// The keys that are good at `now`.
+pub(crate) fn signing_keys(
+    row: &impl Columns,
+    key: &SecretKey,
+    app: &AppId,
+    now: Timestamp,
+) -> Result<SigningKeys, StoreError> {
+    let open = |key_id: &str, sealed| key.open(key_id, app.as_str(), "signing key", sealed);
+    let until = column::<Option<i64>>(row, "previous_until")?;
+    let previous = match (until, column::<Option<&str>>(row, "previous_key_id")?) {
+        (Some(until), Some(key_id)) if now.0 < until => Some(open(key_id, column(row, "previous")?)?),
+        _ => None,
+    };
+    Ok(SigningKeys { current: open(column(row, "newest_key_id")?, column(row, "newest")?)?, previous })
+}
