@@ -1,6 +1,7 @@
 //! Calls as clients see them.
 
 use picasso_engine::LogLine;
+use picasso_types::outgoing::Delivery;
 use picasso_types::{Call, CallId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,7 +22,7 @@ pub(crate) struct CallView {
     route: String,
     /// The number of the version it runs.
     version: u32,
-    /// Which way it came: `run` or `function_url`.
+    /// Which way it came: `run`, `function_url`, or `destination` of another call.
     trigger: &'static str,
     /// `sync` or `async`.
     r#type: &'static str,
@@ -61,8 +62,47 @@ pub(crate) struct CallView {
     node: Option<String>,
     /// The request that brought it.
     request_id: String,
+    /// What its end sends to others; of one call only, not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<DeliveryView>>,
     /// Itself, its log and its result.
     links: Vec<LinkView>,
+}
+
+/// What an ended call sends to one receiver.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryView {
+    /// Its id, the `webhook-id` of every attempt.
+    id: String,
+    /// `callback`, `http`, `route` or `zaqar`.
+    kind: &'static str,
+    /// The receiver; a URL without its query.
+    target: String,
+    /// `waiting`, `delivered` or `failed`.
+    state: &'static str,
+    /// Attempts that began.
+    attempts: u32,
+    /// Why the last attempt failed.
+    last_error: Option<String>,
+    /// When it is tried next, UTC.
+    next_attempt_at: Option<String>,
+    /// When it was delivered or given up, UTC.
+    finished_at: Option<String>,
+}
+
+impl From<&Delivery> for DeliveryView {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            kind: delivery.kind.as_str(),
+            target: delivery.target.clone(),
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            last_error: delivery.last_error.clone(),
+            next_attempt_at: delivery.finished_at.is_none().then(|| iso8601(delivery.not_before)),
+            finished_at: delivery.finished_at.map(iso8601),
+        }
+    }
 }
 
 impl CallView {
@@ -95,12 +135,21 @@ impl CallView {
             error: call.failure.as_ref().map(ToString::to_string),
             node: call.node.clone(),
             request_id: call.request_id.clone(),
+            deliveries: None,
             links: vec![
                 link("log", format!("{own}/log")),
                 link("result", format!("{own}/result")),
                 link("self", own),
             ],
         }
+    }
+}
+
+impl CallView {
+    /// The same with what its end sends.
+    pub(crate) fn with_deliveries(mut self, deliveries: &[Delivery]) -> Self {
+        self.deliveries = Some(deliveries.iter().map(DeliveryView::from).collect());
+        self
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
+        .routes(routes!(apps::rotate_signing_key))
         .routes(routes!(routes::list_routes, routes::create_route))
         .routes(routes!(routes::get_route, routes::update_route, routes::delete_route))
         .routes(routes!(runs::run_private))

@@ -173,6 +173,15 @@ pub(crate) struct AppsAnswer {
     pub(crate) message: &'static str,
 }
 
+/// A new signing key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SigningKeyAnswer {
+    /// The key in the form of Standard Webhooks: `whsec_` and base64.
+    pub(crate) signing_key: String,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
 /// One route.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RouteAnswer {

@@ -111,9 +111,6 @@ fn outbound(outbound: &Outbound, rules: &mut Rules) {
     rules.range("outbound.retry_initial_s", outbound.retry_initial_s, 1, 3600);
     rules.range("outbound.retry_max_s", outbound.retry_max_s, outbound.retry_initial_s, 86_400);
     rules.range("outbound.signing_key_overlap_s", outbound.signing_key_overlap_s, 0, 30 * 86_400);
-    if outbound.zaqar_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
-        rules.broken("outbound.zaqar_url", "must begin with http:// or https://");
-    }
 }
 
 fn database(database: &Database, rules: &mut Rules) {

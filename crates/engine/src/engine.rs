@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::counter;
+use picasso_outbound::TargetFault;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
 use picasso_types::{
-    Accepted, CallFilter, CallId, Cancelled, Failure, Format, ProjectId, Retried, RetriedCalls, RouteVersion,
-    Timestamp, VersionState,
+    Accepted, AppId, CallFilter, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, Retried,
+    RetriedCalls, RouteVersion, Timestamp, VersionState,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::accept::{self, AcceptError, AcceptOptions, AcceptedCall};
 use crate::admission::{Admission, NotAdmitted};
@@ -22,6 +24,7 @@ use crate::call_metrics::CallMetrics;
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
+use crate::deliverer;
 use crate::depth;
 use crate::formats;
 use crate::hot::pools::Hot;
@@ -60,9 +63,11 @@ pub(crate) struct Shared {
     /// Background loops end when this is cancelled.
     pub(crate) stopping: CancellationToken,
     /// Running calls are ended when this is cancelled.
-    ending: CancellationToken,
+    pub(crate) ending: CancellationToken,
     /// Wakes the dispatcher when a call was accepted.
     pub(crate) accepted: Notify,
+    /// Wakes the deliverer when a call ended that has something to send, or a place became free.
+    pub(crate) deliveries_due: Notify,
 }
 
 impl Engine {
@@ -83,6 +88,7 @@ impl Engine {
                 stopping: CancellationToken::new(),
                 ending: CancellationToken::new(),
                 accepted: Notify::new(),
+                deliveries_due: Notify::new(),
             }),
         }
     }
@@ -102,6 +108,7 @@ impl Engine {
         self.shared.tasks.spawn(worker::run(self.clone()));
         self.shared.tasks.spawn(retention::run(self.clone()));
         self.shared.tasks.spawn(change_feed::run(self.clone()));
+        self.shared.tasks.spawn(deliverer::run(self.clone()));
         let shared = self.shared.clone();
         self.shared.tasks.spawn(async move { shared.recorder.run(&shared.stopping).await });
         let Shared { hot, stopping, .. } = &*self.shared;
@@ -222,6 +229,22 @@ impl Engine {
             self.shared.accepted.notify_one();
         }
         Ok(retried)
+    }
+
+    /// Gives an app a new key that signs what its calls send, in the form that receivers are given.
+    /// The one before it signs, too, for a while. `None` when the system has no randomness to give.
+    pub async fn rotate_signing_key(&self, app: &AppId) -> Result<Option<String>, StoreError> {
+        let parts = &self.shared.parts;
+        let Some(key) = deliverer::signature::new_key() else { return Ok(None) };
+        let until = parts.clock.now().plus(parts.settings.deliveries.signing_key_overlap);
+        parts.store.rotate_signing_key(app, &key, until).await?;
+        Ok(Some(deliverer::signature::shown(&key)))
+    }
+
+    /// Refuses a URL that nothing may be sent to, as far as that shows before its name is resolved.
+    pub fn check_target(&self, url: &HttpUrl) -> Result<(), TargetFault> {
+        let url = Url::parse(url.as_str()).map_err(|_| TargetFault::NotAUrl)?;
+        picasso_outbound::check_target(self.shared.parts.outbound.guard(), &url)
     }
 
     /// The output so far of an asynchronous call that runs in this process. Whoever asks has

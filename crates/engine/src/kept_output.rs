@@ -172,6 +172,11 @@ impl KeptOutput {
         self.written.subscribe()
     }
 
+    /// The answer as far as it is kept.
+    pub(crate) fn result(&self) -> KeptResult {
+        self.state().result.clone()
+    }
+
     /// What the store keeps.
     pub(crate) fn encode(&self) -> CallOutput {
         let state = self.state();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picasso_image::ImageStore;
+use picasso_outbound::GuardedClient;
 use picasso_queue::Queue;
 use picasso_sandbox::Sandbox;
 use picasso_store::Store;
@@ -28,6 +29,8 @@ pub struct EngineParts {
     pub sandbox: Arc<dyn Sandbox>,
     /// Where calls find their target.
     pub catalog: Arc<Catalog>,
+    /// Sends what tenants can aim.
+    pub outbound: GuardedClient,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

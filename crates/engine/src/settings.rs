@@ -49,6 +49,53 @@ pub struct EngineSettings {
     pub max_call_depth: u32,
     /// What is kept of calls.
     pub calls: CallKeeping,
+    /// How ended calls' deliveries are sent.
+    pub deliveries: DeliverySettings,
+}
+
+/// How what ended calls send is sent.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// One attempt, from its connection to the end of the answer.
+    pub timeout: Duration,
+    /// Most bytes that are read of an answer.
+    pub max_answer_bytes: usize,
+    /// Most bytes of a request or result in a report.
+    pub max_payload_bytes: usize,
+    /// Under way at one time.
+    pub max_parallel: u32,
+    /// Of one project.
+    pub max_parallel_per_project: u32,
+    /// To one host and port.
+    pub max_parallel_per_host: u32,
+    /// Attempts of one delivery.
+    pub max_attempts: u32,
+    /// How long it is tried.
+    pub max_age: Duration,
+    /// The pause after the first attempt; it doubles with each.
+    pub retry_initial: Duration,
+    /// The longest pause.
+    pub retry_max: Duration,
+    /// How long an app's old signing key signs beside the new one.
+    pub signing_key_overlap: Duration,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            max_answer_bytes: 64 << 10,
+            max_payload_bytes: 256 << 10,
+            max_parallel: 64,
+            max_parallel_per_project: 16,
+            max_parallel_per_host: 8,
+            max_attempts: 12,
+            max_age: Duration::from_hours(24),
+            retry_initial: Duration::from_secs(5),
+            retry_max: Duration::from_hours(1),
+            signing_key_overlap: Duration::from_hours(24),
+        }
+    }
 }
 
 /// What is kept of calls, and for how long.
@@ -106,6 +153,7 @@ impl Default for EngineSettings {
             async_max_lost_runs: 5,
             max_call_depth: 16,
             calls: CallKeeping::default(),
+            deliveries: DeliverySettings::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accept;
 use crate::call_events::End;
 use crate::catalog::Target;
+use crate::deliverer::Sender;
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
 use crate::kept_output::KeptOutput;
@@ -95,6 +96,7 @@ async fn run_delivery(engine: &Engine, delivery: &Delivery) {
 async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Result<(), StoreError> {
     let Shared { parts, .. } = &*engine.shared;
     let call = claimed.call.clone();
+    let sender = Sender::of(&claimed, parts.settings.deliveries.max_payload_bytes);
     let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
     let next = match run_end::before_run(&call, &parts.settings, parts.clock.now()) {
         Some(outcome) => Next::Finish(outcome),
@@ -126,8 +128,13 @@ async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Resu
     if outcome.state == CallState::Dead {
         counter!("picasso_calls_dead_total").increment(1);
     }
-    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &[]).await? {
+    let deliveries = sender.map(|sender| sender.deliveries(&outcome, &output.result(), parts.clock.now()));
+    let deliveries = deliveries.unwrap_or_default();
+    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &deliveries).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
+    }
+    if !deliveries.is_empty() {
+        engine.shared.deliveries_due.notify_one();
     }
     Ok(())
 }

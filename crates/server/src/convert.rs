@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use picasso_api::ApiSettings;
 use picasso_config::Settings;
-use picasso_engine::{CallKeeping, EngineSettings};
+use picasso_engine::{CallKeeping, DeliverySettings, EngineSettings};
 use picasso_identity::{KeystoneSettings, ServiceCredentials};
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
-use picasso_outbound::Guard;
+use picasso_outbound::{ClientSettings, Guard, GuardedClient};
 use picasso_sandbox::egress::EgressSettings;
 use picasso_sandbox::supervisor::NativeSettings;
 use picasso_types::{Bounds, ProjectId};
@@ -110,6 +110,27 @@ pub(crate) fn guard(settings: &Settings) -> Guard {
     Guard::new(settings.outbound.allow.clone(), settings.outbound.deny.clone())
 }
 
+/// The client for destinations and callbacks.
+pub(crate) fn outbound(settings: &Settings) -> Result<GuardedClient, ServerFailure> {
+    let outbound = &settings.outbound;
+    let ca_pem = outbound.ca_file.as_ref().map(|path| {
+        std::fs::read(path).map_err(|error| {
+            ServerFailure::new(format!("cannot read {}", path.display()))
+                .because(error)
+                .hint("outbound.ca_file names it")
+        })
+    });
+    GuardedClient::new(&ClientSettings {
+        guard: guard(settings),
+        connect_timeout: seconds(outbound.connect_timeout_s),
+        head_timeout: seconds(outbound.timeout_s),
+        read_timeout: seconds(outbound.timeout_s),
+        ca_pem: ca_pem.transpose()?,
+        ..ClientSettings::default()
+    })
+    .map_err(|error| ServerFailure::new("outbound.ca_file cannot be used").because(error))
+}
+
 fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySettings, ServerFailure> {
     let ca_pem = registry
         .ca_file
@@ -150,7 +171,7 @@ fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySet
 )]
 pub(crate) fn engine(settings: &Settings) -> EngineSettings {
     let (engine, sandbox) = (&settings.engine, &settings.sandbox);
-    let (queue, calls) = (&settings.queue, &settings.calls);
+    let (queue, calls, outbound) = (&settings.queue, &settings.calls, &settings.outbound);
     let memory = engine.memory_mb.unwrap_or_else(|| machine_memory_mb().saturating_sub(RESERVED_MB).max(64));
     let memory_mb = (memory as f64 * engine.memory_overcommit) as u64;
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -176,6 +197,19 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         async_max_age: seconds(queue.max_age_s),
         async_max_lost_runs: queue.max_lost_runs,
         max_call_depth: calls.max_depth,
+        deliveries: DeliverySettings {
+            timeout: seconds(outbound.timeout_s),
+            max_answer_bytes: outbound.max_answer_bytes as usize,
+            max_payload_bytes: outbound.max_payload_bytes as usize,
+            max_parallel: outbound.max_parallel,
+            max_parallel_per_project: outbound.max_parallel_per_project,
+            max_parallel_per_host: outbound.max_parallel_per_host,
+            max_attempts: outbound.max_attempts,
+            max_age: seconds(outbound.max_age_s),
+            retry_initial: seconds(outbound.retry_initial_s),
+            retry_max: seconds(outbound.retry_max_s),
+            signing_key_overlap: seconds(outbound.signing_key_overlap_s),
+        },
         calls: CallKeeping {
             keep: Duration::from_secs(u64::from(calls.keep_days) * 86_400),
             max_per_project: calls.max_per_project,

@@ -17,6 +17,8 @@ text_enum!(
         Run = "run",
         /// A function URL (`/f/…` or `/v1/f/…`).
         FunctionUrl = "function_url",
+        /// The end of another call, whose destination its route is.
+        Destination = "destination",
     }
 );
 

@@ -11,7 +11,7 @@ use crate::request::auth::{Reader, Writer};
 use crate::request::json::JsonBody;
 use crate::request::path::AppPath;
 use crate::state::ApiState;
-use crate::views::{AppAnswer, AppView, AppsAnswer, Done};
+use crate::views::{AppAnswer, AppView, AppsAnswer, Done, SigningKeyAnswer};
 
 /// The project's app with this short or full name.
 pub(crate) async fn find_app(state: &ApiState, project: &ProjectId, name: &str) -> Result<App, ApiError> {
@@ -156,4 +156,32 @@ pub(crate) async fn delete_app(
     })?;
     state.catalog.forget(&app.id).await;
     Ok(Json(Done { message: "App successfully deleted" }))
+}
+
+/// Give an app a new key that signs what its calls send.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/apps/{app}/signing-key",
+    tag = "apps",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("app" = String, Path, description = "The app's short or full name"),
+    ),
+    responses(
+        (status = 200, description = "The key, shown this once; an old one still signs beside it for a while", body = SigningKeyAnswer),
+        (status = 404, description = "The project has no such app", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn rotate_signing_key(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    AppPath(name): AppPath,
+) -> Result<Json<SigningKeyAnswer>, ApiError> {
+    let app = find_app(&state, &auth.project, &name).await?;
+    let key = state.engine.rotate_signing_key(&app.id).await;
+    let key = key.map_err(from_store(|| ApiError::AppNotFound(name.clone())))?;
+    let signing_key =
+        key.ok_or_else(|| ApiError::internal("making a key", "the system has no randomness"))?;
+    Ok(Json(SigningKeyAnswer { signing_key, message: "Keep this key; it is not shown again" }))
 }

@@ -173,7 +173,9 @@ async fn answer(
 ) -> Result<Json<CallAnswer>, ApiError> {
     let call = find_call(state, project, id).await?;
     let base = base(state.settings.api_base.as_deref(), headers);
-    Ok(Json(CallAnswer { call: CallView::new(&call, &base), message }))
+    let deliveries = state.store.list_deliveries(id).await;
+    let deliveries = deliveries.map_err(|error| ApiError::store("listing a call's deliveries", error))?;
+    Ok(Json(CallAnswer { call: CallView::new(&call, &base).with_deliveries(&deliveries), message }))
 }
 
 /// Show what a function answered to an asynchronous call.

@@ -69,12 +69,18 @@ impl Inbound {
         wishes: CallWishes,
         message: String,
     ) -> Result<(CallId, AcceptedAnswer), ApiError> {
+        if let Some(url) = &wishes.callback_url {
+            let refused = |fault: picasso_outbound::TargetFault| {
+                picasso_types::FieldFault::new("X-Callback-Url", fault.to_string())
+            };
+            state.engine.check_target(url).map_err(refused)?;
+        }
         let call_id = invocation.call_id.clone();
         let options = AcceptOptions {
             not_before: wishes.not_before,
             priority: wishes.priority,
             idempotency_key: wishes.idempotency_key,
-            callback_url: None,
+            callback_url: wishes.callback_url,
         };
         let accepted = state.engine.accept(invocation, options).await;
         let AcceptedCall { id, is_new } = accepted.map_err(|error| accept_error(self, call_id, error))?;

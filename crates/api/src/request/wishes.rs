@@ -3,7 +3,7 @@
 
 use http::HeaderMap;
 use picasso_types::delivery::MAX_PRIORITY;
-use picasso_types::{Bounds, FieldFault, Route, RouteType, Timestamp};
+use picasso_types::{Bounds, FieldFault, HttpUrl, Route, RouteType, Timestamp};
 
 /// `sync` or `async`, where the route lets its callers choose.
 const INVOKE: &str = "X-Picasso-Invoke";
@@ -11,6 +11,8 @@ const INVOKE: &str = "X-Picasso-Invoke";
 const DELAY: &str = "X-Picasso-Delay";
 /// 0 to 2; for callers with a token.
 const PRIORITY: &str = "X-Picasso-Priority";
+/// Where the answer is to be sent (OpenFaaS).
+const CALLBACK_URL: &str = "X-Callback-Url";
 /// draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Longest idempotency key, bytes.
@@ -27,6 +29,8 @@ pub(crate) struct CallWishes {
     pub(crate) priority: Option<u8>,
     /// The caller's name for the request.
     pub(crate) idempotency_key: Option<String>,
+    /// Where the answer is to be sent.
+    pub(crate) callback_url: Option<HttpUrl>,
 }
 
 impl CallWishes {
@@ -48,10 +52,19 @@ impl CallWishes {
                     return Err(FieldFault::new(name, "is for asynchronous calls; this one is synchronous"));
                 }
             }
-            return Ok(Self { call_type, not_before: None, priority: None, idempotency_key: None });
+            // The callback's header is the function's own there.
+            return Ok(Self {
+                call_type,
+                not_before: None,
+                priority: None,
+                idempotency_key: None,
+                callback_url: None,
+            });
         }
         let idempotency_key = one(headers, IDEMPOTENCY_KEY)?.map(key).transpose()?;
-        Ok(Self { call_type, not_before, priority, idempotency_key })
+        let callback_url =
+            one(headers, CALLBACK_URL)?.map(|text| callback(text, route, with_token)).transpose()?;
+        Ok(Self { call_type, not_before, priority, idempotency_key, callback_url })
     }
 }
 
@@ -96,6 +109,19 @@ fn urgency(text: &str, with_token: bool) -> Result<u8, FieldFault> {
         .ok()
         .filter(|priority| *priority <= MAX_PRIORITY)
         .ok_or_else(|| FieldFault::new(PRIORITY, format!("must be 0 to {MAX_PRIORITY} (higher runs first)")))
+}
+
+/// Any URL of a caller with a token; of others those that the route lists, to the letter once URL
+/// parsing has given both their one form.
+fn callback(text: &str, route: &Route, with_token: bool) -> Result<HttpUrl, FieldFault> {
+    let url = HttpUrl::parse(CALLBACK_URL, text)?;
+    if with_token || route.delivery.callback_urls.contains(&url) {
+        return Ok(url);
+    }
+    Err(FieldFault::new(
+        CALLBACK_URL,
+        "must be one of the route's \"callback_urls\" for callers without a token",
+    ))
 }
 
 fn key(text: &str) -> Result<String, FieldFault> {

@@ -62,6 +62,7 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))
         }
         ("PUT", "/v1/{project_id}/apps/{app}") => json_body(&json!({"config": {"A": "1"}})),
+        ("POST", "/v1/{project_id}/apps/{app}/signing-key") => json_body(&json!({})),
         ("POST", "/v1/{project_id}/apps/{app}/routes") => {
             json_body(&json!({"route": {"path": "/new", "image": "shared:1"}}))
         }

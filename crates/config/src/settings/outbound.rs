@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use picasso_types::network::Destination;
-use url::Url;
 
 use crate::tree::section;
 
@@ -42,8 +41,5 @@ section! {
         pub retry_max_s: u32 = 3600,
         /// How long the old signing key of an app still signs beside the new one, seconds.
         pub signing_key_overlap_s: u32 = 86_400,
-        /// Zaqar's URL, for destinations that are queues. Default: what Keystone's catalog says of
-        /// the service type `messaging`.
-        pub zaqar_url: Option<Url> = None,
     }
 }

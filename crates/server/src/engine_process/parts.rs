@@ -78,6 +78,7 @@ impl Parts {
             images: images.clone(),
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
+            outbound: convert::outbound(settings)?,
             clock,
         }));
         engine.start().await.map_err(|error| {

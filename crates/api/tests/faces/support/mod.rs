@@ -101,6 +101,8 @@ impl Server {
             images: images.clone(),
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
+            outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
+                .unwrap(),
             clock,
         });
         engine.start().await.unwrap();

@@ -319,6 +319,8 @@ impl Bench {
             images: Arc::new(images),
             sandbox: Arc::new(FakeSandbox(world.clone())),
             catalog: Arc::new(Catalog::new(store.clone(), Duration::from_mins(1))),
+            outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
+                .unwrap(),
             clock,
         });
         engine.start().await.unwrap();
