@@ -29,6 +29,7 @@ pub(crate) struct UpdateRoute {
 }
 
 /// The fields of a route that clients may send.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RouteFields {
