@@ -59,7 +59,9 @@ impl Verdict {
 
     /// A line of the table.
     pub fn line(&self, queue: &str, fault: Fault, took: Duration) -> String {
-        let lost: String = self.lost.iter().take(5).map(|id| format!("\n          lost: {id}")).collect();
+        let lost: Vec<&str> = self.lost.iter().take(5).map(String::as_str).collect();
+        let lost =
+            if lost.is_empty() { String::new() } else { format!("\n          lost: {}", lost.join(", ")) };
         format!(
             "{queue:9} {fault:17} {:8} {:8} {:11} {:5} {:10} {:8.1}{lost}",
             self.accepted,

@@ -9,7 +9,7 @@ use picasso_testkit::process::wait_until;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Calls the public function with these headers; gives the id of the accepted call.
 async fn accept(cloud: &Cloud, app: &str, path: &str, headers: &[(&str, &str)]) -> String {

@@ -224,7 +224,7 @@ async fn deliver(engine: &Engine, delivery: &Delivery, parcel: Option<Parcel>) {
     match kept {
         Ok(true) => {}
         Ok(false) => {
-            tracing::warn!(delivery = %delivery.id, "the lease of a delivery was lost; it may come twice")
+            tracing::warn!(delivery = %delivery.id, "the lease of a delivery was lost; it may come twice");
         }
         Err(error) => {
             tracing::error!(delivery = %delivery.id, error = &error as &dyn std::error::Error, "a delivery is tried again when its lease has ended");
@@ -248,7 +248,7 @@ mod tests {
     fn pauses_double_up_to_the_longest_and_heed_the_receiver() {
         let settings = DeliverySettings {
             retry_initial: Duration::from_secs(5),
-            retry_max: Duration::from_secs(60),
+            retry_max: Duration::from_mins(1),
             ..DeliverySettings::default()
         };
         let seconds = |attempts, asked: Option<u64>| {

@@ -74,9 +74,8 @@ pub async fn a_delivery_is_taken_once_until_its_lease_ends(f: Fixture) {
     let deliveries: Vec<_> = (0..20).map(|_| delivery("x")).collect();
     end_with(&f, &at, &deliveries).await;
     let owners: Vec<_> = (0..4).map(|_| InstanceId::generate()).collect();
-    let (a, b, c, d) =
-        tokio::join!(take(&f, &owners[0]), take(&f, &owners[1]), take(&f, &owners[2]), take(&f, &owners[3]));
-    let mut ids: Vec<_> = [a, b, c, d].into_iter().flatten().map(|taken| taken.delivery.id).collect();
+    let taken = futures_util::future::join_all(owners.iter().map(|owner| take(&f, owner))).await;
+    let mut ids: Vec<_> = taken.into_iter().flatten().map(|taken| taken.delivery.id).collect();
     ids.sort();
     let all = ids.len();
     ids.dedup();
