@@ -41,8 +41,8 @@ pub(crate) fn egress(settings: &Settings, instance: &str) -> Option<EgressSettin
         instance: instance.to_owned(),
         subnet: egress.subnet?,
         dns: egress.dns.clone(),
-        allow: egress.allow.to_vec(),
-        deny: egress.deny.to_vec(),
+        allow: egress.allow.clone(),
+        deny: egress.deny.clone(),
         max_connections: egress.max_connections,
         bytes_per_second: u64::from(egress.bandwidth_mbit) * 125_000,
     })
