@@ -62,12 +62,16 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))
         }
         ("PUT", "/v1/{project_id}/apps/{app}") => json_body(&json!({"config": {"A": "1"}})),
-        ("POST", "/v1/{project_id}/apps/{app}/signing-key") => json_body(&json!({})),
         ("POST", "/v1/{project_id}/apps/{app}/routes") => {
             json_body(&json!({"route": {"path": "/new", "image": "shared:1"}}))
         }
         ("PUT", "/v1/{project_id}/apps/{app}/routes/{*route}") => json_body(&json!({"timeout": 7})),
-        ("POST", "/v1/r/{project_id}/{app}/{*route}" | "/r/{app}/{*route}") => json_body(&json!({})),
+        (
+            "POST",
+            "/v1/{project_id}/apps/{app}/signing-key"
+            | "/v1/r/{project_id}/{app}/{*route}"
+            | "/r/{app}/{*route}",
+        ) => json_body(&json!({})),
         ("PUT", "/v1/{project_id}/images/{*name}") => {
             Sample { content_type: "application/x-tar", body: image.to_vec() }
         }
