@@ -166,6 +166,7 @@ async fn content_that_was_tampered_with_is_refused() {
     let forward = move |path: &str| {
         let url = format!("http://{behind}{path}");
         tokio::runtime::Handle::current().block_on(async {
+            picasso_testkit::keystone::install_tls_provider();
             let client = reqwest::Client::builder().no_proxy().build().unwrap();
             let response = client.get(url).header("accept", MANIFEST).send().await.unwrap();
             let digest = response.headers().get("docker-content-digest").cloned();
@@ -243,10 +244,12 @@ async fn of_an_index_this_machines_manifest_is_pulled() {
 async fn a_private_address_is_refused_unless_the_operator_allows_it() {
     let front = Front::start(|_| Some((404, vec![], vec![]))).await;
     let port = front.host().rsplit_once(':').unwrap().1.to_owned();
-    for host in [front.host(), format!("localhost:{port}")] {
+    let spellings =
+        ["127.0.0.1", "localhost", "2130706433", "0177.0.0.1", "0x7f000001", "0x7f.1", "127.1", "0.0.0.0"];
+    for host in spellings.map(|host| format!("{host}:{port}")) {
         let images = images(vec![RegistrySettings { allow_private: false, ..allowed(&host) }]);
         let error = refused(&images, &host).await;
-        assert!(error.is_user_fault() && error.to_string().contains("private or reserved"), "{error}");
+        assert!(error.is_user_fault() && error.to_string().contains("private, reserved"), "{error}");
     }
     assert!(front.asked().is_empty(), "a request went out");
 }

@@ -59,6 +59,7 @@ impl Registry {
             let mut command = Command::new(PROGRAM);
             command.arg("serve").arg(config);
             let mut process = Process::spawn("registry", dir.path(), command)?;
+            crate::keystone::install_tls_provider();
             // The tests' own services are on loopback; no proxy of the environment is for them.
             let http =
                 Client::builder().no_proxy().build().map_err(|error| start(std::io::Error::other(error)))?;
