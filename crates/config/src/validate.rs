@@ -251,6 +251,9 @@ fn engine(settings: &Settings, rules: &mut Rules) {
         rules.broken("queue.url_file", "excludes queue.url");
     }
     rules.range("queue.workers", settings.queue.workers, 1, 10_000);
+    rules.range("queue.async_share_percent", settings.queue.async_share_percent, 1, 100);
+    rules.range("queue.max_calls_per_project", settings.queue.max_calls_per_project, 1, 1_000_000_000);
+    rules.range("queue.max_calls", settings.queue.max_calls, 1, 1_000_000_000);
     rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
     rules.range("queue.retry_delay_s", settings.queue.retry_delay_s, 1, 3600);
     rules.range("queue.max_age_s", settings.queue.max_age_s, 1, 30 * 86_400);

@@ -11,6 +11,7 @@ use picasso_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::back_pressure::QueueFull;
 use crate::invocation::{Body, BodyError, Invocation};
 use crate::settings::EngineSettings;
 
@@ -27,6 +28,9 @@ pub enum AcceptError {
     /// The idempotency key stands for another request.
     #[error("the idempotency key stands for another request")]
     KeyOfOther,
+    /// As many calls are queued as may be.
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The store failed.
     #[error("the call could not be stored")]
     Store(#[from] StoreError),

@@ -19,6 +19,7 @@ use url::Url;
 use crate::accept::{self, AcceptError, AcceptOptions, AcceptedCall};
 use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
+use crate::back_pressure::{self, BackPressure};
 use crate::call_events::{self, End, Event};
 use crate::call_metrics::CallMetrics;
 use crate::call_recorder::{CallRecorder, EndedCall};
@@ -31,6 +32,7 @@ use crate::hot::pools::Hot;
 use crate::hot::{self, janitor::Janitor};
 use crate::invocation::{Answer, CallError, Invocation};
 use crate::kept_output::KeptOutput;
+use crate::lanes::Lanes;
 use crate::parts::EngineParts;
 use crate::prepare;
 use crate::running_calls::RunningCalls;
@@ -64,6 +66,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Running calls are ended when this is cancelled.
     pub(crate) ending: CancellationToken,
+    /// The ids that are to run here next.
+    pub(crate) lanes: Arc<Lanes>,
+    /// How many calls are queued, and may be.
+    pub(crate) back_pressure: BackPressure,
     /// Wakes the dispatcher when a call was accepted.
     pub(crate) accepted: Notify,
     /// Wakes the deliverer when a call ended that has something to send, or a place became free.
@@ -75,6 +81,9 @@ impl Engine {
     pub fn new(parts: EngineParts) -> Self {
         let admission = Arc::new(Admission::new(&parts.settings));
         let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
+        let settings = &parts.settings;
+        let lanes = Lanes::new(settings.async_places, settings.async_project_places);
+        let back_pressure = BackPressure::new(settings.max_queued_per_project, settings.max_queued);
         Self {
             shared: Arc::new(Shared {
                 recorder: CallRecorder::new(&parts),
@@ -89,6 +98,8 @@ impl Engine {
                 ending: CancellationToken::new(),
                 accepted: Notify::new(),
                 deliveries_due: Notify::new(),
+                lanes,
+                back_pressure,
             }),
         }
     }
@@ -104,6 +115,9 @@ impl Engine {
         for preparing in parts.store.list_preparing_versions().await? {
             self.prepare(&preparing.project_id, &preparing.version);
         }
+        // Known before the first call is accepted.
+        self.shared.back_pressure.count(self).await?;
+        self.shared.tasks.spawn(back_pressure::run(self.clone()));
         self.shared.tasks.spawn(dispatch::run(self.clone()));
         self.shared.tasks.spawn(worker::run(self.clone()));
         self.shared.tasks.spawn(retention::run(self.clone()));
@@ -179,9 +193,10 @@ impl Engine {
     ) -> Result<AcceptedCall, AcceptError> {
         let parts = &self.shared.parts;
         self.guard_depth(&mut invocation).map_err(AcceptError::Refused)?;
+        let reserved = self.shared.back_pressure.reserve(&invocation.target.app.project_id)?;
         let call = accept::new_call(invocation, options, &parts.settings, parts.clock.now()).await?;
         match parts.store.accept_call(&call).await? {
-            Accepted::New => {}
+            Accepted::New => reserved.keep(),
             Accepted::Before(id) => return Ok(AcceptedCall { id, is_new: false }),
             Accepted::KeyOfOther => return Err(AcceptError::KeyOfOther),
         }

@@ -7,12 +7,14 @@
 mod accept;
 mod admission;
 mod answer;
+mod back_pressure;
 mod call_events;
 mod call_metrics;
 mod call_recorder;
 mod carried;
 pub mod catalog;
 mod change_feed;
+mod cpu_share;
 mod deliverer;
 pub mod depth;
 mod dispatch;
@@ -26,6 +28,7 @@ mod gate;
 mod hot;
 pub mod invocation;
 mod kept_output;
+mod lanes;
 mod parts;
 mod place;
 mod prepare;
@@ -34,12 +37,14 @@ mod run_end;
 mod running_calls;
 mod settings;
 mod slot;
+mod version_targets;
 mod worker;
 
 #[cfg(test)]
 mod testing;
 
 pub use accept::{AcceptError, AcceptOptions, AcceptedCall};
+pub use back_pressure::QueueFull;
 pub use carried::FormatNotCarried;
 pub use catalog::{Catalog, Lookup, Target};
 pub use engine::Engine;

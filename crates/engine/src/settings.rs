@@ -36,7 +36,15 @@ pub struct EngineSettings {
     /// From SIGTERM to SIGKILL, for formats whose contract has SIGTERM.
     pub stop_grace: Duration,
     /// Asynchronous calls this process runs at one time.
-    pub async_workers: usize,
+    pub async_places: usize,
+    /// The same of one project.
+    pub async_project_places: usize,
+    /// How much of the machine's CPU asynchronous calls may use, percent.
+    pub async_cpu_percent: u32,
+    /// Queued calls of one project.
+    pub max_queued_per_project: u64,
+    /// Queued calls of all projects.
+    pub max_queued: u64,
     /// How long a node holds an asynchronous call without saying that it still runs it.
     pub lease: Duration,
     /// How long an asynchronous call that found no place waits before it is tried again.
@@ -146,7 +154,11 @@ impl Default for EngineSettings {
             start_timeout: Duration::from_mins(1),
             freeze_after: Duration::from_millis(50),
             stop_grace: Duration::from_secs(10),
-            async_workers: 16,
+            async_places: 16,
+            async_project_places: 8,
+            async_cpu_percent: 50,
+            max_queued_per_project: 100_000,
+            max_queued: 1_000_000,
             lease: Duration::from_secs(30),
             async_retry_delay: Duration::from_secs(1),
             async_max_age: Duration::from_hours(24),

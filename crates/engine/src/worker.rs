@@ -1,113 +1,169 @@
-//! The worker: takes call ids from the queue, claims their rows, runs them, writes how they ended.
+//! The worker: takes call ids from the queue into the lines of their projects, claims their rows when
+//! there is a place, runs them, writes how they ended.
 //!
-//! At least once: a call is off the queue only after its row says that somebody holds it, or that it
-//! ended. From then on the row's lease speaks for it: where that ends, the sweep puts the call back.
-//! What a run's end leads to is decided in `run_end.rs`.
+//! At least once. An id is acknowledged as soon as it is in its line: from then on it is the call's
+//! outbox entry that brings it back when this process dies, and from the claim on the row's lease. What
+//! a run's end leads to is decided in `run_end.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
 use picasso_queue::Delivery;
-use picasso_store::{ClaimedCall, Lease, Store, StoreError};
+use picasso_store::{ClaimedCall, Lease, StoreError};
 use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId, random};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept;
 use crate::call_events::End;
-use crate::catalog::Target;
+use crate::cpu_share::{CpuShare, used_cpu};
 use crate::deliverer::Sender;
+use crate::dispatch::give_back;
 use crate::engine::{Engine, Shared};
 use crate::invocation::Invocation;
 use crate::kept_output::KeptOutput;
-use crate::place::Place;
+use crate::lanes::{Offered, RunPlace};
 use crate::run_end::{self, Next};
 use crate::running_calls::RunningCall;
+use crate::version_targets::VersionTargets;
 
 /// How long one look into the queue waits for work.
 const RECEIVE_WAIT: Duration = Duration::from_secs(1);
-/// How long to leave a queue or store alone that failed.
-const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// Most ids that are taken from the queue at one time.
+const RECEIVE: usize = 256;
+/// How long to leave a queue or store alone that failed, or lines that are full.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Ended calls whose outcome is being written; with more of them no further call starts.
+const ENDING: usize = 256;
 
 /// Runs until the engine stops; calls that it started are the engine's to wait for.
 pub async fn run(engine: Engine) {
-    let shared = engine.shared.clone();
-    let settings = &shared.parts.settings;
-    let places = Arc::new(Semaphore::new(settings.async_workers));
+    tokio::join!(receive(&engine), start_calls(&engine));
+    // What waits here may run elsewhere, or after the restart.
+    give_back(&engine, &engine.shared.lanes.clear()).await;
+}
+
+/// Takes ids from the queue into their lines.
+async fn receive(engine: &Engine) {
+    let shared = &engine.shared;
     while !shared.stopping.is_cancelled() {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => match place {
-                Ok(place) => place,
-                Err(_) => return,
-            },
-            () = shared.stopping.cancelled() => return,
-        };
+        let room = shared.lanes.room().min(RECEIVE);
         let received = tokio::select! {
-            received = shared.parts.queue.receive(1, RECEIVE_WAIT) => received,
+            received = shared.parts.queue.receive(u32::try_from(room).unwrap_or(0), RECEIVE_WAIT) => received,
             () = shared.stopping.cancelled() => return,
         };
-        match received {
+        let failed = match received {
             Ok(deliveries) => {
-                // At most one was asked for; its task keeps the place.
-                let Some(delivery) = deliveries.into_iter().next() else { continue };
-                let engine = engine.clone();
-                shared.tasks.spawn(async move {
-                    run_delivery(&engine, &delivery).await;
-                    drop(place);
-                });
+                line_up(engine, &deliveries).await;
+                room == 0
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the queue cannot be read");
-                tokio::select! {
-                    () = tokio::time::sleep(FAULT_PAUSE) => {}
-                    () = shared.stopping.cancelled() => return,
-                }
+                true
+            }
+        };
+        if failed {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = shared.stopping.cancelled() => return,
             }
         }
     }
 }
 
-async fn run_delivery(engine: &Engine, delivery: &Delivery) {
-    let Shared { parts, .. } = &*engine.shared;
-    let id = &delivery.call_id;
+/// Puts ids into their lines and takes them off the queue.
+async fn line_up(engine: &Engine, deliveries: &[Delivery]) {
+    let Shared { parts, lanes, .. } = &*engine.shared;
+    let mut no_room = Vec::new();
+    for delivery in deliveries {
+        match lanes.offer(delivery) {
+            // One that runs here already may have been published again after it was given back.
+            Offered::Taken | Offered::Known => {}
+            Offered::NoRoom => no_room.push(delivery.call_id.clone()),
+        }
+    }
+    if !no_room.is_empty() {
+        give_back(engine, &no_room).await;
+    }
+    if let Err(error) = parts.queue.ack(deliveries).await {
+        // They will be delivered again, and are known or claimed by then.
+        tracing::warn!(error = &error as &dyn std::error::Error, "ids were not acknowledged");
+    }
+}
+
+/// Starts what is next whenever there is a place for it and CPU to spare.
+async fn start_calls(engine: &Engine) {
+    let Shared { parts, lanes, stopping, tasks, .. } = &*engine.shared;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    #[expect(clippy::cast_precision_loss, reason = "a number of CPUs")]
+    let mut share = CpuShare::new(parts.settings.async_cpu_percent, cpus as f64, used_cpu(), Instant::now());
+    let ending = Arc::new(Semaphore::new(ENDING));
+    let targets = Arc::new(VersionTargets::default());
+    while !stopping.is_cancelled() {
+        // Registered before looking: what changes in between is not missed.
+        let changed = lanes.changed.notified();
+        let mut wait = Duration::ZERO;
+        while let Some(place) = lanes.next_if(|| {
+            wait = share.as_mut().map_or(Duration::ZERO, |share| share.wait(used_cpu(), Instant::now()));
+            wait.is_zero()
+        }) {
+            let (engine, targets, ending) = (engine.clone(), targets.clone(), ending.clone());
+            tasks.spawn(async move { run_next(&engine, &targets, &ending, place).await });
+        }
+        let paced = async { if wait.is_zero() { changed.await } else { tokio::time::sleep(wait).await } };
+        tokio::select! {
+            () = paced => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn run_next(engine: &Engine, targets: &VersionTargets, ending: &Semaphore, place: RunPlace) {
+    let Shared { parts, back_pressure, .. } = &*engine.shared;
+    let id = &place.call_id().clone();
     let claimed = match parts.store.claim_call(id, &parts.instance, lease_end(&engine.shared)).await {
         Ok(claimed) => claimed,
         Err(StoreError::NotFound) => None,
         Err(error) => {
-            tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call stays in the queue");
-            return;
+            tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call stays in the outbox");
+            return tokio::time::sleep(PAUSE).await;
         }
     };
-    let acknowledge = async {
-        if let Err(error) = parts.queue.ack(delivery).await {
-            // It will be delivered again, and the claim will find it held or finished.
-            tracing::warn!(call_id = %id, error = &error as &dyn std::error::Error, "a claimed call was not acknowledged");
-        }
-    };
-    // Finished, or held by another process whose lease the sweeper watches.
-    let Some(claimed) = claimed else { return acknowledge.await };
-    let ((), ran) = tokio::join!(acknowledge, run_claimed(engine, id, claimed));
-    if let Err(error) = ran {
+    // Finished, cancelled, or held by another process.
+    let Some(claimed) = claimed else { return };
+    back_pressure.claimed(&claimed.call.project_id);
+    if let Err(error) = run_claimed(engine, targets, ending, place, claimed).await {
         tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call runs again when its lease has ended");
     }
 }
 
-async fn run_claimed(engine: &Engine, id: &CallId, claimed: ClaimedCall) -> Result<(), StoreError> {
+async fn run_claimed(
+    engine: &Engine,
+    targets: &VersionTargets,
+    ending: &Semaphore,
+    place: RunPlace,
+    claimed: ClaimedCall,
+) -> Result<(), StoreError> {
     let Shared { parts, .. } = &*engine.shared;
+    let id = &place.call_id().clone();
     let call = claimed.call.clone();
     let sender = Sender::of(&claimed, parts.settings.deliveries.max_payload_bytes);
     let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
     let next = match run_end::before_run(&call, &parts.settings, parts.clock.now()) {
         Some(outcome) => Next::Finish(outcome),
         None => {
-            let end = match invocation_of(parts.store.as_ref(), claimed, &output).await? {
+            let end = match invocation_of(engine, targets, claimed, &output).await? {
                 Some(invocation) => run_with_lease(engine, id, invocation, &output).await,
                 None => Some(End::of(Failure::NotReady { reason: "its route was deleted".to_owned() })),
             };
             run_end::after_run(&call, end, &parts.settings, parts.clock.now(), random::fraction())
         }
     };
+    // The next call runs while this one's outcome is written.
+    let _ending = ending.acquire().await;
+    drop(place);
     let outcome = match next {
         Next::Finish(outcome) => {
             CallOutcome { cold_start: outcome.cold_start.or_else(|| output.cold_start()), ..outcome }
@@ -177,30 +233,17 @@ fn lease_end(shared: &Shared) -> picasso_types::Timestamp {
 /// Builds the invocation of a stored call with the version it was accepted for; `None` when
 /// route or app are gone.
 async fn invocation_of(
-    store: &dyn Store,
+    engine: &Engine,
+    targets: &VersionTargets,
     claimed: ClaimedCall,
     output: &Arc<KeptOutput>,
 ) -> Result<Option<Invocation>, StoreError> {
     let ClaimedCall { call, envelope, payload } = claimed;
-    let found = async {
-        let app = store.get_app_by_id(&call.app_id).await?;
-        let route = store.get_route_by_id(&call.route_id).await?;
-        let version = store.get_version(&call.version_id).await?;
-        Ok::<_, StoreError>((app, route, version))
-    };
-    let (app, route, version) = match found.await {
-        Ok(found) => found,
-        Err(StoreError::NotFound) => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(target) = targets.find(engine.shared.parts.store.as_ref(), &call).await? else {
+        return Ok(None);
     };
     let request = accept::stored_request(&envelope)
         .ok_or(StoreError::Damaged { what: "envelope", detail: format!("call {}", call.id) })?;
-    let target = Arc::new(Target {
-        app: Arc::new(app),
-        route: Arc::new(route),
-        version: Some(Arc::new(version)),
-        place: Place::default(),
-    });
     let payload = bytes::Bytes::from(payload);
     Ok(Some(Invocation {
         call_id: call.id.clone(),

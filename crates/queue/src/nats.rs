@@ -18,7 +18,7 @@ use async_nats::jetstream::{self, Context as JetStream};
 use async_nats::{Client, ConnectOptions};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use picasso_types::CallId;
+use picasso_types::{CallId, ProjectId};
 use tokio::sync::Notify;
 
 use crate::waiting::{self, Look};
@@ -109,9 +109,8 @@ impl NatsQueue {
             let mut batch = batch.map_err(broker(context))?;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(|source| QueueError::broker(context, source))?;
-                let id = message.subject.rsplit('.').next().and_then(|id| CallId::parse(id).ok());
-                if let (Some(call_id), Some(reply)) = (id, &message.reply) {
-                    deliveries.push(Delivery { call_id, receipt: reply.to_string() });
+                if let Some(delivery) = delivery(&message) {
+                    deliveries.push(delivery);
                 } else {
                     tracing::warn!("a message in our stream is no call id; it is thrown away");
                     message.ack().await.map_err(|source| QueueError::broker(context, source))?;
@@ -128,12 +127,13 @@ impl Queue for NatsQueue {
         let context = "publishing to NATS";
         self.connected(context)?;
         let mut confirms = Vec::with_capacity(dispatches.len());
-        for Dispatch { call_id, priority } in dispatches {
+        for Dispatch { call_id, project_id, priority } in dispatches {
             if !PRIORITIES.contains(priority) {
                 return Err(QueueError::broker(context, "a priority is 0 to 2"));
             }
             let subject = format!("picasso.calls.{priority}.{call_id}");
-            confirms.push(self.jetstream.publish(subject, "".into()).await.map_err(broker(context))?);
+            let project = project_id.as_str().to_owned().into();
+            confirms.push(self.jetstream.publish(subject, project).await.map_err(broker(context))?);
         }
         for confirm in confirms {
             confirm.await.map_err(broker(context))?;
@@ -153,18 +153,21 @@ impl Queue for NatsQueue {
         waiting::poll(wait, POLL, &self.published, look).await
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), QueueError> {
         let context = "acknowledging to NATS";
         self.connected(context)?;
-        // The receipt is the subject that the server listens on for this delivery.
-        let receipt = &delivery.receipt;
-        if !receipt.starts_with("$JS.ACK.") || !receipt.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(QueueError::broker(context, "the receipt is not one of this queue"));
+        let mut asked = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            // The receipt is the subject that the server listens on for this delivery.
+            let receipt = &delivery.receipt;
+            if !receipt.starts_with("$JS.ACK.") || !receipt.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(QueueError::broker(context, "the receipt is not one of this queue"));
+            }
+            // A request, so that the server confirms it.
+            asked.push(self.client.request(receipt.clone(), "+ACK".into()));
         }
-        // A request, so that the server confirms it.
-        let asked = self.client.request(receipt.clone(), "+ACK".into());
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(answer) => answer.map(drop).map_err(broker(context)),
+        match tokio::time::timeout(PATIENCE, futures_util::future::try_join_all(asked)).await {
+            Ok(answers) => answers.map(drop).map_err(broker(context)),
             Err(_) => Err(QueueError::broker(context, "no answer in time")),
         }
     }
@@ -178,6 +181,17 @@ impl Queue for NatsQueue {
         }
         Ok(depth)
     }
+}
+
+/// Subject `picasso.calls.PRIORITY.CALL`, the project as its body; `None` where it is anything else.
+fn delivery(message: &jetstream::Message) -> Option<Delivery> {
+    let (priority, call) = message.subject.strip_prefix("picasso.calls.")?.split_once('.')?;
+    Some(Delivery {
+        call_id: CallId::parse(call).ok()?,
+        project_id: ProjectId::parse(std::str::from_utf8(&message.payload).ok()?).ok()?,
+        priority: priority.parse().ok()?,
+        receipt: message.reply.as_ref()?.to_string(),
+    })
 }
 
 /// Address and options of a URL. The client gets the password apart from the address, which it

@@ -119,7 +119,7 @@ async fn child_process() {
     queue.publish(&[dispatch]).await.unwrap();
     eprintln!("MARK two");
     let got = queue.receive(1, Duration::ZERO).await.unwrap();
-    queue.ack(&got[0]).await.unwrap();
+    queue.ack(&got[..1]).await.unwrap();
     eprintln!("MARK three");
 }
 
@@ -173,6 +173,6 @@ async fn a_late_acknowledgement_does_not_remove_a_redelivered_id() {
     for _ in 0..2 {
         clock.advance(Duration::from_secs(30));
         assert_eq!(queue.receive(1, Duration::ZERO).await.unwrap()[0].call_id, late.call_id);
-        queue.ack(&late).await.unwrap();
+        queue.ack(std::slice::from_ref(&late)).await.unwrap();
     }
 }

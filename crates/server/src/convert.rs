@@ -175,10 +175,14 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
     let memory = engine.memory_mb.unwrap_or_else(|| machine_memory_mb().saturating_sub(RESERVED_MB).max(64));
     let memory_mb = (memory as f64 * engine.memory_overcommit) as u64;
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let cpu_millis = (cpus as f64 * 1000.0 * engine.cpu_overcommit) as u64;
+    let running =
+        cpu_millis * u64::from(queue.async_share_percent) / 100 / u64::from(sandbox.cpu_millis.max(1));
+    let places = usize::try_from(running).unwrap_or(usize::MAX).clamp(1, (queue.workers as usize).max(1));
     EngineSettings {
         memory_mb,
         project_memory_mb: (memory_mb * u64::from(engine.project_share_percent) / 100).max(1),
-        cpu_millis: (cpus as f64 * 1000.0 * engine.cpu_overcommit) as u64,
+        cpu_millis,
         call_cpu_millis: sandbox.cpu_millis,
         max_waiting_calls: engine.max_waiting_calls as usize,
         pids: sandbox.pids,
@@ -191,7 +195,11 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         start_timeout: seconds(engine.start_timeout_s),
         freeze_after: Duration::from_millis(engine.freeze_after_ms.into()),
         stop_grace: seconds(engine.stop_grace_s),
-        async_workers: queue.workers as usize,
+        async_places: places,
+        async_project_places: (places * engine.project_share_percent as usize / 100).max(1),
+        async_cpu_percent: queue.async_share_percent,
+        max_queued_per_project: queue.max_calls_per_project,
+        max_queued: queue.max_calls,
         lease: seconds(queue.lease_s),
         async_retry_delay: seconds(queue.retry_delay_s),
         async_max_age: seconds(queue.max_age_s),

@@ -17,6 +17,9 @@ mod sealed_body;
 mod sealed_delivery;
 mod server;
 mod sqlite;
+mod turns;
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
@@ -73,17 +76,57 @@ pub enum Lease {
     Lost,
 }
 
-/// A call id that is still to be handed to the queue.
+/// A call that waited in the outbox and is now in the hands of who took it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// The entry's own number, in order of acceptance.
-    pub number: i64,
     /// The call.
     pub call_id: CallId,
-    /// Not to be dispatched before this time.
-    pub not_before: Timestamp,
+    /// Its project.
+    pub project_id: ProjectId,
     /// 0 to 2; higher runs first.
     pub priority: u8,
+}
+
+/// How much of the outbox a process takes at once.
+#[derive(Debug, Clone)]
+pub struct OutboxTake {
+    /// The process.
+    pub taken_by: InstanceId,
+    /// What nobody has claimed by then waits again.
+    pub until: Timestamp,
+    /// Most entries in all.
+    pub limit: u32,
+    /// Most entries of one project that are taken and not claimed, by all processes together.
+    /// Several that take at the same moment may pass it once each.
+    pub window: u32,
+    /// Most entries of one project.
+    pub per_project: u32,
+    /// The same for projects of which the process wants more, fewer or none.
+    pub wanted: HashMap<ProjectId, u32>,
+    /// Begins behind this project: where the last one ended ([`OutboxBatch::after`]).
+    pub after: Option<ProjectId>,
+}
+
+/// What was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutboxBatch {
+    /// Project by project; within one by priority, then by the time they were due.
+    pub entries: Vec<OutboxEntry>,
+    /// The last project that was looked at.
+    pub after: Option<ProjectId>,
+    /// There may be more to take at once.
+    pub more: bool,
+}
+
+/// The queued calls of one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedCalls {
+    /// The project.
+    pub project_id: ProjectId,
+    /// How many, those that are not due yet included.
+    pub calls: u64,
+    /// Since when the first of them is due.
+    pub due_since: Option<Timestamp>,
 }
 
 /// Everything that outlives a process. All methods are safe to call concurrently, from several
@@ -192,7 +235,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn get_call_output(&self, id: &CallId) -> Result<Option<CallOutput>, StoreError>;
 
     /// Takes a `queued` call, or a `running` one whose lease ended (`lost_runs` counts up), for
-    /// `owner`: it becomes `running`, `attempt` counts up. `None` when it is finished, held by another, or not due.
+    /// `owner`: it becomes `running`, `attempt` counts up, its outbox entry goes. `None` when it is finished, held by another, or not due.
     async fn claim_call(
         &self,
         id: &CallId,
@@ -324,22 +367,24 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         limit: u32,
     ) -> Result<u64, StoreError>;
 
-    /// Puts a new outbox entry for every `running` call whose lease ended, and for every `queued`
-    /// call that is due since before `lost_before` and has none: the sweeper of what a broker or
-    /// a killed process lost. A call that was dispatched since `lost_before` (or since its lease
-    /// ended) is left alone, so that sweeps do not multiply a long queue. Returns how many; at
-    /// most a driver's batch at a time.
-    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError>;
+    /// Puts an outbox entry for every `running` call whose lease ended and that has none. Returns
+    /// how many; at most a driver's batch at a time.
+    async fn sweep_calls(&self) -> Result<u64, StoreError>;
 
-    /// Ends at once the leases that an earlier process of this state folder held, those of deliveries,
-    /// too. Returns how many calls there were.
+    /// What an earlier process of this state folder held: ends its leases at once, those of deliveries,
+    /// too, and what it took of the outbox waits again. Returns how many leases of calls.
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError>;
 
-    /// Up to `limit` outbox entries that are due, the longest due first, then the oldest.
-    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// Takes due entries of the outbox, the projects in turn, so that a long queue of one does not
+    /// hold up the others. No entry is taken by two processes at once. An entry that was taken and
+    /// is not claimed in time waits again, and is found by this method, too.
+    async fn take_outbox(&self, take: &OutboxTake) -> Result<OutboxBatch, StoreError>;
 
-    /// Deletes outbox entries that the queue has taken.
-    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError>;
+    /// Entries that were taken in vain wait again at once; others are left alone.
+    async fn return_outbox(&self, calls: &[CallId]) -> Result<(), StoreError>;
+
+    /// The queued calls by project; only of those that have any. Reads the whole outbox by an index.
+    async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError>;
 
     /// What was changed in apps, routes and versions since `after`, by whatever process, and where
     /// to go on; [`Changed::Anything`] without a mark. No change that was committed before this is

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Context as _;
-use crate::{OutboxEntry, PreparingVersion, StoreError};
+use crate::{OutboxEntry, PreparingVersion, QueuedCalls, StoreError};
 
 /// A row of any database, by the few types that columns have. A value of another type is an error.
 pub(crate) trait Columns {
@@ -275,9 +275,8 @@ pub(crate) fn digest(row: &impl Columns) -> Result<Digest, StoreError> {
 
 pub(crate) fn outbox_entry(row: &impl Columns) -> Result<OutboxEntry, StoreError> {
     Ok(OutboxEntry {
-        number: column(row, "number")?,
         call_id: parsed(row, "call_id", CallId::parse)?,
-        not_before: time(row, "not_before")?,
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
         priority: number(row, "priority")?,
     })
 }
@@ -288,6 +287,22 @@ pub(crate) fn accepted_before(row: &impl Columns, key: &IdempotencyKey) -> Resul
         return Ok(Accepted::KeyOfOther);
     }
     parsed(row, "call_id", CallId::parse).map(Accepted::Before)
+}
+
+/// By priority, then by the time they were due.
+pub(crate) fn outbox_order(row: &impl Columns) -> (i64, Option<i64>, Option<i64>) {
+    let integer = |name| row.integer(name).ok().flatten();
+    (-integer("priority").unwrap_or_default(), integer("not_before"), integer("number"))
+}
+
+/// One state's share of a project's queued calls.
+pub(crate) fn queued_calls(row: &impl Columns) -> Result<QueuedCalls, StoreError> {
+    let is_due = column::<&str>(row, "state")? != "scheduled";
+    Ok(QueuedCalls {
+        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        calls: number(row, "calls")?,
+        due_since: if is_due { Some(time(row, "first")?) } else { None },
+    })
 }
 
 pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {

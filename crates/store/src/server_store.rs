@@ -18,7 +18,8 @@ use crate::sealed_body::{SealedBody, SealedOutput};
 use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
 use crate::server::{bounded, retried};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
+    StoreError, TakenDelivery,
 };
 
 impl ServerStore {
@@ -317,25 +318,32 @@ impl Store for ServerStore {
         write!(self, |db| records::delete_ended(db, &ended, before, max_per_project, limit))
     }
 
-    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError> {
-        self.retried(|| outbox::sweep(&self.pool, lost_before, self.clock.now())).await
+    async fn sweep_calls(&self) -> Result<u64, StoreError> {
+        self.retried(|| outbox::sweep(&self.pool, self.clock.now())).await
     }
 
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
         let now = self.clock.now();
         self.retried(|| deliveries::abandon(&self.pool, owner, now)).await?;
-        self.retried(|| calls::abandon_leases(&self.pool, owner, now)).await
+        write!(self, |db| calls::abandon_leases(db, owner, now))
     }
 
-    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.read(outbox::list(&self.pool, limit, self.clock.now())).await
+    async fn take_outbox(&self, take: &OutboxTake) -> Result<OutboxBatch, StoreError> {
+        if !self.read(outbox::is_anything_due(&self.pool, self.clock.now())).await? {
+            return Ok(OutboxBatch { after: take.after.clone(), ..OutboxBatch::default() });
+        }
+        write!(self, |db| outbox::take(db, take, self.clock.now()))
     }
 
-    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {
-        if numbers.is_empty() {
+    async fn return_outbox(&self, calls: &[CallId]) -> Result<(), StoreError> {
+        if calls.is_empty() {
             return Ok(());
         }
-        self.retried(|| outbox::delete(&self.pool, numbers)).await
+        self.retried(|| outbox::give_back(&self.pool, calls)).await
+    }
+
+    async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError> {
+        self.read(outbox::count(&self.pool)).await
     }
 
     async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance::fixture::{Fixture, MANY, TestClock, config, demo, new_app};
+use conformance::fixture::{Fixture, MANY, TestClock, config, demo, new_app, take};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store, StoreError};
 use picasso_types::{AppChange, InstanceId, SystemClock};
 use sqlite_support::{KEY, open};
@@ -211,7 +211,7 @@ async fn a_process_killed_while_it_accepts_loses_no_acknowledged_call() {
 
     let store = open(&path, Arc::new(SystemClock)).await;
     let waiting: Vec<_> =
-        store.list_outbox(u32::MAX).await.unwrap().into_iter().map(|entry| entry.call_id).collect();
+        store.take_outbox(&take(u32::MAX)).await.unwrap().entries.into_iter().map(|e| e.call_id).collect();
     let lease = picasso_types::Timestamp(i64::MAX);
     for id in &waiting {
         let claimed = store.claim_call(id, &InstanceId::generate(), lease).await.unwrap().unwrap();

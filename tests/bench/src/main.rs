@@ -1,15 +1,18 @@
 //! `make bench`: measures what the project promises about speed, beside a peer or a floor in the
 //! same run. The machines are shared and noisy: ratios hold, absolute figures do not.
 //!
-//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept]     (all of them by default)
+//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept] [drain] [backlog]     (all of them by default)
 
 mod accept;
+mod backlog;
 mod cold;
+mod drain;
 mod http;
 mod idle;
 mod load;
 mod memory;
 mod peer;
+mod queued;
 mod report;
 mod routes;
 mod samples;
@@ -20,7 +23,7 @@ use std::process::ExitCode;
 
 use stage::Fault;
 
-const TABLES: [&str; 6] = ["cold", "warm", "load", "idle", "routes", "accept"];
+const TABLES: [&str; 8] = ["cold", "warm", "load", "idle", "routes", "accept", "drain", "backlog"];
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a command for people")]
@@ -62,6 +65,12 @@ async fn run(words: &[String]) -> Result<(), Fault> {
     }
     if wanted("accept") {
         accept::measure().await?;
+    }
+    if wanted("drain") {
+        drain::measure().await?;
+    }
+    if wanted("backlog") {
+        backlog::measure().await?;
     }
     Ok(())
 }

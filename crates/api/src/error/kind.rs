@@ -125,6 +125,10 @@ kinds! {
     FunctionError = "function_error", BAD_GATEWAY;
     /// No place to run the function became free in time.
     NoCapacity = "no_capacity", SERVICE_UNAVAILABLE;
+    /// The project has as many queued calls as it may.
+    ProjectQueueFull = "project_queue_full", TOO_MANY_REQUESTS;
+    /// The service has as many queued calls as it takes.
+    ServiceQueueFull = "service_queue_full", SERVICE_UNAVAILABLE;
     /// The caller went away before the answer; nobody sees this but logs and metrics.
     CallerGone = "caller_gone", BAD_REQUEST;
     /// A part of the service does not answer.

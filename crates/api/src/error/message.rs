@@ -32,6 +32,8 @@ impl ApiError {
             Self::AppHasRoutes(_) => Kind::AppHasRoutes,
             Self::PrivateRoute(_) => Kind::PrivateRoute,
             Self::LimitReached { .. } => Kind::LimitReached,
+            Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
+            Self::ServiceQueueFull => Kind::ServiceQueueFull,
             Self::InvalidContentType => Kind::InvalidContentType,
             Self::InvalidBody(_) => Kind::InvalidBody,
             Self::InvalidField(_) => Kind::InvalidField,
@@ -97,6 +99,13 @@ impl ApiError {
             }
             Self::LimitReached { what, limit } => {
                 format!("The limit of {limit} {what} is reached; delete some or ask the operator for more")
+            }
+            Self::ProjectQueueFull(limit) => format!(
+                "The project has {limit} queued calls, which is the limit of queue.max_calls_per_project; \
+                 try again when some of them have run"
+            ),
+            Self::ServiceQueueFull => {
+                "The service has as many queued calls as it takes (queue.max_calls); try again later".into()
             }
             Self::InvalidBody(sentence)
             | Self::InvalidImage(sentence)

@@ -86,6 +86,10 @@ pub enum ApiError {
         /// The limit.
         limit: u32,
     },
+    /// The project has as many queued calls as this, its limit.
+    ProjectQueueFull(u64),
+    /// The service has as many queued calls as it takes.
+    ServiceQueueFull,
     /// A body that is not declared as JSON.
     InvalidContentType,
     /// The body is not what the endpoint takes; a sentence.

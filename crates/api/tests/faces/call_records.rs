@@ -130,7 +130,7 @@ async fn results_and_logs_are_cut_with_a_note() {
 
 #[tokio::test]
 async fn a_waiting_call_is_cancelled_and_an_ended_one_is_not() {
-    let engine = EngineSettings { async_workers: 1, ..EngineSettings::default() };
+    let engine = EngineSettings { async_places: 1, ..EngineSettings::default() };
     let server = Server::start_with(Options { engine, ..Options::default() }).await;
     server.app().await;
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 
 mod admin;
+mod back_pressure;
 mod call_records;
 mod delivery;
 mod function_urls;

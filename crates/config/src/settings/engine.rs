@@ -52,8 +52,18 @@ section! {
         pub url: Option<QueueUrl> = None,
         /// File whose first line is that URL.
         pub url_file: Option<PathBuf> = None,
-        /// Asynchronous calls that run at one time on this node.
+        /// Asynchronous calls that run at one time on this node, at most; `async_share_percent` may
+        /// allow fewer. `engine.project_share_percent` says how many of them may be of one project.
         pub workers: u32 = 16,
+        /// How much of this node asynchronous calls may use, percent: of the sandboxes that run at one
+        /// time (`engine.cpu_overcommit`), and of the CPU time of the engine, which synchronous calls
+        /// use first. 100: no bound.
+        pub async_share_percent: u32 = 50,
+        /// Most queued calls of one project, those that are delayed included; more are refused with
+        /// 429. Several nodes may together pass it by what they accept within a second.
+        pub max_calls_per_project: u64 = 100_000,
+        /// Most queued calls of all projects; more are refused with 503.
+        pub max_calls: u64 = 1_000_000,
         /// How long a node that says nothing holds a call, seconds; then another may run it.
         pub lease_s: u32 = 30,
         /// How long a call that found no place waits before it is tried again, seconds.

@@ -22,4 +22,4 @@ mod roster;
 mod streaming;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,12 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picasso_types::CallId;
+use picasso_types::{CallId, ProjectId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The broker's number of a delivery on its channel.
-pub(super) type Tag = u64;
+/// A delivery: its priority, which is its channel's, and the broker's number of it there.
+pub(super) type Tag = (usize, u64);
+/// A call and its project.
+pub(super) type Named = (CallId, ProjectId);
 
 /// After this time without a receiver, what was fetched ahead goes back.
 const REST: Duration = Duration::from_secs(1);
@@ -25,7 +27,7 @@ pub(super) struct Hands {
 #[derive(Debug)]
 struct State {
     /// By priority.
-    fetched: [VecDeque<(CallId, Tag)>; 3],
+    fetched: [VecDeque<(Named, Tag)>; 3],
     /// With the end of their visibility time.
     held: HashMap<Tag, Instant>,
     receivers: usize,
@@ -72,15 +74,15 @@ impl Hands {
         Wanting(self.clone())
     }
 
-    pub(super) fn fetched(&self, priority: usize, call_id: CallId, tag: Tag) {
-        if let Some(queue) = self.state().fetched.get_mut(priority) {
-            queue.push_back((call_id, tag));
+    pub(super) fn fetched(&self, named: Named, tag: Tag) {
+        if let Some(queue) = self.state().fetched.get_mut(tag.0) {
+            queue.push_back((named, tag));
         }
         self.arrived.notify_waiters();
     }
 
     /// Up to `max` of what was fetched, now in hand; the highest priority first.
-    pub(super) fn take(&self, max: u32) -> Vec<(CallId, Tag)> {
+    pub(super) fn take(&self, max: u32) -> Vec<(Named, Tag)> {
         let mut state = self.state();
         let State { fetched, held, .. } = &mut *state;
         let until = Instant::now() + self.visible_after;
@@ -124,26 +126,30 @@ impl Hands {
 mod tests {
     use super::*;
 
+    fn named() -> Named {
+        (CallId::generate(), ProjectId::parse("968f523b6fec4a7694aaa27b300bb879").unwrap())
+    }
+
     #[test]
     fn the_highest_priority_is_taken_first_and_no_more_than_asked() {
         let hands = Hands::new(Duration::from_mins(1));
-        for (tag, priority) in [0, 1, 2, 1].into_iter().enumerate() {
-            hands.fetched(priority, CallId::generate(), tag as Tag);
+        for (number, priority) in (0..).zip([0, 1, 2, 1]) {
+            hands.fetched(named(), (priority, number));
         }
-        let tags = |max| hands.take(max).into_iter().map(|(_, tag)| tag).collect::<Vec<_>>();
+        let tags = |max| hands.take(max).into_iter().map(|(_, tag)| tag.1).collect::<Vec<_>>();
         assert_eq!(tags(2), [2, 1]);
         assert_eq!(tags(10), [3, 0]);
-        assert!(hands.release(3) && !hands.release(3));
+        assert!(hands.release((1, 3)) && !hands.release((1, 3)) && !hands.release((2, 0)));
         assert!(hands.take_overdue().is_empty());
     }
 
     #[test]
     fn what_is_in_hand_too_long_is_overdue_once() {
         let hands = Hands::new(Duration::ZERO);
-        hands.fetched(1, CallId::generate(), 7);
+        hands.fetched(named(), (1, 7));
         hands.take(1);
-        assert_eq!(hands.take_overdue(), [7]);
+        assert_eq!(hands.take_overdue(), [(1, 7)]);
         assert!(hands.take_overdue().is_empty());
-        assert!(!hands.release(7), "it is in nobody's hand");
+        assert!(!hands.release((1, 7)), "it is in nobody's hand");
     }
 }

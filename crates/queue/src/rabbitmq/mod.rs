@@ -5,8 +5,8 @@
 //!
 //! **Visibility.** RabbitMQ hides a delivery until it is acknowledged, returned or its connection
 //! is lost, and closes the channel of a consumer that holds one longer than `consumer_timeout`
-//! (30 minutes by default). Nothing is held that long: a delivery in hand is acknowledged when the
-//! call's row is claimed, or returned when the visibility time has passed, and what was fetched
+//! (30 minutes by default). Nothing is held that long: a delivery in hand is acknowledged as soon as
+//! the worker has it, or returned when the visibility time has passed, and what was fetched
 //! ahead is returned as soon as this process has not asked for work for a moment, so that a busy
 //! process does not sit on ids that an idle one could run. The length of a call does not matter.
 //!
@@ -15,6 +15,7 @@
 //! until then every method answers with an error at once.
 
 mod hands;
+mod lane;
 mod session;
 
 use std::sync::Arc;
@@ -109,7 +110,8 @@ impl RabbitMqQueue {
             Ok(outcome) => outcome,
             Err(_) => Err(QueueError::broker(context, "no answer in time")),
         };
-        if outcome.is_err() {
+        // A queue that does not answer is no reason to disturb the others.
+        if outcome.is_err() && !session.is_ailing() {
             self.abandon(session).await;
         }
         outcome
@@ -150,13 +152,20 @@ impl Queue for RabbitMqQueue {
         }
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), QueueError> {
         let context = "acknowledging to RabbitMQ";
+        if deliveries.is_empty() {
+            return Ok(());
+        }
         let session = self.session().await?;
-        let tag = session.hold_no_longer(&delivery.receipt).ok_or_else(|| {
-            QueueError::broker(context, "its visibility time has passed, or its connection was lost")
-        })?;
-        self.with(&session, context, session.ack(tag)).await
+        let held: Vec<_> =
+            deliveries.iter().filter_map(|delivery| session.hold_no_longer(&delivery.receipt)).collect();
+        self.with(&session, context, session.ack(&held)).await?;
+        if held.len() < deliveries.len() {
+            let late = "a visibility time has passed, or the connection was lost";
+            return Err(QueueError::broker(context, late));
+        }
+        Ok(())
     }
 
     async fn depth(&self) -> Result<u64, QueueError> {

@@ -1,25 +1,17 @@
-//! One connection to RabbitMQ: a channel for publications, one for deliveries.
+//! One connection to RabbitMQ with its queues, each on channels of its own. As long as one of them
+//! answers the connection is used; those that do not are tried again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-    BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
-use picasso_types::{CallId, InstanceId};
-use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use lapin::{Connection, ConnectionProperties};
+use picasso_types::InstanceId;
 
 use super::hands::{Hands, Tag};
+use super::lane::{Context as _, Lane};
 use crate::{Delivery, Dispatch, QueueError};
 
-/// Deliveries of one priority that are fetched ahead or in hand: no more come until some of them
-/// are acknowledged.
-const PREFETCH: u16 = 32;
 /// The queues, by priority.
 const QUEUES: [&str; 3] = ["picasso.calls.0", "picasso.calls.1", "picasso.calls.2"];
 /// How often overdue deliveries and a process at rest are looked for.
@@ -29,187 +21,126 @@ pub(super) struct Session {
     /// In the receipts of this connection.
     name: String,
     connection: Connection,
-    publishing: Channel,
-    consuming: Channel,
+    /// By priority.
+    lanes: Vec<Lane>,
     hands: Arc<Hands>,
-    /// What hands deliveries over; ends with the session.
-    consumers: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Session {
     pub(super) async fn open(url: &str, visible_after: Duration) -> Result<Self, QueueError> {
-        let context = "connecting to RabbitMQ";
         let properties = ConnectionProperties::default().with_connection_name("picasso".into());
-        let connection = Connection::connect(url, properties).await.context(context)?;
-        let publishing = connection.create_channel().await.context(context)?;
-        let consuming = connection.create_channel().await.context(context)?;
-        publishing.confirm_select(ConfirmSelectOptions::default()).await.context(context)?;
-        // For each consumer, not for the channel.
-        consuming.basic_qos(PREFETCH, BasicQosOptions::default()).await.context(context)?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        for queue in QUEUES {
-            publishing
-                .queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments.clone())
-                .await
-                .context("declaring the queues in RabbitMQ")?;
+        let connection = Connection::connect(url, properties).await.context("connecting to RabbitMQ")?;
+        let mut lanes = Vec::with_capacity(QUEUES.len());
+        for (priority, name) in QUEUES.into_iter().enumerate() {
+            lanes.push(Lane::open(&connection, name, priority).await?);
         }
-        Ok(Self {
+        let session = Self {
             name: InstanceId::generate().to_string(),
             connection,
-            publishing,
-            consuming,
+            lanes,
             hands: Hands::new(visible_after),
-            consumers: Mutex::default(),
-        })
+        };
+        most(join_all(session.lanes.iter().map(Lane::declare)).await)?;
+        Ok(session)
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        self.connection.status().connected()
-            && self.publishing.status().connected()
-            && self.consuming.status().connected()
+        self.connection.status().connected() && self.lanes.iter().all(Lane::is_alive)
+    }
+
+    /// Whether one of the queues did not answer lately.
+    pub(super) fn is_ailing(&self) -> bool {
+        self.lanes.iter().any(Lane::is_ailing)
     }
 
     pub(super) fn hands(&self) -> &Arc<Hands> {
         &self.hands
     }
 
-    /// Returns when the broker has confirmed all of them.
+    /// Returns when the broker has confirmed all of them, or those of the queues that answer and the
+    /// others have had their time.
     pub(super) async fn publish(&self, dispatches: &[Dispatch]) -> Result<(), QueueError> {
-        let context = "publishing to RabbitMQ";
-        let mut confirms = Vec::with_capacity(dispatches.len());
-        for dispatch in dispatches {
-            let Some(queue) = QUEUES.get(usize::from(dispatch.priority)) else {
-                return Err(QueueError::broker(context, "a priority is 0 to 2"));
-            };
-            // Mandatory: where somebody deleted the queue, the id comes back instead of being lost.
-            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let persistent = BasicProperties::default().with_delivery_mode(2);
-            let payload = dispatch.call_id.as_str().as_bytes();
-            let confirm = self
-                .publishing
-                .basic_publish(ShortString::default(), (*queue).into(), options, payload, persistent)
-                .await
-                .context(context)?;
-            confirms.push(confirm);
+        let priorities = 0..self.lanes.len();
+        if dispatches.iter().any(|dispatch| !priorities.contains(&usize::from(dispatch.priority))) {
+            return Err(QueueError::broker("publishing to RabbitMQ", "a priority is 0 to 2"));
         }
-        for confirm in confirms {
-            match confirm.await.context(context)? {
-                Confirmation::Ack(None) => {}
-                Confirmation::Ack(Some(_)) => {
-                    return Err(QueueError::broker(context, "the queue is not there any more"));
-                }
-                Confirmation::Nack(_) | Confirmation::NotRequested => {
-                    return Err(QueueError::broker(context, "the broker did not take it"));
-                }
+        let published = self.lanes.iter().enumerate().map(|(priority, lane)| async move {
+            let of_lane: Vec<_> =
+                dispatches.iter().filter(|dispatch| usize::from(dispatch.priority) == priority).collect();
+            if of_lane.is_empty() { Ok(()) } else { lane.publish(&of_lane).await }
+        });
+        join_all(published).await.into_iter().collect()
+    }
+
+    /// Has the broker deliver, if it does not already.
+    pub(super) async fn consume(&self) -> Result<(), QueueError> {
+        most(join_all(self.lanes.iter().map(|lane| lane.consume(&self.hands))).await)
+    }
+
+    /// Has the broker deliver no more; what was fetched ahead goes back.
+    async fn rest(&self) -> Result<(), QueueError> {
+        let rested: Result<(), QueueError> =
+            join_all(self.lanes.iter().map(Lane::rest)).await.into_iter().collect();
+        self.give_back(self.hands.give_up_fetched()).await?;
+        rested
+    }
+
+    async fn give_back(&self, tags: Vec<Tag>) -> Result<(), QueueError> {
+        // The last first: each goes to the head of its queue, and so the order stays.
+        for (priority, number) in tags.into_iter().rev() {
+            if let Some(lane) = self.lanes.get(priority) {
+                lane.give_back(number).await?;
             }
         }
         Ok(())
     }
 
-    /// Has the broker deliver, if it does not already.
-    pub(super) async fn consume(&self) -> Result<(), QueueError> {
-        let mut consumers = self.consumers.lock().await;
-        if consumers.is_some() {
-            return Ok(());
-        }
-        let mut tasks = JoinSet::new();
-        for (priority, queue) in QUEUES.into_iter().enumerate() {
-            let consumer = self
-                .consuming
-                .basic_consume(
-                    queue.into(),
-                    queue.into(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await
-                .context("consuming from RabbitMQ")?;
-            tasks.spawn(hand_over(consumer, priority, self.hands.clone()));
-        }
-        *consumers = Some(tasks);
-        Ok(())
-    }
-
-    /// Has the broker deliver no more; what was fetched ahead goes back.
-    async fn rest(&self) -> Result<(), QueueError> {
-        let context = "ceasing to consume from RabbitMQ";
-        let mut consumers = self.consumers.lock().await;
-        if consumers.is_none() || !self.hands.at_rest() {
-            return Ok(());
-        }
-        for queue in QUEUES {
-            self.consuming
-                .basic_cancel(queue.into(), BasicCancelOptions::default())
-                .await
-                .context(context)?;
-        }
-        // Their streams end behind the last delivery.
-        if let Some(tasks) = consumers.take() {
-            tasks.join_all().await;
-        }
-        self.give_back(self.hands.give_up_fetched()).await
-    }
-
-    async fn give_back(&self, tags: Vec<Tag>) -> Result<(), QueueError> {
-        // The last first: each goes to the head of its queue, and so the order stays.
-        for tag in tags.into_iter().rev() {
-            let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-            self.consuming.basic_nack(tag, options).await.context("returning an id to RabbitMQ")?;
-        }
-        Ok(())
-    }
-
     pub(super) fn take(&self, max: u32) -> Vec<Delivery> {
-        let taken = self.hands.take(max);
+        let taken = self.hands.take(max).into_iter();
         taken
-            .into_iter()
-            .map(|(call_id, tag)| Delivery { call_id, receipt: format!("{}:{tag}", self.name) })
+            .map(|((call_id, project_id), (priority, number))| Delivery {
+                call_id,
+                project_id,
+                priority: u8::try_from(priority).unwrap_or_default(),
+                receipt: format!("{}:{priority}:{number}", self.name),
+            })
             .collect()
     }
 
     /// The delivery of a receipt, now in nobody's hand; `None` unless it was in ours. The broker
     /// would close the channel of who acknowledges anything else.
     pub(super) fn hold_no_longer(&self, receipt: &str) -> Option<Tag> {
-        let (name, tag) = receipt.split_once(':')?;
-        let tag = tag.parse().ok()?;
+        let mut parts = receipt.splitn(3, ':');
+        let (name, priority, number) = (parts.next()?, parts.next()?, parts.next()?);
+        let tag = (priority.parse().ok()?, number.parse().ok()?);
         (name == self.name && self.hands.release(tag)).then_some(tag)
     }
 
-    pub(super) async fn ack(&self, tag: Tag) -> Result<(), QueueError> {
-        self.consuming.basic_ack(tag, BasicAckOptions::default()).await.context("acknowledging to RabbitMQ")
+    pub(super) async fn ack(&self, tags: &[Tag]) -> Result<(), QueueError> {
+        for (priority, number) in tags {
+            if let Some(lane) = self.lanes.get(*priority) {
+                lane.ack(*number).await?;
+            }
+        }
+        Ok(())
     }
 
-    /// What the broker has ready, and what was fetched ahead here.
+    /// What the broker has ready in the queues that answer, and what was fetched ahead here.
     pub(super) async fn depth(&self) -> Result<u64, QueueError> {
-        let mut depth = self.hands.fetched_count();
-        for queue in QUEUES {
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-            let queue = self
-                .publishing
-                .queue_declare(queue.into(), options, FieldTable::default())
-                .await
-                .context("asking RabbitMQ for its queues")?;
-            depth += u64::from(queue.message_count());
-        }
-        Ok(depth)
+        let depths = join_all(self.lanes.iter().map(Lane::depth)).await;
+        let ready: u64 = depths.iter().flatten().sum();
+        most(depths.into_iter().map(|depth| depth.map(drop)).collect())?;
+        Ok(ready + self.hands.fetched_count())
     }
 }
 
-/// Runs until the consumer is cancelled or the connection ends.
-async fn hand_over(mut consumer: Consumer, priority: usize, hands: Arc<Hands>) {
-    while let Some(Ok(delivery)) = consumer.next().await {
-        let id = std::str::from_utf8(&delivery.data).ok().and_then(|id| CallId::parse(id).ok());
-        match id {
-            Some(id) => hands.fetched(priority, id, delivery.delivery_tag),
-            None => {
-                tracing::warn!("a message in a queue of ours is no call id; it is thrown away");
-                drop(delivery.acker.ack(BasicAckOptions::default()).await);
-            }
-        }
+/// Fails where none of the queues answered.
+fn most(outcomes: Vec<Result<(), QueueError>>) -> Result<(), QueueError> {
+    let any = outcomes.iter().any(Result::is_ok);
+    match outcomes.into_iter().find_map(Result::err) {
+        Some(error) if !any => Err(error),
+        _ => Ok(()),
     }
-    // Whoever waits looks for another connection.
-    hands.arrived.notify_waiters();
 }
 
 /// Returns what is overdue, and everything that was fetched ahead once nobody asks for work, as
@@ -224,16 +155,5 @@ pub(super) async fn upkeep(session: Weak<Session>) {
         for error in [returned, rested].into_iter().filter_map(Result::err) {
             tracing::warn!(error = &error as &dyn std::error::Error, "deliveries could not be returned");
         }
-    }
-}
-
-/// Says what was being done when the driver failed.
-trait Context<T> {
-    fn context(self, context: &'static str) -> Result<T, QueueError>;
-}
-
-impl<T> Context<T> for Result<T, lapin::Error> {
-    fn context(self, context: &'static str) -> Result<T, QueueError> {
-        self.map_err(|source| QueueError::broker(context, source))
     }
 }

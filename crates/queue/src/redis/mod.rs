@@ -16,7 +16,7 @@ use std::time::Duration;
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{Client, RedisError, RedisResult, Script, ScriptInvocation};
 use async_trait::async_trait;
-use picasso_types::CallId;
+use picasso_types::{CallId, ProjectId};
 use tokio::sync::Notify;
 
 use crate::waiting::{self, Look};
@@ -106,10 +106,16 @@ impl RedisQueue {
             taken => taken,
         };
         let taken = taken.map_err(broker(context))?;
-        let mut deliveries = Vec::with_capacity(taken.len() / 2);
-        for pair in taken.chunks_exact(2) {
-            let call_id = CallId::parse(&pair[1]).map_err(|fault| QueueError::broker(context, fault))?;
-            deliveries.push(Delivery { call_id, receipt: pair[0].clone() });
+        let mut deliveries = Vec::with_capacity(taken.len() / 3);
+        for [receipt, call, project] in taken.as_chunks().0 {
+            let faulty = |fault| QueueError::broker(context, fault);
+            let priority = receipt.bytes().next().unwrap_or(b'0').saturating_sub(b'0');
+            deliveries.push(Delivery {
+                call_id: CallId::parse(call).map_err(faulty)?,
+                project_id: ProjectId::parse(project).map_err(faulty)?,
+                priority,
+                receipt: receipt.clone(),
+            });
         }
         Ok(if deliveries.is_empty() { Look::Nothing(POLL) } else { Look::Some(deliveries) })
     }
@@ -127,11 +133,11 @@ impl Queue for RedisQueue {
             return Ok(());
         }
         let mut call = self.publish.key(&KEYS[..]);
-        for Dispatch { call_id, priority } in dispatches {
+        for Dispatch { call_id, project_id, priority } in dispatches {
             if *priority > 2 {
                 return Err(QueueError::broker(context, "a priority is 0 to 2"));
             }
-            call.arg(*priority).arg(call_id.as_str());
+            call.arg(*priority).arg(call_id.as_str()).arg(project_id.as_str());
         }
         self.run::<()>(&call).await.map_err(broker(context))?;
         self.published.notify_waiters();
@@ -145,9 +151,14 @@ impl Queue for RedisQueue {
         waiting::poll(wait, POLL, &self.published, || self.take(max)).await
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), QueueError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
         let mut call = self.ack.key(&KEYS[..]);
-        call.arg(&delivery.receipt).arg(delivery.call_id.as_str());
+        for delivery in deliveries {
+            call.arg(&delivery.receipt).arg(delivery.call_id.as_str());
+        }
         self.run(&call).await.map_err(broker("acknowledging to Redis"))
     }
 

@@ -1,12 +1,13 @@
 -- Takes entries, the highest priority first: those whose visibility time has passed, then new ones.
 -- KEYS: the streams of the priorities 0, 1 and 2. ARGV: how many, the visibility time in ms.
--- Answers receipt and call, for each.
+-- Answers receipt, call and project, for each.
 local left, taken = tonumber(ARGV[1]), {}
 local function add(priority, entries)
     for _, entry in ipairs(entries or {}) do
         if entry and entry[2] then
             taken[#taken + 1] = priority .. ':' .. entry[1]
             taken[#taken + 1] = entry[2][2]
+            taken[#taken + 1] = entry[2][4] or ''
             left = left - 1
         end
     end

@@ -2,7 +2,7 @@
 //!
 //! The file may be the store's, but one of its own is better: SQLite has one writer per file, and
 //! who finds it taken sleeps and tries again. Measured here, calls went through three times faster
-//! with two files. A queue that is lost with its file is filled again by the store's sweep.
+//! with two files. A queue that is lost with its file is filled again from the store's outbox.
 //!
 //! What is published is on disk (`synchronous=FULL`). Deliveries and acknowledgements are not
 //! waited for: one that a power cut undoes is delivered again, and the store knows better. One
@@ -24,7 +24,6 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::waiting::{self, Look};
 use crate::{Delivery, Dispatch, Queue, QueueError};
-use entries::Receipt;
 
 /// Where the queue's database is and how it is used.
 #[derive(Debug, Clone)]
@@ -155,10 +154,12 @@ impl Queue for SqliteQueue {
         waiting::poll(wait, self.poll_interval, &self.published, || self.take(max)).await
     }
 
-    async fn ack(&self, delivery: &Delivery) -> Result<(), QueueError> {
-        let receipt = Receipt::parse(&delivery.receipt)?;
+    async fn ack(&self, deliveries: &[Delivery]) -> Result<(), QueueError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
         let _turn = self.writing.lock().await;
-        entries::delete(&self.relaxed, receipt).await
+        entries::delete(&self.relaxed, deliveries).await
     }
 
     async fn depth(&self) -> Result<u64, QueueError> {

@@ -73,7 +73,7 @@ pub async fn nothing_published_is_lost_when_the_broker_is_killed(kind: Kind, con
                 if let Ok(at) = published.binary_search(&delivery.call_id) {
                     published.remove(at);
                 }
-                queue.ack(&delivery).await.unwrap();
+                queue.ack(std::slice::from_ref(&delivery)).await.unwrap();
             }
         }
     };

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use picasso_queue::Delivery;
-use picasso_types::CallId;
+use picasso_queue::{Delivery, Dispatch};
+use picasso_types::{CallId, ProjectId};
 
 use super::fixture::{Fixture, PATIENCE, dispatch};
 
@@ -16,8 +16,22 @@ pub async fn a_published_id_is_delivered_until_it_is_acknowledged(f: Fixture) {
         (f.end_visibility)();
     }
     let delivery = f.receive_one().await;
-    f.queue.ack(&delivery).await.unwrap();
-    drop(f.queue.ack(&delivery).await);
+    f.queue.ack(std::slice::from_ref(&delivery)).await.unwrap();
+    drop(f.queue.ack(std::slice::from_ref(&delivery)).await);
+    f.nothing_comes_again().await;
+}
+
+pub async fn a_delivery_names_its_project_and_its_priority(f: Fixture) {
+    let (low, high) = (Dispatch { priority: 0, ..dispatch() }, Dispatch { priority: 2, ..dispatch() });
+    let other = ProjectId::parse("0123456789abcdef0123456789abcdef").unwrap();
+    let low = Dispatch { project_id: other, ..low };
+    f.publish(&[&low, &high]).await;
+    let got = f.receive(2).await;
+    f.queue.ack(&got).await.unwrap();
+    f.queue.ack(&[]).await.unwrap();
+    let mut got: Vec<_> = got.into_iter().map(|got| (got.priority, got.project_id, got.call_id)).collect();
+    got.sort();
+    assert_eq!(got, [(0, low.project_id, low.call_id), (2, high.project_id, high.call_id)]);
     f.nothing_comes_again().await;
 }
 
@@ -48,11 +62,11 @@ pub async fn a_late_acknowledgement_does_not_remove_a_newer_publication(f: Fixtu
     let again = f.receive_one().await;
     f.publish(&[&id]).await;
     for late in [&old, &again] {
-        drop(f.queue.ack(late).await);
+        drop(f.queue.ack(std::slice::from_ref(late)).await);
     }
     let newest = f.receive_one().await;
     assert_eq!(newest.call_id, id.call_id);
-    f.queue.ack(&newest).await.unwrap();
+    f.queue.ack(std::slice::from_ref(&newest)).await.unwrap();
     f.nothing_comes_again().await;
 }
 
@@ -71,7 +85,7 @@ pub async fn publishing_twice_never_loses_the_id(f: Fixture) {
     assert!((1..=3).contains(&before.len()), "{all:?}");
     assert!(before.iter().all(|delivery| delivery.call_id == id.call_id), "{all:?}");
     for delivery in &all {
-        f.queue.ack(delivery).await.unwrap();
+        f.queue.ack(std::slice::from_ref(delivery)).await.unwrap();
     }
     f.nothing_comes().await;
 }
@@ -82,10 +96,10 @@ pub async fn publishing_while_it_is_in_hand_delivers_it_again(f: Fixture) {
     f.publish(&[&id]).await;
     let old = f.receive_one().await;
     f.publish(&[&id]).await;
-    drop(f.queue.ack(&old).await);
+    drop(f.queue.ack(std::slice::from_ref(&old)).await);
     let new = f.receive_one().await;
     assert_eq!(new.call_id, id.call_id);
-    f.queue.ack(&new).await.unwrap();
+    f.queue.ack(std::slice::from_ref(&new)).await.unwrap();
     f.nothing_comes().await;
 }
 
@@ -122,10 +136,8 @@ pub async fn concurrent_receivers_never_share_a_visible_delivery(f: Fixture) {
                     if batch.is_empty() {
                         return got;
                     }
-                    for delivery in batch {
-                        queue.ack(&delivery).await.unwrap();
-                        got.push(delivery.call_id);
-                    }
+                    queue.ack(&batch).await.unwrap();
+                    got.extend(batch.into_iter().map(|delivery| delivery.call_id));
                 }
             })
         })
@@ -142,7 +154,7 @@ pub async fn concurrent_receivers_never_share_a_visible_delivery(f: Fixture) {
     // What came after the last receiver had given up.
     while seen.len() < ids.len() {
         for delivery in f.queue.receive(1000, PATIENCE).await.unwrap() {
-            f.queue.ack(&delivery).await.unwrap();
+            f.queue.ack(std::slice::from_ref(&delivery)).await.unwrap();
             *seen.entry(delivery.call_id).or_default() += 1;
         }
     }
@@ -159,7 +171,7 @@ pub async fn a_waiting_receiver_is_woken_by_a_publication(f: Fixture) {
         let got = receiver.await.unwrap();
         assert_eq!(got.len(), 1);
         assert_eq!(got[0].call_id, id.call_id);
-        f.queue.ack(&got[0]).await.unwrap();
+        f.queue.ack(std::slice::from_ref(&got[0])).await.unwrap();
     }
 }
 
@@ -167,8 +179,13 @@ pub async fn a_receipt_of_no_delivery_is_harmless(f: Fixture) {
     let id = dispatch();
     f.publish(&[&id]).await;
     for receipt in ["", "x", "1", "1:99", "999:1", "1:1 OR 1=1", "-1:-1", "0-1", ">", "$JS.ACK.a.b\r\n"] {
-        let forged = Delivery { call_id: id.call_id.clone(), receipt: receipt.to_owned() };
-        drop(f.queue.ack(&forged).await);
+        let forged = Delivery {
+            call_id: id.call_id.clone(),
+            project_id: id.project_id.clone(),
+            priority: id.priority,
+            receipt: receipt.to_owned(),
+        };
+        drop(f.queue.ack(std::slice::from_ref(&forged)).await);
     }
     assert_eq!(f.receive_one().await.call_id, id.call_id);
 }

@@ -26,7 +26,7 @@ pub async fn depth_counts_what_waits_and_not_what_is_in_hand(f: Fixture) {
     depth_becomes(&f, 3).await;
     let delivery = f.queue.receive(1, PATIENCE).await.unwrap().remove(0);
     depth_becomes(&f, 2).await;
-    f.queue.ack(&delivery).await.unwrap();
+    f.queue.ack(std::slice::from_ref(&delivery)).await.unwrap();
     depth_becomes(&f, 2).await;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use picasso_queue::{Delivery, Dispatch, Queue};
-use picasso_types::CallId;
+use picasso_types::{CallId, ProjectId};
 
 /// Longer than any test should take: a deadline, never a time that passes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +33,8 @@ pub struct Fixture {
 
 /// An id of middle priority.
 pub fn dispatch() -> Dispatch {
-    Dispatch { call_id: CallId::generate(), priority: 1 }
+    let project_id = ProjectId::parse("968f523b6fec4a7694aaa27b300bb879").unwrap();
+    Dispatch { call_id: CallId::generate(), project_id, priority: 1 }
 }
 
 impl Fixture {
@@ -65,7 +66,7 @@ impl Fixture {
         self.publish(&[&last]).await;
         let got = self.receive_one().await;
         assert_eq!(got.call_id, last.call_id);
-        self.queue.ack(&got).await.unwrap();
+        self.queue.ack(std::slice::from_ref(&got)).await.unwrap();
     }
 
     /// Nothing is delivered even when the visibility time of every delivery so far has ended.

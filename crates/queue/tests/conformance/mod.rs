@@ -28,6 +28,7 @@ macro_rules! queue_conformance {
             durability::depth_counts_what_waits_and_not_what_is_in_hand,
         }
         $crate::queue_conformance! { @tests $fresh, Ending;
+            delivery::a_delivery_names_its_project_and_its_priority,
             delivery::a_published_id_is_delivered_until_it_is_acknowledged,
             delivery::a_delivery_is_hidden_until_its_time_and_then_comes_again,
             delivery::a_late_acknowledgement_does_not_remove_a_newer_publication,

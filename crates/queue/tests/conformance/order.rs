@@ -15,7 +15,7 @@ pub async fn a_higher_priority_overtakes_what_waits(f: Fixture) {
     let mut got = Vec::new();
     while got.len() < FETCHED_AHEAD {
         let delivery = f.queue.receive(1, PATIENCE).await.unwrap().remove(0);
-        f.queue.ack(&delivery).await.unwrap();
+        f.queue.ack(std::slice::from_ref(&delivery)).await.unwrap();
         got.push(delivery.call_id);
     }
     for overtaking in [middle, high] {

@@ -32,9 +32,9 @@ pub(super) async fn accept(
         .ok_or(StoreError::NotFound)?;
     sqlx::query(
         "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
-         call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
+         call_type, state, request_id, not_before, priority, created_at, queued_at, \
          app_name, route_path, version_number, due_at, delivery, depth) \
-         SELECT ?, ?, ?, v.route_id, v.id, v.digest, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, a.full_name, \
+         SELECT ?, ?, ?, v.route_id, v.id, v.digest, ?, ?, 'queued', ?, ?, ?, ?, ?, a.full_name, \
          r.pattern, v.number, ?, ?, ? FROM route_versions v \
          JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id WHERE v.id = ?",
     )
@@ -46,7 +46,6 @@ pub(super) async fn accept(
     .bind(new.request_id.as_str())
     .bind(new.not_before.0)
     .bind(i64::from(new.priority))
-    .bind(now.0)
     .bind(now.0)
     .bind(now.0)
     .bind(new.not_before.0)
@@ -64,13 +63,7 @@ pub(super) async fn accept(
         .execute(&mut *db)
         .await
         .context("storing a call's body")?;
-    sqlx::query("INSERT INTO outbox (call_id, not_before, priority) VALUES (?, ?, ?)")
-        .bind(new.id.as_str())
-        .bind(new.not_before.0)
-        .bind(i64::from(new.priority))
-        .execute(&mut *db)
-        .await
-        .context("writing the outbox")?;
+    outbox::put(&mut *db, new.id.as_str(), now).await?;
     transaction.commit().await.context("committing a transaction")?;
     Ok(Accepted::New)
 }
@@ -117,6 +110,8 @@ pub(super) async fn claim(
     lease_until: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Call>, StoreError> {
+    let mut transaction = db.begin().await.context("beginning a transaction")?;
+    let db = &mut *transaction;
     // Assignments see the ones before them: what was lost is counted before the state changes.
     let claimed = sqlx::query(
         "UPDATE calls SET attempt = attempt + 1, \
@@ -131,19 +126,20 @@ pub(super) async fn claim(
     .bind(id.as_str())
     .bind(now.0)
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("claiming a call")?;
     if claimed.rows_affected() == 0 {
         return Ok(None);
     }
-    // Nobody else changes who holds it while the lease runs.
+    outbox::remove(&mut *db, id).await?;
     let row = sqlx::query("SELECT * FROM calls WHERE id = ? AND state = 'running' AND lease_owner = ?")
         .bind(id.as_str())
         .bind(owner.as_str())
-        .fetch_optional(db)
+        .fetch_optional(&mut *db)
         .await
         .context("loading a claimed call")?;
+    transaction.commit().await.context("committing a transaction")?;
     row.as_ref().map(call).transpose()
 }
 
@@ -184,11 +180,10 @@ pub(super) async fn release(
 ) -> Result<(), StoreError> {
     let released = sqlx::query(
         "UPDATE calls SET state = 'queued', attempt = greatest(attempt - 1, 0), not_before = ?, \
-         dispatched_at = ?, lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
          WHERE id = ? AND state = 'running' AND lease_owner = ?",
     )
     .bind(not_before.0)
-    .bind(now.0)
     .bind(id.as_str())
     .bind(owner.as_str())
     .execute(&mut *db)
@@ -197,7 +192,7 @@ pub(super) async fn release(
     if released.rows_affected() == 0 {
         return Err(StoreError::NotFound);
     }
-    outbox::put(db, id.as_str()).await
+    outbox::put(db, id.as_str(), now).await
 }
 
 /// `NotFound` when `owner` does not hold the call.
@@ -211,12 +206,11 @@ pub(super) async fn repeat(
 ) -> Result<(), StoreError> {
     let repeated = sqlx::query(
         "UPDATE calls SET state = 'queued', failed_runs = failed_runs + 1, not_before = ?, failure = ?, \
-         dispatched_at = ?, lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
          WHERE id = ? AND state = 'running' AND lease_owner = ?",
     )
     .bind(not_before.0)
     .bind(to_json("failure", failure)?)
-    .bind(now.0)
     .bind(id.as_str())
     .bind(owner.as_str())
     .execute(&mut *db)
@@ -225,7 +219,7 @@ pub(super) async fn repeat(
     if repeated.rows_affected() == 0 {
         return Err(StoreError::NotFound);
     }
-    outbox::put(db, id.as_str()).await
+    outbox::put(db, id.as_str(), now).await
 }
 
 pub(super) async fn finish(
@@ -278,11 +272,7 @@ pub(super) async fn finish(
             .await
             .context("keeping a call's output")?;
     }
-    sqlx::query("DELETE FROM outbox WHERE call_id = ?")
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("deleting an ended call's outbox entry")?;
+    outbox::remove(&mut *db, id).await?;
     super::deliveries::put(db, id, deliveries, now).await?;
     transaction.commit().await.context("committing a transaction")?;
     Ok(true)
@@ -320,7 +310,7 @@ pub(super) async fn cancel_queued(
 }
 
 pub(super) async fn abandon_leases(
-    db: &MySqlPool,
+    db: &mut MySqlConnection,
     owner: &InstanceId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -329,8 +319,9 @@ pub(super) async fn abandon_leases(
     )
     .bind(now.0)
     .bind(owner.as_str())
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("ending abandoned leases")?;
+    outbox::abandon(db, owner).await?;
     Ok(abandoned.rows_affected())
 }

@@ -82,11 +82,7 @@ pub(super) async fn cancel(
     if state == CallState::Running {
         return Ok(Cancelled::Running);
     }
-    sqlx::query("DELETE FROM outbox WHERE call_id = ?")
-        .bind(id.as_str())
-        .execute(db)
-        .await
-        .context("deleting a cancelled call's outbox entry")?;
+    outbox::remove(db, id).await?;
     Ok(Cancelled::Queued)
 }
 
@@ -102,12 +98,11 @@ pub(super) async fn retry(
         _ => {}
     }
     let retried = sqlx::query(
-        "UPDATE calls SET state = 'queued', not_before = ?, due_at = ?, dispatched_at = ?, queued_at = ?, \
+        "UPDATE calls SET state = 'queued', not_before = ?, due_at = ?, queued_at = ?, \
          lost_runs = 0, failed_runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL, failure = NULL, \
          exit_code = NULL, http_status = NULL, cold_start = NULL, memory_peak_bytes = NULL \
          WHERE id = ? AND EXISTS (SELECT 1 FROM call_bodies WHERE call_id = calls.id)",
     )
-    .bind(now.0)
     .bind(now.0)
     .bind(now.0)
     .bind(now.0)
@@ -123,7 +118,7 @@ pub(super) async fn retry(
         .execute(&mut *db)
         .await
         .context("deleting the output of a retried call")?;
-    outbox::put(db, id.as_str()).await?;
+    outbox::put(db, id.as_str(), now).await?;
     Ok(Retried::Queued)
 }
 
@@ -170,7 +165,7 @@ pub(super) async fn record(db: &mut MySqlConnection, ended: &[Call]) -> Result<(
         let mut query = QueryBuilder::new(
             "INSERT INTO calls (id, project_id, app_id, route_id, version_id, app_name, route_path, \
              version_number, trigger_kind, call_type, state, request_id, attempt, not_before, priority, \
-             dispatched_at, node, created_at, queued_at, started_at, finished_at, failure, exit_code, \
+             node, created_at, queued_at, started_at, finished_at, failure, exit_code, \
              http_status, cold_start, memory_peak_bytes, due_at, depth) ",
         );
         query.push_values(calls.iter().zip(failures), |mut row, (call, failure)| {
@@ -190,7 +185,6 @@ pub(super) async fn record(db: &mut MySqlConnection, ended: &[Call]) -> Result<(
                 .push_bind(i64::from(call.attempt))
                 .push_bind(call.not_before.0)
                 .push_bind(i64::from(call.priority))
-                .push_bind(call.not_before.0)
                 .push_bind(&call.node)
                 .push_bind(call.created_at.0)
                 .push_bind(call.queued_at.0)

@@ -27,15 +27,17 @@ pub(super) async fn accept(
              WHERE v.id = $10 AND v.route_id = $11 FOR KEY SHARE OF v), \
          accepted AS ( \
              INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
-             call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
+             call_type, state, request_id, not_before, priority, created_at, queued_at, \
              app_name, route_path, version_number, due_at, delivery, depth) \
-             SELECT $1, $2, $3, route_id, id, digest, $4, $5, 'queued', $6, $7, $8, $9, $9, $9, full_name, \
+             SELECT $1, $2, $3, route_id, id, digest, $4, $5, 'queued', $6, $7, $8, $9, $9, full_name, \
              pattern, number, $7, $15, $16 FROM version \
-             RETURNING id, not_before, priority), \
+             RETURNING id, project_id, not_before, priority), \
          body AS ( \
              INSERT INTO call_bodies (call_id, key_id, envelope, payload) \
              SELECT id, $12, $13, $14 FROM accepted) \
-         INSERT INTO outbox (call_id, not_before, priority) SELECT id, not_before, priority FROM accepted",
+         INSERT INTO outbox (call_id, project_id, state, not_before, priority, returns_at) \
+         SELECT id, project_id, CASE WHEN not_before <= $9 THEN 'waiting' ELSE 'scheduled' END, not_before, \
+         priority, CASE WHEN not_before > $9 THEN not_before END FROM accepted",
     )
     .bind(new.id.as_str())
     .bind(new.project_id.as_str())
@@ -102,11 +104,15 @@ pub(super) async fn claim(
     now: Timestamp,
 ) -> Result<Option<Call>, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'running', attempt = attempt + 1, \
-         lost_runs = lost_runs + CASE state WHEN 'running' THEN 1 ELSE 0 END, \
-         lease_owner = $2, node = $2, lease_until = $3, started_at = $4 \
-         WHERE id = $1 AND ((state = 'queued' AND not_before <= $4) OR (state = 'running' AND lease_until <= $4)) \
-         RETURNING *",
+        "WITH claimed AS ( \
+             UPDATE calls SET state = 'running', attempt = attempt + 1, \
+             lost_runs = lost_runs + CASE state WHEN 'running' THEN 1 ELSE 0 END, \
+             lease_owner = $2, node = $2, lease_until = $3, started_at = $4 \
+             WHERE id = $1 \
+             AND ((state = 'queued' AND not_before <= $4) OR (state = 'running' AND lease_until <= $4)) \
+             RETURNING *), \
+         entry AS (DELETE FROM outbox USING claimed WHERE call_id = claimed.id) \
+         SELECT * FROM claimed",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
@@ -148,18 +154,18 @@ pub(super) async fn release(
 ) -> Result<(), StoreError> {
     let row = sqlx::query(
         "UPDATE calls SET state = 'queued', attempt = greatest(attempt - 1, 0), not_before = $3, \
-         dispatched_at = $4, lease_owner = NULL, lease_until = NULL, started_at = NULL \
-         WHERE id = $1 AND state = 'running' AND lease_owner = $2 RETURNING priority",
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = $1 AND state = 'running' AND lease_owner = $2 RETURNING project_id, priority",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(not_before.0)
-    .bind(now.0)
     .fetch_optional(&mut *db)
     .await
     .context("releasing a call")?;
-    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
-    outbox::put(db, id.as_str(), not_before, priority).await
+    let row = row.ok_or(StoreError::NotFound)?;
+    let (project, priority) = (column(&row, "project_id")?, number(&row, "priority")?);
+    outbox::put(db, id.as_str(), project, not_before, priority, now).await
 }
 
 /// `NotFound` when `owner` does not hold the call.
@@ -173,19 +179,19 @@ pub(super) async fn repeat(
 ) -> Result<(), StoreError> {
     let row = sqlx::query(
         "UPDATE calls SET state = 'queued', failed_runs = failed_runs + 1, not_before = $3, failure = $4, \
-         dispatched_at = $5, lease_owner = NULL, lease_until = NULL, started_at = NULL \
-         WHERE id = $1 AND state = 'running' AND lease_owner = $2 RETURNING priority",
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = $1 AND state = 'running' AND lease_owner = $2 RETURNING project_id, priority",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(not_before.0)
     .bind(to_json("failure", failure)?)
-    .bind(now.0)
     .fetch_optional(&mut *db)
     .await
     .context("repeating a call")?;
-    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
-    outbox::put(db, id.as_str(), not_before, priority).await
+    let row = row.ok_or(StoreError::NotFound)?;
+    let (project, priority) = (column(&row, "project_id")?, number(&row, "priority")?);
+    outbox::put(db, id.as_str(), project, not_before, priority, now).await
 }
 
 /// Most calls have no deliveries, and end with one statement and no round trip more.
@@ -274,7 +280,7 @@ pub(super) async fn cancel_queued(
 }
 
 pub(super) async fn abandon_leases(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     owner: &InstanceId,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -283,8 +289,9 @@ pub(super) async fn abandon_leases(
     )
     .bind(owner.as_str())
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("ending abandoned leases")?;
+    outbox::abandon(db, owner).await?;
     Ok(abandoned.rows_affected())
 }

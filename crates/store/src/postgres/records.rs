@@ -102,7 +102,7 @@ pub(super) async fn retry(
     now: Timestamp,
 ) -> Result<Retried, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'queued', not_before = $3, due_at = $3, dispatched_at = $3, queued_at = $3, \
+        "UPDATE calls SET state = 'queued', not_before = $3, due_at = $3, queued_at = $3, \
          lost_runs = 0, failed_runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL, failure = NULL, \
          exit_code = NULL, http_status = NULL, cold_start = NULL, memory_peak_bytes = NULL \
          WHERE id = $1 AND project_id = $2 AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
@@ -126,7 +126,7 @@ pub(super) async fn retry(
         .execute(&mut *db)
         .await
         .context("deleting the output of a retried call")?;
-    outbox::put(db, id.as_str(), now, number(&row, "priority")?).await?;
+    outbox::put(db, id.as_str(), project.as_str(), now, number(&row, "priority")?, now).await?;
     Ok(Retried::Queued)
 }
 
@@ -175,7 +175,7 @@ pub(super) async fn record(db: &mut PgConnection, ended: &[Call]) -> Result<(), 
         let mut query = QueryBuilder::new(
             "INSERT INTO calls (id, project_id, app_id, route_id, version_id, app_name, route_path, \
              version_number, trigger_kind, call_type, state, request_id, attempt, not_before, priority, \
-             dispatched_at, node, created_at, queued_at, started_at, finished_at, failure, exit_code, \
+             node, created_at, queued_at, started_at, finished_at, failure, exit_code, \
              http_status, cold_start, memory_peak_bytes, due_at, depth) ",
         );
         query.push_values(calls.iter().zip(failures), |mut row, (call, failure)| {
@@ -195,7 +195,6 @@ pub(super) async fn record(db: &mut PgConnection, ended: &[Call]) -> Result<(), 
                 .push_bind(i64::from(call.attempt))
                 .push_bind(call.not_before.0)
                 .push_bind(i64::from(call.priority))
-                .push_bind(call.not_before.0)
                 .push_bind(&call.node)
                 .push_bind(call.created_at.0)
                 .push_bind(call.queued_at.0)

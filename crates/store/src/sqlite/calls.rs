@@ -25,9 +25,9 @@ pub(super) async fn accept(
     }
     let inserted = sqlx::query(
         "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
-         call_type, state, request_id, not_before, priority, dispatched_at, created_at, queued_at, \
+         call_type, state, request_id, not_before, priority, created_at, queued_at, \
          app_name, route_path, version_number, due_at, delivery, depth) \
-         SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9, ?9, \
+         SELECT ?1, ?2, ?3, v.route_id, v.id, v.digest, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9, \
          a.full_name, r.pattern, v.number, ?7, ?12, ?13 \
          FROM route_versions v JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id \
          WHERE v.id = ?10 AND v.route_id = ?11",
@@ -62,7 +62,7 @@ pub(super) async fn accept(
     if let Some(key) = &new.idempotency {
         idempotency::put(db, &new.route_id, key, &new.id).await?;
     }
-    outbox::put(db, new.id.as_str(), new.not_before, new.priority).await?;
+    outbox::put(db, new.id.as_str(), new.project_id.as_str(), new.not_before, new.priority, now).await?;
     Ok(Accepted::New)
 }
 
@@ -102,10 +102,12 @@ pub(super) async fn claim(
     .bind(owner.as_str())
     .bind(lease_until.0)
     .bind(now.0)
-    .fetch_optional(db)
+    .fetch_optional(&mut *db)
     .await
     .context("claiming a call")?;
-    row.as_ref().map(call).transpose()
+    let Some(row) = row else { return Ok(None) };
+    outbox::remove(db, id).await?;
+    call(&row).map(Some)
 }
 
 pub(super) async fn extend_lease(
@@ -138,18 +140,18 @@ pub(super) async fn release(
 ) -> Result<(), StoreError> {
     let row = sqlx::query(
         "UPDATE calls SET state = 'queued', attempt = max(attempt - 1, 0), not_before = ?3, \
-         dispatched_at = ?4, lease_owner = NULL, lease_until = NULL, started_at = NULL \
-         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING priority",
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING project_id, priority",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(not_before.0)
-    .bind(now.0)
     .fetch_optional(&mut *db)
     .await
     .context("releasing a call")?;
-    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
-    outbox::put(db, id.as_str(), not_before, priority).await
+    let row = row.ok_or(StoreError::NotFound)?;
+    let (project, priority) = (column(&row, "project_id")?, number(&row, "priority")?);
+    outbox::put(db, id.as_str(), project, not_before, priority, now).await
 }
 
 /// `NotFound` when `owner` does not hold the call.
@@ -163,19 +165,19 @@ pub(super) async fn repeat(
 ) -> Result<(), StoreError> {
     let row = sqlx::query(
         "UPDATE calls SET state = 'queued', failed_runs = failed_runs + 1, not_before = ?3, failure = ?4, \
-         dispatched_at = ?5, lease_owner = NULL, lease_until = NULL, started_at = NULL \
-         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING priority",
+         lease_owner = NULL, lease_until = NULL, started_at = NULL \
+         WHERE id = ?1 AND state = 'running' AND lease_owner = ?2 RETURNING project_id, priority",
     )
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(not_before.0)
     .bind(to_json("failure", failure)?)
-    .bind(now.0)
     .fetch_optional(&mut *db)
     .await
     .context("repeating a call")?;
-    let priority = number(&row.ok_or(StoreError::NotFound)?, "priority")?;
-    outbox::put(db, id.as_str(), not_before, priority).await
+    let row = row.ok_or(StoreError::NotFound)?;
+    let (project, priority) = (column(&row, "project_id")?, number(&row, "priority")?);
+    outbox::put(db, id.as_str(), project, not_before, priority, now).await
 }
 
 pub(super) async fn finish(
@@ -218,11 +220,7 @@ pub(super) async fn finish(
     if let Some(output) = output {
         records::put_output(&mut *db, id, output).await?;
     }
-    sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
-        .bind(id.as_str())
-        .execute(db)
-        .await
-        .context("deleting an ended call's outbox entry")?;
+    outbox::remove(db, id).await?;
     Ok(true)
 }
 
@@ -263,8 +261,9 @@ pub(super) async fn abandon_leases(
     )
     .bind(owner.as_str())
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("ending abandoned leases")?;
+    outbox::abandon(db, owner).await?;
     Ok(abandoned.rows_affected())
 }

@@ -1,87 +1,214 @@
-//! The outbox: call ids that are still to be handed to the queue, and those to be handed again.
+//! The outbox: every queued call, from its acceptance until it is claimed.
 
-use picasso_types::Timestamp;
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use picasso_types::{CallId, InstanceId, ProjectId, Timestamp};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::error::Context as _;
-use crate::rows::{column, number, outbox_entry, time};
-use crate::{OutboxEntry, StoreError};
+use crate::rows::{self, outbox_entry, parsed};
+use crate::turns::{MAX_PROJECTS, MAX_RETURNED, Turns, by_project};
+use crate::{OutboxBatch, OutboxEntry, OutboxTake, QueuedCalls, StoreError};
 
 /// Most calls that one sweep puts back, so that it holds the writer briefly; the next goes on.
 const SWEEP_LIMIT: i64 = 1000;
 
-/// Puts a call in; an older entry of it is replaced under a new number, so that whoever is just
-/// handing the old one over does not delete the new one.
+/// Puts a call in.
 pub(super) async fn put(
     db: &mut SqliteConnection,
     call_id: &str,
+    project_id: &str,
     not_before: Timestamp,
     priority: u8,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO outbox (call_id, not_before, priority) VALUES (?1, ?2, ?3)")
-        .bind(call_id)
-        .bind(not_before.0)
-        .bind(priority)
-        .execute(db)
-        .await
-        .context("writing the outbox")?;
+    let is_due = not_before <= now;
+    sqlx::query(
+        "INSERT INTO outbox (call_id, project_id, state, not_before, priority, returns_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (call_id) DO UPDATE SET state = excluded.state, not_before = excluded.not_before, \
+         priority = excluded.priority, returns_at = excluded.returns_at, taken_by = NULL",
+    )
+    .bind(call_id)
+    .bind(project_id)
+    .bind(if is_due { "waiting" } else { "scheduled" })
+    .bind(not_before.0)
+    .bind(priority)
+    .bind((!is_due).then_some(not_before.0))
+    .execute(db)
+    .await
+    .context("writing the outbox")?;
     Ok(())
 }
 
-pub(super) async fn list(
-    db: &SqlitePool,
-    limit: u32,
-    now: Timestamp,
-) -> Result<Vec<OutboxEntry>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT number, call_id, not_before, priority FROM outbox WHERE not_before <= ?2 \
-         ORDER BY not_before, number LIMIT ?1",
+/// Whether a take would find or bring back anything: asked by a reader, so that a look at an empty
+/// outbox does not wait for the writer.
+pub(super) async fn is_anything_due(db: &SqlitePool, now: Timestamp) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'waiting') \
+         OR EXISTS (SELECT 1 FROM outbox WHERE returns_at <= ?1)",
     )
-    .bind(limit)
     .bind(now.0)
+    .fetch_one(db)
+    .await
+    .context("looking into the outbox")
+}
+
+pub(super) async fn take(
+    db: &mut SqliteConnection,
+    take: &OutboxTake,
+    now: Timestamp,
+) -> Result<OutboxBatch, StoreError> {
+    let returned = sqlx::query(
+        "UPDATE outbox SET state = 'waiting', returns_at = NULL, taken_by = NULL WHERE number IN \
+         (SELECT number FROM outbox WHERE returns_at <= ?1 ORDER BY returns_at LIMIT ?2)",
+    )
+    .bind(now.0)
+    .bind(MAX_RETURNED)
+    .execute(&mut *db)
+    .await
+    .context("bringing back outbox entries")?
+    .rows_affected();
+    let projects = projects(&mut *db, take.after.as_ref()).await?;
+    let mut turns = Turns::new(take, projects.len(), returned);
+    for project in projects {
+        if turns.is_over() {
+            break;
+        }
+        let wanted = turns.wanted(&project);
+        if wanted == 0 {
+            continue;
+        }
+        let taken: u32 =
+            sqlx::query_scalar("SELECT count(*) FROM outbox WHERE state = 'taken' AND project_id = ?1")
+                .bind(project.as_str())
+                .fetch_one(&mut *db)
+                .await
+                .context("counting taken outbox entries")?;
+        let room = turns.room(wanted, taken);
+        if room > 0 {
+            let entries = take_of(&mut *db, take, &project, turns.allowed(room)).await?;
+            turns.took(entries, room);
+        }
+    }
+    Ok(turns.end())
+}
+
+/// The projects with something that waits, from behind `after` once around: one step in the index
+/// for each, however much of theirs waits.
+async fn projects(
+    db: &mut SqliteConnection,
+    after: Option<&ProjectId>,
+) -> Result<Vec<ProjectId>, StoreError> {
+    let after = after.map_or("", ProjectId::as_str);
+    let rows = sqlx::query(
+        "WITH RECURSIVE \
+         behind (project_id) AS ( \
+             SELECT (SELECT project_id FROM outbox WHERE state = 'waiting' AND project_id > ?1 \
+                 ORDER BY project_id LIMIT 1) \
+             UNION ALL \
+             SELECT (SELECT o.project_id FROM outbox o WHERE o.state = 'waiting' \
+                 AND o.project_id > behind.project_id ORDER BY o.project_id LIMIT 1) \
+             FROM behind WHERE behind.project_id IS NOT NULL LIMIT ?2), \
+         before (project_id) AS ( \
+             SELECT (SELECT project_id FROM outbox WHERE state = 'waiting' AND project_id <= ?1 \
+                 ORDER BY project_id LIMIT 1) \
+             UNION ALL \
+             SELECT (SELECT o.project_id FROM outbox o WHERE o.state = 'waiting' \
+                 AND o.project_id > before.project_id AND o.project_id <= ?1 ORDER BY o.project_id LIMIT 1) \
+             FROM before WHERE before.project_id IS NOT NULL LIMIT ?2) \
+         SELECT project_id FROM (SELECT 0 AS around, project_id FROM behind \
+             UNION ALL SELECT 1, project_id FROM before) \
+         WHERE project_id IS NOT NULL ORDER BY around, project_id LIMIT ?2",
+    )
+    .bind(after)
+    .bind(MAX_PROJECTS)
     .fetch_all(db)
     .await
-    .context("reading the outbox")?;
+    .context("listing the projects of the outbox")?;
+    rows.iter().map(|row| parsed(row, "project_id", ProjectId::parse)).collect()
+}
+
+async fn take_of(
+    db: &mut SqliteConnection,
+    take: &OutboxTake,
+    project: &ProjectId,
+    limit: u32,
+) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut rows = sqlx::query(
+        "UPDATE outbox SET state = 'taken', returns_at = ?3, taken_by = ?4 WHERE number IN \
+         (SELECT number FROM outbox WHERE state = 'waiting' AND project_id = ?1 \
+         ORDER BY priority DESC, not_before, number LIMIT ?2) \
+         RETURNING call_id, project_id, priority, not_before, number",
+    )
+    .bind(project.as_str())
+    .bind(limit)
+    .bind(take.until.0)
+    .bind(take.taken_by.as_str())
+    .fetch_all(db)
+    .await
+    .context("taking outbox entries")?;
+    // RETURNING has no order.
+    rows.sort_by_cached_key(rows::outbox_order);
     rows.iter().map(outbox_entry).collect()
 }
 
-pub(super) async fn delete(db: &mut SqliteConnection, numbers: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM outbox WHERE number IN (SELECT value FROM json_each(?1))")
-        .bind(numbers)
-        .execute(db)
-        .await
-        .context("deleting outbox entries")?;
+/// `calls` is a JSON list.
+pub(super) async fn give_back(db: &mut SqliteConnection, calls: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET state = 'waiting', returns_at = NULL, taken_by = NULL \
+         WHERE state = 'taken' AND call_id IN (SELECT value FROM json_each(?1))",
+    )
+    .bind(calls)
+    .execute(db)
+    .await
+    .context("returning outbox entries")?;
     Ok(())
 }
 
-/// A call is put back once for an ended lease and once for each time it was dispatched before
-/// `lost_before` in vain; so a long queue is not multiplied by its sweeps.
-pub(super) async fn sweep(
-    db: &mut SqliteConnection,
-    lost_before: Timestamp,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let mut lost = sqlx::query(
-        "UPDATE calls SET dispatched_at = ?1 WHERE id IN ( \
-             SELECT id FROM calls WHERE state = 'running' AND lease_until <= ?1 \
-             AND (dispatched_at <= lease_until OR dispatched_at < ?2) \
-             AND NOT EXISTS (SELECT 1 FROM outbox WHERE call_id = calls.id) \
-             UNION ALL \
-             SELECT id FROM calls WHERE state = 'queued' AND not_before < ?2 AND dispatched_at < ?2 \
-             AND NOT EXISTS (SELECT 1 FROM outbox WHERE call_id = calls.id) \
-             LIMIT ?3) \
-         RETURNING id, not_before, priority",
+/// What an earlier process took.
+pub(super) async fn abandon(db: &mut SqliteConnection, owner: &InstanceId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE outbox SET state = 'waiting', returns_at = NULL, taken_by = NULL \
+         WHERE state = 'taken' AND taken_by = ?1",
+    )
+    .bind(owner.as_str())
+    .execute(db)
+    .await
+    .context("returning outbox entries")?;
+    Ok(())
+}
+
+pub(super) async fn remove(db: &mut SqliteConnection, id: &CallId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
+        .bind(id.as_str())
+        .execute(db)
+        .await
+        .context("deleting an outbox entry")?;
+    Ok(())
+}
+
+pub(super) async fn count(db: &SqlitePool) -> Result<Vec<QueuedCalls>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT state, project_id, count(*) AS calls, min(not_before) AS first FROM outbox \
+         GROUP BY state, project_id",
+    )
+    .fetch_all(db)
+    .await
+    .context("counting queued calls")?;
+    Ok(by_project(rows.iter().map(rows::queued_calls).collect::<Result<_, _>>()?))
+}
+
+/// A call is put back once for an ended lease: its entry stays until somebody claims it.
+pub(super) async fn sweep(db: &mut SqliteConnection, now: Timestamp) -> Result<u64, StoreError> {
+    let put = sqlx::query(
+        "INSERT INTO outbox (call_id, project_id, state, not_before, priority) \
+         SELECT id, project_id, 'waiting', not_before, priority FROM calls \
+         WHERE state = 'running' AND lease_until <= ?1 \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE call_id = calls.id) ORDER BY id LIMIT ?2",
     )
     .bind(now.0)
-    .bind(lost_before.0)
     .bind(SWEEP_LIMIT)
-    .fetch_all(&mut *db)
+    .execute(db)
     .await
     .context("looking for lost calls")?;
-    // RETURNING has no order; ids sort by the time of acceptance.
-    lost.sort_by_cached_key(|row| row.try_get::<String, _>("id").unwrap_or_default());
-    for row in &lost {
-        put(db, column(row, "id")?, time(row, "not_before")?, number(row, "priority")?).await?;
-    }
-    Ok(lost.len() as u64)
+    Ok(put.rows_affected())
 }

@@ -92,11 +92,7 @@ pub(super) async fn cancel(
     if parsed(&row, "state", CallState::parse)? == CallState::Running {
         return Ok(Cancelled::Running);
     }
-    sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
-        .bind(id.as_str())
-        .execute(db)
-        .await
-        .context("deleting a cancelled call's outbox entry")?;
+    outbox::remove(db, id).await?;
     Ok(Cancelled::Queued)
 }
 
@@ -107,7 +103,7 @@ pub(super) async fn retry(
     now: Timestamp,
 ) -> Result<Retried, StoreError> {
     let row = sqlx::query(
-        "UPDATE calls SET state = 'queued', not_before = ?3, due_at = ?3, dispatched_at = ?3, queued_at = ?3, \
+        "UPDATE calls SET state = 'queued', not_before = ?3, due_at = ?3, queued_at = ?3, \
          lost_runs = 0, failed_runs = 0, cancel_requested = 0, started_at = NULL, finished_at = NULL, failure = NULL, \
          exit_code = NULL, http_status = NULL, cold_start = NULL, memory_peak_bytes = NULL \
          WHERE id = ?1 AND project_id = ?2 AND state IN ('failed', 'timed_out', 'cancelled', 'dead') \
@@ -131,7 +127,7 @@ pub(super) async fn retry(
         .execute(&mut *db)
         .await
         .context("deleting the output of a retried call")?;
-    outbox::put(db, id.as_str(), now, number(&row, "priority")?).await?;
+    outbox::put(db, id.as_str(), project.as_str(), now, number(&row, "priority")?, now).await?;
     Ok(Retried::Queued)
 }
 
@@ -179,9 +175,9 @@ pub(super) async fn record(db: &mut SqliteConnection, ended: &[Call]) -> Result<
         sqlx::query(
             "INSERT OR IGNORE INTO calls (id, project_id, app_id, route_id, version_id, app_name, \
              route_path, version_number, trigger_kind, call_type, state, request_id, attempt, not_before, \
-             priority, dispatched_at, node, created_at, queued_at, started_at, finished_at, failure, \
+             priority, node, created_at, queued_at, started_at, finished_at, failure, \
              exit_code, http_status, cold_start, memory_peak_bytes, due_at, depth) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?14, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?14, ?26)",
+             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?14, ?26)",
         )
         .bind(call.id.as_str())
         .bind(call.project_id.as_str())

@@ -17,7 +17,8 @@ use crate::rows;
 use crate::sealed_body::{SealedBody, SealedOutput};
 use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxEntry, PreparingVersion, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
+    StoreError, TakenDelivery,
 };
 
 #[async_trait]
@@ -401,11 +402,9 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn sweep_calls(&self, lost_before: Timestamp) -> Result<u64, StoreError> {
+    async fn sweep_calls(&self) -> Result<u64, StoreError> {
         let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| Box::pin(async move { outbox::sweep(db, lost_before, clock.now()).await }))
-            .await
+        self.writer.run(move |db| Box::pin(async move { outbox::sweep(db, clock.now()).await })).await
     }
 
     async fn abandon_leases(&self, owner: &InstanceId) -> Result<u64, StoreError> {
@@ -420,16 +419,25 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn list_outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-        outbox::list(&self.readers, limit, self.clock.now()).await
+    async fn take_outbox(&self, take: &OutboxTake) -> Result<OutboxBatch, StoreError> {
+        if !outbox::is_anything_due(&self.readers, self.clock.now()).await? {
+            return Ok(OutboxBatch { after: take.after.clone(), ..OutboxBatch::default() });
+        }
+        let (take, clock) = (take.clone(), Arc::clone(&self.clock));
+        self.writer.run(move |db| Box::pin(async move { outbox::take(db, &take, clock.now()).await })).await
     }
 
-    async fn delete_outbox(&self, numbers: &[i64]) -> Result<(), StoreError> {
-        if numbers.is_empty() {
+    async fn return_outbox(&self, calls: &[CallId]) -> Result<(), StoreError> {
+        if calls.is_empty() {
             return Ok(());
         }
-        let numbers = rows::to_json("outbox numbers", &numbers)?;
-        self.writer.run(move |db| Box::pin(async move { outbox::delete(db, &numbers).await })).await
+        let calls: Vec<&str> = calls.iter().map(CallId::as_str).collect();
+        let calls = rows::to_json("calls", &calls)?;
+        self.writer.run(move |db| Box::pin(async move { outbox::give_back(db, &calls).await })).await
+    }
+
+    async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError> {
+        outbox::count(&self.readers).await
     }
 
     async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {

@@ -35,7 +35,7 @@ pub async fn accepting_for_a_missing_version_is_not_found(f: Fixture) {
     let mut call = f.new_call(&app, &route);
     call.route_id = RouteId::generate();
     assert!(matches!(f.store.accept_call(&call).await, Err(StoreError::NotFound)));
-    assert_eq!(f.store.list_outbox(10).await.unwrap(), []);
+    assert_eq!(f.drain_outbox().await, []);
     assert!(matches!(f.store.get_call(&call.id).await, Err(StoreError::NotFound)));
 }
 

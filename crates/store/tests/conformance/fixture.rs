@@ -1,11 +1,11 @@
 //! An open store with a clock in the test's hand, and short ways to fill it.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use picasso_store::Store;
+use picasso_store::{OutboxTake, Store};
 use picasso_types::{
     App, AppName, Bounds, CallDelivery, CallId, CallOutcome, CallState, Clock, Config, DeliveryOptions,
     Digest, Format, ImageRef, InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId,
@@ -168,11 +168,22 @@ impl Fixture {
         self.clock.now().plus_micros(60 * SECOND)
     }
 
-    /// Hands the whole outbox over, as the pump does.
+    /// Takes all that is due.
     pub async fn drain_outbox(&self) -> Vec<CallId> {
-        let entries = self.store.list_outbox(MANY).await.unwrap();
-        let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
-        self.store.delete_outbox(&numbers).await.unwrap();
-        entries.into_iter().map(|entry| entry.call_id).collect()
+        let batch = self.store.take_outbox(&take(MANY)).await.unwrap();
+        batch.entries.into_iter().map(|entry| entry.call_id).collect()
+    }
+}
+
+/// Up to `limit` entries, for ever, of whatever project.
+pub fn take(limit: u32) -> OutboxTake {
+    OutboxTake {
+        taken_by: InstanceId::generate(),
+        until: Timestamp(i64::MAX),
+        limit,
+        window: u32::MAX,
+        per_project: u32::MAX,
+        wanted: HashMap::new(),
+        after: None,
     }
 }

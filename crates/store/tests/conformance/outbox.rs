@@ -1,93 +1,160 @@
-//! The outbox and the sweep: no accepted call is forgotten, and none is multiplied.
+//! The outbox and the sweep: no accepted call is forgotten, none is multiplied, and no project waits
+//! behind another's long queue.
 
-use picasso_types::{CallOutput, Clock as _, InstanceId};
+use std::collections::{BTreeMap, HashSet};
 
-use super::fixture::{Fixture, SECOND, succeeded};
+use picasso_store::OutboxTake;
+use picasso_types::{CallId, CallOutput, Clock as _, InstanceId, NewCall, ProjectId};
 
-pub async fn every_accepted_call_has_one_entry_in_order(f: Fixture) {
+use super::fixture::{Fixture, MANY, SECOND, new_app, new_route, project, succeeded, take};
+
+/// Calls of one project, each accepted later than the one before.
+async fn queue_of(f: &Fixture, owner: &ProjectId, calls: usize) -> Vec<CallId> {
+    let app = f.store.create_app(&new_app(owner, "queue"), MANY).await.unwrap();
+    let digest = super::fixture::digest("one");
+    let route = f.store.create_route(&app.id, &new_route("/queue"), Some(&digest), MANY).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..calls {
+        let new = NewCall { not_before: f.clock.advance(1), ..f.new_call(&app, &route) };
+        f.store.accept_call(&new).await.unwrap();
+        ids.push(new.id);
+    }
+    ids
+}
+
+fn projects<const N: usize>() -> [ProjectId; N] {
+    std::array::from_fn(|n| project(&format!("{n:032x}")))
+}
+
+/// How many of each project a take brings, and where it ended.
+async fn counts(f: &Fixture, take: &OutboxTake) -> (BTreeMap<ProjectId, usize>, Option<ProjectId>, bool) {
+    let batch = f.store.take_outbox(take).await.unwrap();
+    let mut counts = BTreeMap::new();
+    for entry in batch.entries {
+        *counts.entry(entry.project_id).or_default() += 1;
+    }
+    (counts, batch.after, batch.more)
+}
+
+pub async fn entries_are_taken_by_priority_and_then_by_due_time(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
     let mut accepted = Vec::new();
-    for priority in [2, 0, 1] {
+    for (priority, late) in [(1, 0), (0, -5), (2, 0), (1, -3), (1, 0)] {
         let mut call = f.new_call(&app, &route);
-        call.priority = priority;
+        (call.priority, call.not_before) = (priority, call.not_before.plus_micros(late));
         f.store.accept_call(&call).await.unwrap();
-        accepted.push((call.id, call.not_before, call.priority));
+        accepted.push(call.id);
     }
-    let entries = f.store.list_outbox(10).await.unwrap();
-    assert!(entries.is_sorted_by_key(|entry| entry.number));
-    let listed: Vec<_> = entries.into_iter().map(|e| (e.call_id, e.not_before, e.priority)).collect();
-    assert_eq!(listed, accepted);
-    assert_eq!(f.store.list_outbox(2).await.unwrap().len(), 2);
+    let order: Vec<_> = [2, 3, 0, 4, 1].map(|n: usize| accepted[n].clone()).into();
+    let first = f.store.take_outbox(&take(2)).await.unwrap();
+    assert!(first.more, "more of the project waits");
+    assert!(first.entries.iter().all(|entry| entry.project_id == app.project_id));
+    assert_eq!(first.entries.iter().map(|entry| entry.priority).collect::<Vec<_>>(), [2, 1]);
+    let first: Vec<_> = first.entries.into_iter().map(|entry| entry.call_id).collect();
+    assert_eq!(first, order[..2]);
+    assert_eq!(f.drain_outbox().await, order[2..]);
+    assert_eq!(f.drain_outbox().await, []);
 }
 
-pub async fn deleting_entries_leaves_the_others(f: Fixture) {
-    let (first, second, third) = (f.accepted().await, f.accepted().await, f.accepted().await);
-    let entries = f.store.list_outbox(10).await.unwrap();
-    f.store.delete_outbox(&[entries[0].number, entries[2].number, i64::MAX]).await.unwrap();
-    f.store.delete_outbox(&[]).await.unwrap();
-    assert_eq!(f.drain_outbox().await, [second.id]);
-    for gone in [first, third] {
-        assert!(f.store.get_call(&gone.id).await.is_ok());
+pub async fn projects_are_served_in_turn_however_long_their_queues_are(f: Fixture) {
+    let [long, short, middle] = projects();
+    let queue = queue_of(&f, &long, 40).await;
+    queue_of(&f, &short, 1).await;
+    queue_of(&f, &middle, 10).await;
+    let (first, ..) = counts(&f, &take(9)).await;
+    assert_eq!(first, [(long.clone(), 3), (short, 1), (middle.clone(), 3)].into());
+    let (second, ..) = counts(&f, &take(10)).await;
+    assert_eq!(second, [(long, 5), (middle, 5)].into());
+    assert_eq!(f.drain_outbox().await.iter().filter(|id| queue.contains(id)).count(), 32);
+}
+
+pub async fn a_take_goes_on_behind_the_project_where_the_last_one_ended(f: Fixture) {
+    let all: [ProjectId; 3] = projects();
+    for project in &all {
+        queue_of(&f, project, 3).await;
+    }
+    let mut next = take(1);
+    for turn in 0..6 {
+        let (taken, after, more) = counts(&f, &next).await;
+        assert_eq!(taken, [(all[turn % 3].clone(), 1)].into());
+        assert!(more);
+        next.after = after;
     }
 }
 
-pub async fn a_release_brings_a_new_entry_that_a_late_deletion_does_not_hit(f: Fixture) {
-    let new = f.accepted().await;
+pub async fn a_project_gets_its_window_and_what_the_process_wants(f: Fixture) {
+    let [one, two] = projects();
+    let ids = queue_of(&f, &one, 10).await;
+    queue_of(&f, &two, 10).await;
+    let mut narrow = OutboxTake { window: 3, ..take(MANY) };
+    narrow.wanted.insert(two.clone(), 0);
+    let (taken, _, more) = counts(&f, &narrow).await;
+    assert_eq!(taken, [(one.clone(), 3)].into());
+    assert!(!more, "there is no room for more");
     let owner = InstanceId::generate();
-    let before = f.store.list_outbox(10).await.unwrap();
-    f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
-    let due = f.clock.now().plus_micros(SECOND);
-    f.store.release_call(&new.id, &owner, due).await.unwrap();
-    f.store.delete_outbox(&[before[0].number]).await.unwrap();
-    assert_eq!(f.store.list_outbox(10).await.unwrap(), [], "it is not due");
-    f.clock.advance(SECOND);
-    let after = f.store.list_outbox(10).await.unwrap();
-    assert_eq!(after.len(), 1);
-    assert_eq!((&after[0].call_id, after[0].not_before), (&new.id, due));
-    assert!(after[0].number > before[0].number);
+    f.store.claim_call(&ids[0], &owner, f.lease()).await.unwrap().unwrap();
+    narrow.wanted.insert(two.clone(), 2);
+    assert_eq!(counts(&f, &narrow).await.0, [(one, 1), (two, 2)].into());
 }
 
-pub async fn a_sweep_puts_back_calls_whose_lease_ended(f: Fixture) {
-    let (lost, held, done) = (f.accepted().await, f.accepted().await, f.accepted().await);
-    f.drain_outbox().await;
-    let (dead, alive) = (InstanceId::generate(), InstanceId::generate());
-    f.store.claim_call(&lost.id, &dead, f.lease()).await.unwrap().unwrap();
-    f.store.claim_call(&done.id, &dead, f.lease()).await.unwrap().unwrap();
-    f.store.finish_call(&done.id, &dead, &succeeded(), &CallOutput::default(), &[]).await.unwrap();
-    f.store.claim_call(&held.id, &alive, f.lease()).await.unwrap().unwrap();
-    let long_ago = f.clock.now().plus_micros(-SECOND);
-    assert_eq!(f.store.sweep_calls(long_ago).await.unwrap(), 0);
-
-    f.clock.advance(60 * SECOND);
-    f.store.extend_lease(&held.id, &alive, f.lease()).await.unwrap();
-    assert_eq!(f.store.sweep_calls(long_ago).await.unwrap(), 1);
-    assert_eq!(f.drain_outbox().await, [lost.id]);
+pub async fn what_was_taken_in_vain_waits_again_after_its_time_or_when_it_is_returned(f: Fixture) {
+    let (late, returned, claimed) = (f.accepted().await, f.accepted().await, f.accepted().await);
+    let until = f.clock.now().plus_micros(10 * SECOND);
+    let taken = f.store.take_outbox(&OutboxTake { until, ..take(MANY) }).await.unwrap().entries;
+    assert_eq!(taken.len(), 3);
+    f.store.claim_call(&claimed.id, &InstanceId::generate(), f.lease()).await.unwrap().unwrap();
+    f.store.return_outbox(&[returned.id.clone(), claimed.id, CallId::generate()]).await.unwrap();
+    f.store.return_outbox(&[]).await.unwrap();
+    assert_eq!(f.drain_outbox().await, [returned.id]);
+    f.clock.advance(10 * SECOND - 1);
+    assert_eq!(f.drain_outbox().await, []);
+    f.clock.advance(1);
+    assert_eq!(f.drain_outbox().await, [late.id]);
 }
 
-pub async fn a_sweep_puts_back_due_calls_that_were_lost_and_no_others(f: Fixture) {
-    let lost = f.accepted().await;
-    f.drain_outbox().await;
-    let kept = f.accepted().await;
-    let app = f.app("later").await;
-    let route = f.ready_route(&app, "/later").await;
-    let mut later = f.new_call(&app, &route);
-    later.not_before = f.clock.now().plus_micros(1000 * SECOND);
-    f.store.accept_call(&later).await.unwrap();
-
-    assert_eq!(f.store.sweep_calls(f.clock.now()).await.unwrap(), 0, "nothing is lost yet");
-    let now = f.clock.advance(30 * SECOND);
-    assert_eq!(f.store.sweep_calls(now).await.unwrap(), 1);
-    let drained = f.drain_outbox().await;
-    assert!(drained.len() == 2 && drained.contains(&kept.id) && drained.contains(&lost.id), "{drained:?}");
-    f.clock.advance(1000 * SECOND);
-    assert_eq!(f.drain_outbox().await, [later.id.clone()]);
-    let now = f.clock.advance(SECOND);
-    assert_eq!(f.store.sweep_calls(now).await.unwrap(), 3);
-    assert!(f.drain_outbox().await.contains(&later.id));
+pub async fn what_an_earlier_process_took_waits_again_when_it_is_abandoned(f: Fixture) {
+    let mine = f.accepted().await;
+    let me = InstanceId::generate();
+    f.store.take_outbox(&OutboxTake { taken_by: me.clone(), ..take(MANY) }).await.unwrap();
+    f.accepted().await;
+    f.store.take_outbox(&take(MANY)).await.unwrap();
+    f.store.abandon_leases(&me).await.unwrap();
+    assert_eq!(f.drain_outbox().await, [mine.id]);
 }
 
-pub async fn only_due_calls_are_listed_the_longest_due_first(f: Fixture) {
+pub async fn several_takers_share_no_entry_and_leave_none(f: Fixture) {
+    let all: [ProjectId; 3] = projects();
+    let mut expected = HashSet::new();
+    for project in &all {
+        expected.extend(queue_of(&f, project, 60).await);
+    }
+    let takers: Vec<_> = (0..6)
+        .map(|_| {
+            let store = f.store.clone();
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                loop {
+                    let batch = store.take_outbox(&take(7)).await.unwrap();
+                    if batch.entries.is_empty() && !batch.more {
+                        return mine;
+                    }
+                    mine.extend(batch.entries.into_iter().map(|entry| entry.call_id));
+                }
+            })
+        })
+        .collect();
+    let mut taken = Vec::new();
+    for taker in takers {
+        taken.extend(taker.await.unwrap());
+    }
+    // Entries that a taker skipped because another one held them at that moment.
+    taken.extend(f.drain_outbox().await);
+    assert_eq!(taken.len(), expected.len(), "an entry was shared");
+    assert_eq!(taken.into_iter().collect::<HashSet<_>>(), expected);
+}
+
+pub async fn only_due_calls_are_taken_the_longest_due_first(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
     let mut accepted = Vec::new();
@@ -98,26 +165,59 @@ pub async fn only_due_calls_are_listed_the_longest_due_first(f: Fixture) {
         accepted.push(call.id);
     }
     f.clock.advance(SECOND - 1);
-    assert_eq!(f.store.list_outbox(10).await.unwrap(), []);
+    assert_eq!(f.drain_outbox().await, []);
     f.clock.advance(1);
     assert_eq!(f.drain_outbox().await, [accepted[1].clone()]);
     f.clock.advance(2 * SECOND);
     assert_eq!(f.drain_outbox().await, [accepted[2].clone(), accepted[0].clone()]);
 }
 
-pub async fn sweeps_do_not_multiply_a_waiting_call(f: Fixture) {
-    let (waiting, running) = (f.accepted().await, f.accepted().await);
-    f.drain_outbox().await;
+pub async fn queued_calls_are_counted_by_project_until_they_are_claimed(f: Fixture) {
+    assert_eq!(f.store.count_queued().await.unwrap(), []);
+    let [one, two] = projects();
+    let began = f.clock.now();
+    let ids = queue_of(&f, &one, 3).await;
+    queue_of(&f, &two, 2).await;
+    f.store.take_outbox(&take(1)).await.unwrap();
     let owner = InstanceId::generate();
-    f.store.claim_call(&running.id, &owner, f.lease()).await.unwrap().unwrap();
-    f.clock.advance(100 * SECOND);
-    let lost_before = || f.clock.now().plus_micros(-50 * SECOND);
-    assert_eq!(f.store.sweep_calls(lost_before()).await.unwrap(), 2);
-    assert_eq!(f.store.sweep_calls(lost_before()).await.unwrap(), 0, "both have an entry");
-    assert_eq!(f.drain_outbox().await.len(), 2);
-    f.clock.advance(10 * SECOND);
-    assert_eq!(f.store.sweep_calls(lost_before()).await.unwrap(), 0, "both were just dispatched");
+    f.store.claim_call(&ids[0], &owner, f.lease()).await.unwrap().unwrap();
+    let counted = f.store.count_queued().await.unwrap();
+    let counted: Vec<_> = counted.into_iter().map(|q| (q.project_id, q.calls, q.due_since)).collect();
+    let at = |micros| Some(began.plus_micros(micros));
+    assert_eq!(counted, [(one.clone(), 2, at(2)), (two.clone(), 2, at(4))]);
+    // A call that is given back waits until it is due, and counts.
+    f.store.release_call(&ids[0], &owner, f.clock.now().plus_micros(SECOND)).await.unwrap();
+    assert_eq!(f.store.count_queued().await.unwrap()[0].calls, 3);
+}
+
+pub async fn a_released_call_is_taken_again_when_it_is_due(f: Fixture) {
+    let new = f.accepted().await;
+    let owner = InstanceId::generate();
+    f.drain_outbox().await;
+    f.store.claim_call(&new.id, &owner, f.lease()).await.unwrap().unwrap();
+    f.store.release_call(&new.id, &owner, f.clock.now().plus_micros(SECOND)).await.unwrap();
+    assert_eq!(f.drain_outbox().await, [], "it is not due");
+    f.clock.advance(SECOND);
+    assert_eq!(f.drain_outbox().await, [new.id]);
+}
+
+pub async fn a_sweep_puts_back_calls_whose_lease_ended_once(f: Fixture) {
+    let (lost, held, done) = (f.accepted().await, f.accepted().await, f.accepted().await);
+    let (dead, alive) = (InstanceId::generate(), InstanceId::generate());
+    f.store.claim_call(&lost.id, &dead, f.lease()).await.unwrap().unwrap();
+    f.store.claim_call(&done.id, &dead, f.lease()).await.unwrap().unwrap();
+    f.store.finish_call(&done.id, &dead, &succeeded(), &CallOutput::default(), &[]).await.unwrap();
+    f.store.claim_call(&held.id, &alive, f.lease()).await.unwrap().unwrap();
+    let waiting = f.accepted().await;
+    assert_eq!(f.store.sweep_calls().await.unwrap(), 0);
+
     f.clock.advance(60 * SECOND);
-    assert_eq!(f.store.sweep_calls(lost_before()).await.unwrap(), 2);
-    assert_eq!(f.drain_outbox().await, [waiting.id, running.id]);
+    f.store.extend_lease(&held.id, &alive, f.lease()).await.unwrap();
+    assert_eq!(f.store.sweep_calls().await.unwrap(), 1);
+    assert_eq!(f.store.sweep_calls().await.unwrap(), 0, "it has an entry");
+    assert_eq!(HashSet::from_iter(f.drain_outbox().await), HashSet::from([lost.id.clone(), waiting.id]));
+    assert_eq!(f.store.sweep_calls().await.unwrap(), 0, "it still has its entry");
+    f.store.claim_call(&lost.id, &alive, f.lease()).await.unwrap().unwrap();
+    f.clock.advance(60 * SECOND);
+    assert_eq!(f.store.sweep_calls().await.unwrap(), 2);
 }

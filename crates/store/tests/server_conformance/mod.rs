@@ -16,7 +16,7 @@ use picasso_testkit::process::wait_until;
 use picasso_types::{CallId, InstanceId};
 use tokio::sync::Mutex;
 
-use crate::conformance::fixture::Fixture;
+use crate::conformance::fixture::{Fixture, take};
 
 /// A server that a test can kill.
 pub trait Killable {
@@ -134,7 +134,7 @@ pub async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call(
         })
         .collect();
     wait_until(Duration::from_secs(20), "some calls", || async {
-        store.list_outbox(10).await.unwrap().len() == 10
+        store.count_queued().await.unwrap().iter().any(|queued| queued.calls >= 10)
     })
     .await
     .unwrap();
@@ -142,7 +142,7 @@ pub async fn a_route_that_is_deleted_while_calls_arrive_leaves_no_waiting_call(
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(f.store.list_outbox(10).await.unwrap(), []);
+    assert_eq!(f.drain_outbox().await, []);
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
 }
 
@@ -186,8 +186,8 @@ pub async fn a_killed_server_loses_no_accepted_call_and_the_pool_recovers(
     })
     .await
     .unwrap();
-    let waiting = store.list_outbox(u32::MAX).await.unwrap();
-    let waiting: HashSet<_> = waiting.into_iter().map(|entry| entry.call_id).collect();
+    let waiting = store.take_outbox(&take(u32::MAX)).await.unwrap();
+    let waiting: HashSet<_> = waiting.entries.into_iter().map(|entry| entry.call_id).collect();
     let accepted = accepted.lock().await;
     for id in accepted.iter() {
         assert!(waiting.contains(id), "{id} was accepted and is lost");

@@ -1,6 +1,6 @@
 //! Pools as calls meet them, over fakes.
 
 mod calls;
-mod fake;
+pub(crate) mod fake;
 mod life;
 mod memory;

@@ -1,0 +1,75 @@
+//! Between projects the queue is fair: with the real server, a long queue of one project, and functions
+//! that hold their places for long.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use picasso_suites::cloud::{Answer, Cloud, ready};
+use picasso_testkit::picasso::PicassoOptions;
+use picasso_testkit::process::wait_until;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_mins(2);
+/// How long the long queue is; in full: 100000.
+const CALLS: &str = "PICASSO_FAIRNESS_CALLS";
+
+/// An app of demo2's with an asynchronous route; the URL that calls it, and the project.
+async fn other_project(cloud: &Cloud, token: &str) -> (String, String) {
+    let project = cloud.project("demo2").await;
+    let post = async |path: String, body: Value| -> Answer {
+        let answer = cloud.api(Method::POST, &path, Some(token), Some(body)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer
+    };
+    let made = post(format!("/v1/{project}/apps"), json!({"app": {"name": "short"}})).await;
+    let app = made.json()["app"]["name"].as_str().unwrap().to_owned();
+    let route = json!({
+        "path": "/one", "image": picasso_suites::cloud::SHELL_IMAGE, "type": "async", "is_public": "true",
+        "memory": 16, "timeout": 30, "config": {"SCRIPT": "echo done"},
+    });
+    post(format!("/v1/{project}/apps/{app}/routes"), json!({"route": route})).await;
+    (format!("/v1/r/{project}/{app}/one"), project)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projects_single_call_does_not_wait_behind_anothers_long_queue_of_slow_calls() {
+    if !ready() {
+        return;
+    }
+    let calls: usize = std::env::var(CALLS).map_or(1500, |text| text.parse().unwrap());
+    let options = PicassoOptions {
+        more_config: "[queue]\nmax_calls_per_project = 1000000\n".to_owned(),
+        ..PicassoOptions::default()
+    };
+    let cloud = Cloud::start_with(options).await;
+    let (long, short) = (cloud.token("demo1-member").await, cloud.token("demo2-member").await);
+    let app = cloud.app(&long, "long").await;
+    cloud
+        .route(&long, &app, "/slow", "b sleep 30", json!({"type": "async", "memory": 16, "timeout": 60}))
+        .await;
+    let (one, project) = other_project(&cloud, &short).await;
+
+    let url = cloud.function_url(&app, "/slow");
+    let accepted = stream::iter(0..calls).map(|_| cloud.send(cloud.http.post(&url))).buffer_unordered(64);
+    let refused = accepted.filter(|answer| std::future::ready(answer.status != StatusCode::ACCEPTED)).count();
+    assert_eq!(refused.await, 0);
+    let runs = || async { cloud.metric("picasso_calls_in_flight").await >= 2.0 };
+    wait_until(SOON, "the first slow calls to run", runs).await.unwrap();
+
+    let answer = cloud.api(Method::POST, &one, Some(&short), Some(json!({}))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let id = answer.json()["call_id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/{project}/calls/{id}");
+    let call = async || cloud.api(Method::GET, &path, Some(&short), None).await.json()["call"].clone();
+    wait_until(SOON, "the other project's call", || async { call().await["status"] == "succeeded" })
+        .await
+        .unwrap();
+    println!("it waited {} ms behind {calls} calls of another project", call().await["queue_ms"]);
+    // Whatever the machine is busy with: what ran meanwhile was a few places' worth, not the queue.
+    let counted = || async { cloud.metric("picasso_calls_queued").await > 0.0 };
+    wait_until(SOON, "a count of the queue", counted).await.unwrap();
+    let queued = cloud.metric("picasso_calls_queued").await;
+    assert!(queued >= calls as f64 * 0.9, "{queued} of {calls} wait");
+}
