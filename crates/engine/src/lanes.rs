@@ -121,7 +121,7 @@ impl Lane {
         }
         let places = u32::try_from(per_project).unwrap_or(u32::MAX);
         let fast = self.claimed.max(self.claimed_before).saturating_mul(2);
-        fast.max(places.saturating_mul(2)).max(SHORT_LINE).min(WINDOW)
+        fast.max(places.saturating_mul(2)).clamp(SHORT_LINE, WINDOW)
     }
 
     fn expected(&mut self, now: Instant) -> u32 {
@@ -199,8 +199,8 @@ impl Lanes {
         if lane.len() >= lane.goal(self.per_project, now).saturating_mul(2) || state.waiting >= MAX_WAITING {
             return Offered::NoRoom;
         }
-        let Some(line) = lane.waiting.get_mut(usize::from(delivery.priority)) else { return Offered::NoRoom };
-        line.push_back(delivery.call_id.clone());
+        let Some(ids) = lane.waiting.get_mut(usize::from(delivery.priority)) else { return Offered::NoRoom };
+        ids.push_back(delivery.call_id.clone());
         state.known.insert(delivery.call_id.clone());
         state.waiting += 1;
         drop(guard);
@@ -314,8 +314,8 @@ mod tests {
         for priority in [0, 2, 1] {
             lanes.offer(&delivery(1, priority));
         }
-        let lines = lanes.state().lanes[&project(1)].waiting.clone();
-        let expected: Vec<_> = lines.iter().rev().flatten().cloned().collect();
+        let waiting = lanes.state().lanes[&project(1)].waiting.clone();
+        let expected: Vec<_> = waiting.iter().rev().flatten().cloned().collect();
         assert!(lanes.next_if(|| false).is_none());
         let taken: Vec<_> = std::iter::from_fn(|| next(&lanes)).collect();
         assert_eq!(taken.iter().map(|place| place.call_id.clone()).collect::<Vec<_>>(), expected);

@@ -93,7 +93,9 @@ pub fn call_all(url: &str, callers: u32, each: u32) -> Result<(Summary, Duration
     let mut samples = Samples::default();
     for thread in threads {
         let times = thread.join().map_err(|_| "a caller panicked")??;
-        times.into_iter().for_each(|time| samples.add(time));
+        for time in times {
+            samples.add(time);
+        }
     }
     Ok((samples.summary(), began.elapsed()))
 }

@@ -24,7 +24,7 @@ async fn other_project(cloud: &Cloud, token: &str) -> (String, String) {
         answer
     };
     let made = post(format!("/v1/{project}/apps"), json!({"app": {"name": "short"}})).await;
-    let app = made.json()["app"]["name"].as_str().unwrap().to_owned();
+    let app = made.json()["app"]["name"].as_str().unwrap_or_default().to_owned();
     let route = json!({
         "path": "/one", "image": picasso_suites::cloud::SHELL_IMAGE, "type": "async", "is_public": "true",
         "memory": 16, "timeout": 30, "config": {"SCRIPT": "echo done"},
@@ -38,7 +38,7 @@ async fn a_projects_single_call_does_not_wait_behind_anothers_long_queue_of_slow
     if !ready() {
         return;
     }
-    let calls: usize = std::env::var(CALLS).map_or(1500, |text| text.parse().unwrap());
+    let calls: u32 = std::env::var(CALLS).map_or(1500, |text| text.parse().unwrap());
     let options = PicassoOptions {
         more_config: "[queue]\nmax_calls_per_project = 1000000\n".to_owned(),
         ..PicassoOptions::default()
@@ -71,5 +71,5 @@ async fn a_projects_single_call_does_not_wait_behind_anothers_long_queue_of_slow
     let counted = || async { cloud.metric("picasso_calls_queued").await > 0.0 };
     wait_until(SOON, "a count of the queue", counted).await.unwrap();
     let queued = cloud.metric("picasso_calls_queued").await;
-    assert!(queued >= calls as f64 * 0.9, "{queued} of {calls} wait");
+    assert!(queued >= f64::from(calls) * 0.9, "{queued} of {calls} wait");
 }
