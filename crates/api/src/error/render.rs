@@ -95,8 +95,10 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
     match error {
         ApiError::IdentityUnavailable { retry_after } => Some(*retry_after),
         ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
-        ApiError::ProjectQueueFull(_) | ApiError::ServiceQueueFull => Some(Duration::from_secs(5)),
-        ApiError::Unhealthy(_) | ApiError::DatabaseUnavailable(_) => Some(Duration::from_secs(5)),
+        ApiError::ProjectQueueFull(_)
+        | ApiError::ServiceQueueFull
+        | ApiError::Unhealthy(_)
+        | ApiError::DatabaseUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
             fault.retry_after.or(wanted)
