@@ -66,10 +66,11 @@ async fn a_projects_single_call_does_not_wait_behind_anothers_long_queue_of_slow
     wait_until(SOON, "the other project's call", || async { call().await["status"] == "succeeded" })
         .await
         .unwrap();
-    println!("it waited {} ms behind {calls} calls of another project", call().await["queue_ms"]);
-    // Whatever the machine is busy with: what ran meanwhile was a few places' worth, not the queue.
-    let counted = || async { cloud.metric("picasso_calls_queued").await > 0.0 };
-    wait_until(SOON, "a count of the queue", counted).await.unwrap();
-    let queued = cloud.metric("picasso_calls_queued").await;
-    assert!(queued >= f64::from(calls) * 0.9, "{queued} of {calls} wait");
+    let waited = call().await["queue_ms"].as_u64();
+    println!("it waited {waited:?} ms behind {calls} calls of another project");
+    assert!(waited.is_some_and(|ms| ms <= 1000), "{waited:?} ms");
+    // What ran meanwhile was a few places' worth, not the queue: it only becomes shorter, and the
+    // gauge follows within seconds.
+    let most_wait = || async { cloud.metric("picasso_calls_queued").await >= f64::from(calls) * 0.9 };
+    wait_until(SOON, "nearly all of the long queue to be still there", most_wait).await.unwrap();
 }
