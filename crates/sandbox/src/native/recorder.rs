@@ -70,14 +70,15 @@ impl Recorder {
     }
 
     fn note(&self, call: String) -> io::Result<()> {
-        let failure = self
-            .failures
-            .borrow()
-            .iter()
-            .find(|(begin, _)| call.starts_with(begin.as_str()))
-            .map(|(_, errno)| io::Error::from_raw_os_error(*errno));
+        let failure = self.failure(&call);
         self.done.borrow_mut().push(call);
         failure.map_or(Ok(()), Err)
+    }
+
+    fn failure(&self, call: &str) -> Option<io::Error> {
+        let failures = self.failures.borrow();
+        let found = failures.iter().find(|(begin, _)| call.starts_with(begin.as_str()));
+        found.map(|(_, errno)| io::Error::from_raw_os_error(*errno))
     }
 
     fn open(&self, call: String, name: &str) -> io::Result<OwnedFd> {
@@ -98,6 +99,9 @@ fn flags(flags: MountFlags) -> String {
 
 impl Kernel for Recorder {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(failure) = self.failure(&format!("read {}", path.display())) {
+            return Err(failure);
+        }
         let files = self.files.borrow();
         let text = files.get(path).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
         Ok(text.clone().into_bytes())

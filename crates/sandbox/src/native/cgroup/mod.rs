@@ -254,10 +254,16 @@ fn make_if_missing(k: &dyn Kernel, path: &Path) -> Result<(), CgroupFault> {
     }
 }
 
+/// Whether a group was not there, or was removed while it was looked at: a file that is open then
+/// answers ENODEV (kernfs). Another process may be burying the same groups.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
 fn remove_if_there(k: &dyn Kernel, path: &Path) -> io::Result<bool> {
     match k.remove_dir(path) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) if is_gone(&e) => Ok(true),
         Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => Ok(false),
         Err(e) => Err(e),
     }
@@ -266,7 +272,7 @@ fn remove_if_there(k: &dyn Kernel, path: &Path) -> io::Result<bool> {
 fn kill_listed(k: &dyn Kernel, procs: &Path) -> io::Result<()> {
     let text = match k.read(procs) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if is_gone(&e) => return Ok(()),
         Err(e) => return Err(e),
     };
     for pid in String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()) {

@@ -215,6 +215,20 @@ fn v2_before_cgroup_kill_kills_what_is_listed() {
 }
 
 #[test]
+fn a_group_that_is_removed_while_it_is_looked_at_is_gone() {
+    let procs = "/sys/fs/cgroup/pids/picasso-0badcafe/s1/cgroup.procs";
+    let k = hybrid().failing(&format!("read {procs}"), libc::ENODEV);
+    let cgroups = Cgroups::detect(&k, "0badcafe").unwrap();
+    cgroups.kill_all(&k, 1).unwrap();
+    let slot = "/sys/fs/cgroup/picasso-0badcafe/s5";
+    let k = v2("/")
+        .file("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n")
+        .failing(&format!("write {slot}/cgroup.kill"), libc::ENODEV);
+    let cgroups = Cgroups::detect(&k, "0badcafe").unwrap();
+    cgroups.kill_all(&k, 5).unwrap();
+}
+
+#[test]
 fn a_host_without_a_controller_says_which_and_what_to_do() {
     let k = v2("/").file("/sys/fs/cgroup/cgroup.controllers", "cpu io\n");
     let fault = Cgroups::detect(&k, "0badcafe").unwrap_err().to_string();

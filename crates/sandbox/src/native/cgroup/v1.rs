@@ -177,7 +177,7 @@ impl Hierarchies {
 
     pub(super) fn thaw(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
         match self.freezer(index).map(|state| k.write(&state, b"THAWED")) {
-            Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Some(Err(e)) if !super::is_gone(&e) => Err(e),
             _ => Ok(()),
         }
     }

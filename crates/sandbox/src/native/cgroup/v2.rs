@@ -107,7 +107,7 @@ impl Unified {
 
     pub(super) fn thaw(&self, k: &dyn Kernel, index: u16) -> io::Result<()> {
         match k.write(&self.freezer(index), b"0") {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Err(e) if !super::is_gone(&e) => Err(e),
             _ => Ok(()),
         }
     }
@@ -117,7 +117,7 @@ impl Unified {
         // Since Linux 5.14; it kills frozen processes as well.
         match k.write(&dir.join("cgroup.kill"), b"1") {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => kill_listed(k, &dir.join("cgroup.procs")),
+            Err(e) if super::is_gone(&e) => kill_listed(k, &dir.join("cgroup.procs")),
             Err(e) => Err(e),
         }
     }
