@@ -2,7 +2,7 @@
 //!
 //! Places bound how many run at one time, which says little about functions that end at once: eight
 //! of them that follow each other without a pause keep two CPUs busy. So the starts are paced by the
-//! CPU time that this process and its sandboxes use: time passes, the account grows by the share of
+//! CPU time that this process uses (not that of its sandboxes, which places bound): time passes, the account grows by the share of
 //! it; CPU time is used, it shrinks; while it is overdrawn no asynchronous call starts. What
 //! synchronous calls use counts as well: they come first. One start in [`AT_LEAST`] is always allowed,
 //! so that nothing waits for ever.

@@ -7,6 +7,7 @@ use picasso_types::{CallOutput, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::headed;
 use crate::settings::CallKeeping;
 
 /// What a line costs beside its text, so that empty lines are bounded too.
@@ -69,11 +70,7 @@ impl KeptResult {
             return Vec::new();
         }
         let head = ResultHead { content_type: self.content_type.clone(), total_bytes: self.total_bytes };
-        let mut encoded = serde_json::to_vec(&head).unwrap_or_default();
-        // JSON of one line: the first line break ends it.
-        encoded.push(b'\n');
-        encoded.extend_from_slice(&self.body);
-        encoded
+        headed::encode(&head, &self.body)
     }
 
     /// Reads what [`KeptOutput::encode`] made; `None` when it is damaged.
@@ -81,9 +78,8 @@ impl KeptResult {
         if encoded.is_empty() {
             return Some(Self::default());
         }
-        let end = encoded.iter().position(|byte| *byte == b'\n')?;
-        let ResultHead { content_type, total_bytes } = serde_json::from_slice(&encoded[..end]).ok()?;
-        Some(Self { content_type, total_bytes, body: encoded[end + 1..].to_vec() })
+        let (ResultHead { content_type, total_bytes }, body) = headed::decode(encoded)?;
+        Some(Self { content_type, total_bytes, body })
     }
 }
 

@@ -25,6 +25,7 @@ mod function_log;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
+mod headed;
 mod hot;
 pub mod invocation;
 mod kept_output;

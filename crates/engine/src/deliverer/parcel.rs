@@ -1,7 +1,9 @@
-//! What a delivery holds, as the store keeps it: one line of JSON, then the body as it is.
+//! What a delivery holds, as the store keeps it.
 
 use picasso_types::CallId;
 use serde::{Deserialize, Serialize};
+
+use crate::headed;
 
 /// One delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +40,11 @@ pub(super) enum Receiver {
 
 impl Parcel {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut encoded = serde_json::to_vec(&self.head).unwrap_or_default();
-        // JSON of one line: the first line break ends it.
-        encoded.push(b'\n');
-        encoded.extend_from_slice(&self.body);
-        encoded
+        headed::encode(&self.head, &self.body)
     }
 
     /// `None` when it is damaged.
     pub(super) fn decode(encoded: &[u8]) -> Option<Self> {
-        let end = encoded.iter().position(|byte| *byte == b'\n')?;
-        let head = serde_json::from_slice(&encoded[..end]).ok()?;
-        Some(Self { head, body: encoded[end + 1..].to_vec() })
+        headed::decode(encoded).map(|(head, body)| Self { head, body })
     }
 }
