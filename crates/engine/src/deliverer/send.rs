@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use picasso_outbound::OutboundError;
 use picasso_store::StoreError;
 use picasso_types::outgoing::Delivery;
-use picasso_types::{CallId, RequestId, Trigger};
+use picasso_types::{CallId, Failure, RequestId, Trigger};
 use url::Url;
 
 use super::parcel::{Parcel, Receiver};
@@ -143,11 +143,20 @@ async fn call_route(
     };
     match engine.accept(invocation, crate::accept::AcceptOptions::default()).await {
         Ok(_) => Sent::Delivered,
-        Err(AcceptError::Store(error)) => store_failed(&error),
-        Err(AcceptError::Refused(failure @ picasso_types::Failure::NotReady { .. })) => {
-            Sent::Again(failure.to_string(), None)
+        Err(error) => not_accepted(&error),
+    }
+}
+
+/// What passes by itself is tried again.
+fn not_accepted(error: &AcceptError) -> Sent {
+    match error {
+        AcceptError::Store(error) => store_failed(error),
+        AcceptError::Refused(Failure::NotReady { .. }) | AcceptError::QueueFull(_) => {
+            Sent::Again(error.to_string(), None)
         }
-        Err(error) => Sent::Failed(error.to_string()),
+        AcceptError::Refused(_) | AcceptError::Body(_) | AcceptError::KeyOfOther => {
+            Sent::Failed(error.to_string())
+        }
     }
 }
 
@@ -161,6 +170,7 @@ mod tests {
     use picasso_types::Timestamp;
 
     use super::*;
+    use crate::back_pressure::QueueFull;
 
     fn answered(status: u16, after: Option<&str>) -> Sent {
         let mut headers = HeaderMap::new();
@@ -182,6 +192,19 @@ mod tests {
         for status in [301, 302, 307, 400, 401, 403, 404, 410, 422] {
             assert!(matches!(answered(status, None), Sent::Failed(_)), "{status}");
         }
+    }
+
+    #[test]
+    fn a_route_whose_queue_is_full_or_that_is_not_ready_is_called_later_and_a_loop_is_not() {
+        let full = AcceptError::QueueFull(QueueFull::Project(7));
+        let preparing = AcceptError::Refused(Failure::NotReady { reason: "it is prepared".to_owned() });
+        for passing in [full, preparing] {
+            assert!(matches!(not_accepted(&passing), Sent::Again(..)), "{passing}");
+        }
+        let key = AcceptError::KeyOfOther;
+        assert!(matches!(not_accepted(&key), Sent::Failed(_)));
+        let deep = AcceptError::Refused(Failure::TooDeep { max_depth: 16 });
+        assert!(matches!(not_accepted(&deep), Sent::Failed(_)));
     }
 
     #[test]
