@@ -121,9 +121,8 @@ async fn a_killed_engine_loses_no_accepted_call_and_leaves_nothing_on_the_host()
     let instance = cloud.picasso.instance();
     let ids = hundred_calls(&cloud, &token, &app).await;
     // Between two calls no sandbox may run for a moment, so both are waited for together.
-    let in_the_middle = || async {
-        succeeded(&cloud.picasso.log()).len() >= 5 && host::running_sandboxes(&instance) > 0
-    };
+    let in_the_middle =
+        || async { succeeded(&cloud.picasso.log()).len() >= 5 && host::running_sandboxes(&instance) > 0 };
     wait_until(SOON, "some calls have run and some run now", in_the_middle).await.unwrap();
 
     let family = host::descendants(cloud.picasso.pid());
@@ -160,9 +159,8 @@ async fn a_killed_spawner_loses_no_accepted_call_and_leaves_nothing_of_its_own()
     let instance = cloud.picasso.instance();
     let ids = hundred_calls(&cloud, &token, &app).await;
     let spawner = cloud.picasso.spawner_pid().expect("a spawner");
-    let in_the_middle = || async {
-        succeeded(&cloud.picasso.log()).len() >= 5 && !host::descendants(spawner).is_empty()
-    };
+    let in_the_middle =
+        || async { succeeded(&cloud.picasso.log()).len() >= 5 && !host::descendants(spawner).is_empty() };
     wait_until(SOON, "some calls have run and some run now", in_the_middle).await.unwrap();
 
     let sandboxes = host::descendants(spawner);
