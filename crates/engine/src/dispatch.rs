@@ -12,6 +12,7 @@ use picasso_store::{OutboxEntry, OutboxTake};
 use picasso_types::{CallId, ProjectId};
 
 use crate::engine::Engine;
+use crate::failpoints;
 use crate::lanes::WINDOW;
 
 /// The outbox is looked at this often even when nobody said that there is something: a call may have
@@ -105,7 +106,11 @@ async fn publish(engine: &Engine, entries: Vec<OutboxEntry>) -> bool {
     if dispatches.is_empty() {
         return true;
     }
-    let Err(error) = shared.parts.queue.publish(&dispatches).await else { return true };
+    failpoints::reached(failpoints::TAKEN);
+    let Err(error) = shared.parts.queue.publish(&dispatches).await else {
+        failpoints::reached(failpoints::PUBLISHED);
+        return true;
+    };
     tracing::error!(error = &error as &dyn std::error::Error, "the queue does not take calls");
     let calls: Vec<CallId> = dispatches.into_iter().map(|dispatch| dispatch.call_id).collect();
     give_back(engine, &calls).await;

@@ -27,6 +27,7 @@ use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
 use crate::deliverer;
 use crate::depth;
+use crate::failpoints;
 use crate::formats;
 use crate::hot::pools::Hot;
 use crate::hot::{self, janitor::Janitor};
@@ -200,6 +201,7 @@ impl Engine {
             Accepted::Before(id) => return Ok(AcceptedCall { id, is_new: false }),
             Accepted::KeyOfOther => return Err(AcceptError::KeyOfOther),
         }
+        failpoints::reached(failpoints::COMMITTED);
         counter!("picasso_calls_accepted_total").increment(1);
         self.shared.accepted.notify_one();
         Ok(AcceptedCall { id: call.id, is_new: true })

@@ -20,6 +20,7 @@ pub mod depth;
 mod dispatch;
 mod engine;
 mod environment;
+pub mod failpoints;
 mod formats;
 mod function_log;
 #[cfg(fuzzing)]

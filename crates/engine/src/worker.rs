@@ -22,6 +22,7 @@ use crate::cpu_share::{CpuShare, used_cpu};
 use crate::deliverer::Sender;
 use crate::dispatch::give_back;
 use crate::engine::{Engine, Shared};
+use crate::failpoints;
 use crate::invocation::Invocation;
 use crate::kept_output::KeptOutput;
 use crate::lanes::{Offered, RunPlace};
@@ -87,9 +88,15 @@ async fn line_up(engine: &Engine, deliveries: &[Delivery]) {
     if !no_room.is_empty() {
         give_back(engine, &no_room).await;
     }
+    if !deliveries.is_empty() {
+        failpoints::reached(failpoints::RECEIVED);
+    }
     if let Err(error) = parts.queue.ack(deliveries).await {
         // They will be delivered again, and are known or claimed by then.
         tracing::warn!(error = &error as &dyn std::error::Error, "ids were not acknowledged");
+    }
+    if !deliveries.is_empty() {
+        failpoints::reached(failpoints::ACKED);
     }
 }
 
@@ -133,6 +140,7 @@ async fn run_next(engine: &Engine, targets: &VersionTargets, ending: &Semaphore,
     };
     // Finished, cancelled, or held by another process.
     let Some(claimed) = claimed else { return };
+    failpoints::reached(failpoints::CLAIMED);
     back_pressure.claimed(&claimed.call.project_id);
     if let Err(error) = run_claimed(engine, targets, ending, place, claimed).await {
         tracing::error!(call_id = %id, error = &error as &dyn std::error::Error, "an asynchronous call runs again when its lease has ended");
@@ -161,6 +169,7 @@ async fn run_claimed(
             run_end::after_run(&call, end, &parts.settings, parts.clock.now(), random::fraction())
         }
     };
+    failpoints::reached(failpoints::RAN);
     // The next call runs while this one's outcome is written.
     let _ending = ending.acquire().await;
     drop(place);
@@ -189,6 +198,7 @@ async fn run_claimed(
     if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &deliveries).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
     }
+    failpoints::reached(failpoints::RECORDED);
     if !deliveries.is_empty() {
         engine.shared.deliveries_due.notify_one();
     }

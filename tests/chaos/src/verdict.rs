@@ -1,8 +1,9 @@
 //! What became of the calls of a round.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
+use picasso_suites::runs::runs;
 use picasso_testkit::process::wait_until;
 use reqwest::Method;
 
@@ -92,16 +93,4 @@ async fn list(world: &World, query: &str) -> Result<Vec<String>, Trouble> {
     let answer = answer.json();
     let calls = answer["calls"].as_array().ok_or_else(|| format!("no list of calls: {answer}"))?;
     Ok(calls.iter().filter_map(|call| call["id"].as_str().map(str::to_owned)).collect())
-}
-
-/// How often the server said that each call ended.
-fn runs(log: &str) -> HashMap<&str, usize> {
-    let mut runs = HashMap::new();
-    for line in log.lines().filter(|line| line.contains("call ended")) {
-        let id = line.split_once("call_id").map(|(_, rest)| rest.trim_start_matches(['=', '"', ':', ' ']));
-        if let Some(id) = id.and_then(|id| id.get(..36)) {
-            *runs.entry(id).or_default() += 1;
-        }
-    }
-    runs
 }

@@ -4,4 +4,5 @@
 pub mod cloud;
 pub mod host;
 pub mod nodes;
+pub mod runs;
 pub mod web;

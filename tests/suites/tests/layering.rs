@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use picasso_testkit::process::run;
 
 /// Crate → the crates of ours that it may depend on (dev-dependencies are free).
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -116,6 +117,18 @@ fn unsafe_code_stays_in_the_sandbox_crate() {
             );
         }
     }
+}
+
+#[test]
+fn only_the_build_of_the_tests_has_failpoints() {
+    let features_of = |selection: &[&str]| {
+        let tree = ["tree", "--locked", "--offline", "--prefix", "none", "--edges"];
+        run(env!("CARGO"), [&tree, selection].concat()).unwrap()
+    };
+    std::env::set_current_dir(root()).unwrap();
+    let released = features_of(&["normal,build,features", "--package", "picasso"]);
+    assert!(released.contains("picasso-engine") && !released.contains("failpoints"), "{released}");
+    assert!(features_of(&["all,features", "--workspace"]).contains("failpoints"));
 }
 
 #[test]

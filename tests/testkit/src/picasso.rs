@@ -88,9 +88,12 @@ impl Picasso {
         let root = dir.path();
         // The unprivileged engine has to reach its data below this folder.
         run("chmod", ["711", &root.display().to_string()]).map_err(|e| io(std::io::Error::other(e)))?;
-        for folder in ["etc", "data"] {
+        for folder in ["etc", "data", "failpoint"] {
             std::fs::create_dir(root.join(folder)).map_err(io)?;
         }
+        // The unprivileged engine removes the file that makes it end.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(root.join("failpoint"), open).map_err(io)?;
         let disk = options.disk_mb.map(|mb| Disk::mount(&root.join("data"), mb)).transpose().map_err(io)?;
         std::fs::write(root.join("etc/service-password"), keystone.password("picasso")).map_err(io)?;
         let ports = [free_port().map_err(io)?, free_port().map_err(io)?, free_port().map_err(io)?];
@@ -208,6 +211,19 @@ impl Picasso {
         kill(self.spawner_pid());
     }
 
+    /// The engine ends with SIGKILL when it comes to this place (of `picasso_engine::failpoints`).
+    pub fn arm(&self, place: &str) -> std::io::Result<()> {
+        let (file, next) = (armed(self.dir.path()), self.dir.path().join("failpoint/next"));
+        // At once or not at all: it is read all the time.
+        std::fs::write(&next, place)?;
+        std::fs::rename(next, file)
+    }
+
+    /// Whether the place that was armed has not been come to.
+    pub fn is_armed(&self) -> bool {
+        armed(self.dir.path()).exists()
+    }
+
     /// Sends the supervisor a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.process.signal(signal);
@@ -263,6 +279,11 @@ fn kill(pid: Option<u32>) {
     }
 }
 
+/// The file that says at which place the engine ends.
+fn armed(root: &Path) -> PathBuf {
+    root.join("failpoint/armed")
+}
+
 fn spawn(root: &Path, namespace: Option<&Namespace>) -> Result<Process, ProcessError> {
     let mut command = match namespace {
         None => Command::new(Picasso::binary()),
@@ -280,6 +301,7 @@ fn spawn(root: &Path, namespace: Option<&Namespace>) -> Result<Process, ProcessE
             command.env_remove(name);
         }
     }
+    command.env("FAILPOINT_FILE", armed(root));
     Ok(Process::spawn("picasso", root, command)?.stop_with(Signal::TERM, Duration::from_secs(20)))
 }
 

@@ -23,6 +23,7 @@ use self::parcel::{Parcel, Receiver};
 pub(crate) use self::report::Sender;
 use self::send::Sent;
 use crate::engine::Engine;
+use crate::failpoints;
 use crate::settings::DeliverySettings;
 
 /// Due deliveries are looked for this often, beside whenever a call ended here.
@@ -184,6 +185,7 @@ async fn deliver(engine: &Engine, delivery: &Delivery, parcel: Option<Parcel>) {
             }
         }
     };
+    failpoints::reached(failpoints::SENT);
     let now = parts.clock.now();
     let settings = &parts.settings.deliveries;
     let given_up =
