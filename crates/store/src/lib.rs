@@ -4,7 +4,9 @@
 //! (`tests/conformance`). A call row is the truth of an asynchronous call: accepting it is one
 //! transaction over row, payload and outbox entry.
 
+mod batches;
 mod body_cipher;
+mod call_writes;
 mod changes;
 mod error;
 mod line;

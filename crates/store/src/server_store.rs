@@ -4,23 +4,65 @@
 //! Compiled once for each such driver (`mod store` in its folder), with that driver's `apps`,
 //! `calls` and so on: they have functions of the same names.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
+    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Clock,
     DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
     RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{ServerStore, apps, calls, changes, deliveries, idempotency, outbox, records, routes, versions};
+use super::{
+    ServerPool, ServerStore, apps, call_batches, calls, changes, deliveries, idempotency, outbox, records,
+    routes, versions,
+};
+use crate::batches::Batches;
+use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
 use crate::error::Context as _;
-use crate::sealed_body::{SealedBody, SealedOutput};
-use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
+use crate::sealed_delivery::seal_signing_key;
 use crate::server::{bounded, retried};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
-    StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls,
+    SecretKey, Store, StoreError, TakenDelivery,
 };
+
+/// Batches of a kind that are on their way at one time: the server syncs them together.
+const AT_ONCE: usize = 4;
+
+/// Starts gathering what is written of calls. What the server undid is done again, within `limit`.
+pub(super) fn start_writes(
+    pool: &ServerPool,
+    key: &Arc<SecretKey>,
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+) -> CallWrites {
+    let (to, at) = (pool.clone(), Arc::clone(clock));
+    let accepting = Batches::start(AT_ONCE, move |calls: Vec<Arc<Acceptance>>| {
+        let (pool, clock) = (to.clone(), Arc::clone(&at));
+        async move { retried(limit, || call_batches::accept(&pool, &calls, clock.now())).await }
+    });
+    let (to, at, key) = (pool.clone(), Arc::clone(clock), Arc::clone(key));
+    let claiming = Batches::start(AT_ONCE, move |claims: Vec<Arc<Claim>>| {
+        let (pool, clock, key) = (to.clone(), Arc::clone(&at), Arc::clone(&key));
+        async move {
+            let bodies = bounded(limit, call_batches::bodies(&pool, &claims)).await?;
+            let write = async |claims: Vec<Arc<Claim>>| {
+                retried(limit, || call_batches::claim(&pool, &claims, clock.now())).await
+            };
+            let exists = async |id| bounded(limit, calls::get(&pool, &id)).await;
+            call_writes::claim(&key, claims, bodies, write, exists).await
+        }
+    });
+    let (to, at) = (pool.clone(), Arc::clone(clock));
+    let ending = Batches::start(AT_ONCE, move |endings: Vec<Arc<Ending>>| {
+        let (pool, clock) = (to.clone(), Arc::clone(&at));
+        async move { retried(limit, || call_batches::finish(&pool, &endings, clock.now())).await }
+    });
+    CallWrites { accepting, claiming, ending }
+}
 
 impl ServerStore {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -141,11 +183,12 @@ impl Store for ServerStore {
     }
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
-        let body = SealedBody::seal(&self.key, new)?;
-        if let Some(key) = &new.idempotency {
-            return write!(self, |db| calls::accept_once(db, new, key, &body, self.clock.now()));
-        }
-        self.retried(|| calls::accept(&self.pool, new, &body, self.clock.now())).await
+        let call = Acceptance::seal(&self.key, new)?;
+        let Some(key) = &new.idempotency else {
+            return bounded(self.answer_timeout, self.writes.accepting.write(call)).await;
+        };
+        let call = &Arc::new(call);
+        write!(self, |db| call_batches::accept_once(db, call, key, self.clock.now()))
     }
 
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {
@@ -158,15 +201,8 @@ impl Store for ServerStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
-        // Opened before it is claimed: a body that cannot be read holds no lease. A body never
-        // changes, it only goes with its call's end.
-        let Some(body) = self.read(calls::get_body(&self.pool, id)).await? else {
-            return self.get_call(id).await.map(|_| None);
-        };
-        let (envelope, payload) = body.open(&self.key, id)?;
-        let call =
-            self.retried(|| calls::claim(&self.pool, id, owner, lease_until, self.clock.now())).await?;
-        Ok(call.map(|call| ClaimedCall { call, envelope, payload }))
+        let claim = Claim { id: id.clone(), owner: owner.clone(), lease_until };
+        bounded(self.answer_timeout, self.writes.claiming.write(claim)).await
     }
 
     async fn extend_lease(
@@ -205,17 +241,8 @@ impl Store for ServerStore {
         output: &CallOutput,
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
-        if !outcome.state.is_final() {
-            let detail = format!("a call does not end as {}", outcome.state);
-            return Err(StoreError::Damaged { what: "outcome", detail });
-        }
-        let output = SealedOutput::seal(&self.key, id, output)?;
-        let deliveries = &SealedDelivery::seal_all(&self.key, deliveries)?;
-        self.retried(|| {
-            let now = self.clock.now();
-            calls::finish(&self.pool, id, owner, outcome, output.as_ref(), deliveries, now)
-        })
-        .await
+        let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
+        bounded(self.answer_timeout, self.writes.ending.write(ending)).await
     }
 
     async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {

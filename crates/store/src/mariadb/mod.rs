@@ -7,6 +7,7 @@
 //! the server undoes (deadlock, a lock waited for in vain) is done again, a bounded number of times.
 
 mod apps;
+mod call_batches;
 mod calls;
 mod changes;
 mod deliveries;
@@ -29,6 +30,7 @@ use secrecy::SecretString;
 use sqlx::Connection as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 
+use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
 use crate::server::bounded;
@@ -36,6 +38,8 @@ use crate::{SecretKey, StoreError};
 
 /// Which store `mod store` implements.
 use MariaDbStore as ServerStore;
+/// Its connections.
+use MySqlPool as ServerPool;
 
 /// Which database, and how it is used.
 #[derive(Debug, Clone)]
@@ -69,6 +73,7 @@ impl MariaDbSettings {
 /// [`crate::Store`] in a MariaDB database.
 pub struct MariaDbStore {
     pool: MySqlPool,
+    writes: CallWrites,
     line: Arc<Line<MySqlConnection>>,
     options: MySqlConnectOptions,
     key: Arc<SecretKey>,
@@ -119,7 +124,9 @@ impl MariaDbStore {
                 Box::pin(async move { Ok(trusted) })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, line, options, key: Arc::new(key), clock, answer_timeout: settings.answer_timeout })
+        let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
+        let writes = store::start_writes(&pool, &key, &clock, answer_timeout);
+        Ok(Self { pool, writes, line, options, key, clock, answer_timeout })
     }
 
     /// A connection that follows the changes.

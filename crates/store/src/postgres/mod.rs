@@ -6,6 +6,7 @@
 //! server undoes (deadlock, serialisation) is done again, a bounded number of times.
 
 mod apps;
+mod call_batches;
 mod calls;
 mod changes;
 mod deliveries;
@@ -28,11 +29,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
+use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
 use crate::server::bounded;
 use crate::{SecretKey, StoreError};
 
+/// Its connections.
+use PgPool as ServerPool;
 /// Which store `mod store` implements.
 use PostgresStore as ServerStore;
 
@@ -65,6 +69,7 @@ impl PostgresSettings {
 /// [`crate::Store`] in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
+    writes: CallWrites,
     line: Arc<Line<PgConnection>>,
     options: PgConnectOptions,
     key: Arc<SecretKey>,
@@ -117,7 +122,9 @@ impl PostgresStore {
                 Box::pin(async move { Ok(trusted) })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, line, options, key: Arc::new(key), clock, answer_timeout: settings.answer_timeout })
+        let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
+        let writes = store::start_writes(&pool, &key, &clock, answer_timeout);
+        Ok(Self { pool, writes, line, options, key, clock, answer_timeout })
     }
 
     /// A connection that follows the changes.

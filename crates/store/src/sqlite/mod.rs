@@ -5,6 +5,7 @@
 //! holds when it writes.
 
 mod apps;
+mod call_batches;
 mod calls;
 mod changes;
 mod deliveries;
@@ -26,6 +27,7 @@ use picasso_types::Clock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 
+use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::{SecretKey, StoreError};
 use writer::Writer;
@@ -51,7 +53,8 @@ impl SqliteSettings {
 /// [`crate::Store`] in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Writer,
+    writer: Arc<Writer>,
+    writes: CallWrites,
     readers: SqlitePool,
     options: SqliteConnectOptions,
     key: Arc<SecretKey>,
@@ -78,14 +81,16 @@ impl SqliteStore {
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         write_ahead(&options, settings.busy_timeout).await.context("opening the database")?;
-        let writer = Writer::start(options.clone()).await?;
+        let writer = Arc::new(Writer::start(options.clone()).await?);
         let readers = SqlitePoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(settings.busy_timeout)
             .connect_with(options.clone().pragma("query_only", "ON"))
             .await
             .context("opening the database for reading")?;
-        Ok(Self { writer, readers, options, key: Arc::new(key), clock })
+        let key = Arc::new(key);
+        let writes = call_batches::start(&writer, &readers, &key, &clock);
+        Ok(Self { writer, writes, readers, options, key, clock })
     }
 
     /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from

@@ -1,7 +1,7 @@
 //! The outbox: every queued call, from its acceptance until it is claimed.
 
-use picasso_types::{CallId, InstanceId, ProjectId, Timestamp};
-use sqlx::{SqliteConnection, SqlitePool};
+use picasso_types::{InstanceId, NewCall, ProjectId, Timestamp};
+use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
 use crate::error::Context as _;
 use crate::rows::{self, outbox_entry, parsed};
@@ -11,31 +11,48 @@ use crate::{OutboxBatch, OutboxEntry, OutboxTake, QueuedCalls, StoreError};
 /// Most calls that one sweep puts back, so that it holds the writer briefly; the next goes on.
 const SWEEP_LIMIT: i64 = 1000;
 
-/// Puts a call in.
+/// A call that is to wait for its turn.
+pub(super) struct Entry<'a> {
+    pub(super) call_id: &'a str,
+    pub(super) project_id: &'a str,
+    pub(super) not_before: Timestamp,
+    pub(super) priority: u8,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn of(new: &'a NewCall) -> Self {
+        Self {
+            call_id: new.id.as_str(),
+            project_id: new.project_id.as_str(),
+            not_before: new.not_before,
+            priority: new.priority,
+        }
+    }
+}
+
+/// Puts calls in.
 pub(super) async fn put(
     db: &mut SqliteConnection,
-    call_id: &str,
-    project_id: &str,
-    not_before: Timestamp,
-    priority: u8,
+    entries: &[Entry<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let is_due = not_before <= now;
-    sqlx::query(
-        "INSERT INTO outbox (call_id, project_id, state, not_before, priority, returns_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-         ON CONFLICT (call_id) DO UPDATE SET state = excluded.state, not_before = excluded.not_before, \
+    let mut query = QueryBuilder::new(
+        "INSERT INTO outbox (call_id, project_id, state, not_before, priority, returns_at) ",
+    );
+    query.push_values(entries, |mut row, entry| {
+        let is_due = entry.not_before <= now;
+        row.push_bind(entry.call_id)
+            .push_bind(entry.project_id)
+            .push_bind(if is_due { "waiting" } else { "scheduled" })
+            .push_bind(entry.not_before.0)
+            .push_bind(entry.priority)
+            .push_bind((!is_due).then_some(entry.not_before.0));
+    });
+    query.push(
+        " ON CONFLICT (call_id) DO UPDATE SET state = excluded.state, not_before = excluded.not_before, \
          priority = excluded.priority, returns_at = excluded.returns_at, taken_by = NULL",
-    )
-    .bind(call_id)
-    .bind(project_id)
-    .bind(if is_due { "waiting" } else { "scheduled" })
-    .bind(not_before.0)
-    .bind(priority)
-    .bind((!is_due).then_some(not_before.0))
-    .execute(db)
-    .await
-    .context("writing the outbox")?;
+    );
+    query.build().execute(db).await.context("writing the outbox")?;
     Ok(())
 }
 
@@ -177,12 +194,13 @@ pub(super) async fn abandon(db: &mut SqliteConnection, owner: &InstanceId) -> Re
     Ok(())
 }
 
-pub(super) async fn remove(db: &mut SqliteConnection, id: &CallId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM outbox WHERE call_id = ?1")
-        .bind(id.as_str())
+/// `calls` is a JSON list.
+pub(super) async fn remove(db: &mut SqliteConnection, calls: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM outbox WHERE call_id IN (SELECT value FROM json_each(?1))")
+        .bind(calls)
         .execute(db)
         .await
-        .context("deleting an outbox entry")?;
+        .context("deleting outbox entries")?;
     Ok(())
 }
 

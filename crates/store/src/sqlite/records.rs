@@ -12,22 +12,6 @@ use crate::rows::{self, Ended, call, number, parsed, to_json};
 use crate::sealed_body::SealedOutput;
 use crate::{SecretKey, StoreError};
 
-pub(super) async fn put_output(
-    db: &mut SqliteConnection,
-    id: &CallId,
-    output: &SealedOutput,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO call_outputs (call_id, key_id, result, log) VALUES (?1, ?2, ?3, ?4)")
-        .bind(id.as_str())
-        .bind(&output.key_id)
-        .bind(&output.result)
-        .bind(&output.log)
-        .execute(db)
-        .await
-        .context("storing a call's output")?;
-    Ok(())
-}
-
 pub(super) async fn get_output(
     db: &SqlitePool,
     key: &SecretKey,
@@ -92,7 +76,7 @@ pub(super) async fn cancel(
     if parsed(&row, "state", CallState::parse)? == CallState::Running {
         return Ok(Cancelled::Running);
     }
-    outbox::remove(db, id).await?;
+    outbox::remove(db, &to_json("list of ids", &[id.as_str()])?).await?;
     Ok(Cancelled::Queued)
 }
 
@@ -127,7 +111,13 @@ pub(super) async fn retry(
         .execute(&mut *db)
         .await
         .context("deleting the output of a retried call")?;
-    outbox::put(db, id.as_str(), project.as_str(), now, number(&row, "priority")?, now).await?;
+    let entry = outbox::Entry {
+        call_id: id.as_str(),
+        project_id: project.as_str(),
+        not_before: now,
+        priority: number(&row, "priority")?,
+    };
+    outbox::put(db, &[entry], now).await?;
     Ok(Retried::Queued)
 }
 

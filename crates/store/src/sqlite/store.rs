@@ -11,11 +11,14 @@ use picasso_types::{
     RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
-use super::{SqliteStore, apps, calls, changes, deliveries, idempotency, outbox, records, routes, versions};
+use super::{
+    SqliteStore, apps, call_batches, calls, changes, deliveries, idempotency, outbox, records, routes,
+    versions,
+};
+use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
 use crate::rows;
-use crate::sealed_body::{SealedBody, SealedOutput};
-use crate::sealed_delivery::{SealedDelivery, seal_signing_key};
+use crate::sealed_delivery::seal_signing_key;
 use crate::{
     ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
     StoreError, TakenDelivery,
@@ -144,12 +147,13 @@ impl Store for SqliteStore {
     }
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
-        let body = SealedBody::seal(&self.key, new)?;
-        // The clear body stays out of the writer's queue.
-        let new = clone_without_body(new);
-        let clock = Arc::clone(&self.clock);
+        let call = Acceptance::seal(&self.key, new)?;
+        let Some(key) = new.idempotency.clone() else { return self.writes.accepting.write(call).await };
+        let (call, clock) = (Arc::new(call), Arc::clone(&self.clock));
         self.writer
-            .run(move |db| Box::pin(async move { calls::accept(db, &new, &body, clock.now()).await }))
+            .run(move |db| {
+                Box::pin(async move { call_batches::accept_once(db, &call, &key, clock.now()).await })
+            })
             .await
     }
 
@@ -171,20 +175,7 @@ impl Store for SqliteStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
-        // Opened before it is claimed: a body that cannot be read holds no lease, and the writer
-        // does not wait for its decryption. A body never changes, it only goes with its call.
-        let Some(body) = calls::get_body(&self.readers, id).await? else {
-            return calls::get(&self.readers, id).await.map(|_| None);
-        };
-        let (envelope, payload) = body.open(&self.key, id)?;
-        let (id, owner, clock) = (id.clone(), owner.clone(), Arc::clone(&self.clock));
-        let call = self
-            .writer
-            .run(move |db| {
-                Box::pin(async move { calls::claim(db, &id, &owner, lease_until, clock.now()).await })
-            })
-            .await?;
-        Ok(call.map(|call| ClaimedCall { call, envelope, payload }))
+        self.writes.claiming.write(Claim { id: id.clone(), owner: owner.clone(), lease_until }).await
     }
 
     async fn extend_lease(
@@ -239,26 +230,8 @@ impl Store for SqliteStore {
         output: &CallOutput,
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
-        if !outcome.state.is_final() {
-            let detail = format!("a call does not end as {}", outcome.state);
-            return Err(StoreError::Damaged { what: "outcome", detail });
-        }
-        let output = SealedOutput::seal(&self.key, id, output)?;
-        let deliveries = SealedDelivery::seal_all(&self.key, deliveries)?;
-        let (id, owner, outcome) = (id.clone(), owner.clone(), outcome.clone());
-        let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    let now = clock.now();
-                    let held = calls::finish(db, &id, &owner, &outcome, output.as_ref(), now).await?;
-                    if held {
-                        deliveries::put(db, &id, &deliveries, now).await?;
-                    }
-                    Ok(held)
-                })
-            })
-            .await
+        let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
+        self.writes.ending.write(ending).await
     }
 
     async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError> {
@@ -454,25 +427,5 @@ impl Store for SqliteStore {
         }
         sqlx::query("SELECT 1").execute(&self.readers).await.context("asking the database")?;
         Ok(())
-    }
-}
-
-fn clone_without_body(new: &NewCall) -> NewCall {
-    NewCall {
-        id: new.id.clone(),
-        project_id: new.project_id.clone(),
-        app_id: new.app_id.clone(),
-        route_id: new.route_id.clone(),
-        version_id: new.version_id.clone(),
-        trigger: new.trigger,
-        call_type: new.call_type,
-        request_id: new.request_id.clone(),
-        not_before: new.not_before,
-        priority: new.priority,
-        delivery: new.delivery.clone(),
-        depth: new.depth,
-        idempotency: new.idempotency.clone(),
-        envelope: Vec::new(),
-        payload: Vec::new(),
     }
 }
