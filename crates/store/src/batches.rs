@@ -153,3 +153,105 @@ where
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 struct Shared(Arc<dyn std::error::Error + Send + Sync>);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    struct Number {
+        call: CallId,
+        n: u32,
+        bytes: usize,
+    }
+
+    impl Batched for Number {
+        type Answer = u32;
+
+        fn call(&self) -> &CallId {
+            &self.call
+        }
+
+        fn bytes(&self) -> usize {
+            self.bytes
+        }
+    }
+
+    fn number(n: u32) -> Number {
+        Number { call: CallId::generate(), n, bytes: 1 }
+    }
+
+    /// Doubles numbers; a batch with one that `fails` fails as a whole. What each batch held is told.
+    fn doubling(
+        fails: impl Fn(&Number) -> Option<StoreError> + Send + Sync + 'static,
+    ) -> (Batches<Number>, Arc<Mutex<Vec<Vec<u32>>>>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&seen);
+        let batches = Batches::start(1, move |batch: Vec<Arc<Number>>| {
+            told.lock().unwrap().push(batch.iter().map(|number| number.n).collect());
+            let failure = batch.iter().find_map(|number| fails(number));
+            let doubled = batch.iter().map(|number| Ok(number.n * 2)).collect();
+            async move { failure.map_or(Ok(doubled), Err) }
+        });
+        (batches, seen)
+    }
+
+    fn fault() -> StoreError {
+        StoreError::Database { context: "testing", source: "this one".into() }
+    }
+
+    fn away() -> StoreError {
+        StoreError::Unavailable { context: "testing", source: "the server is away".into() }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_written_together_and_each_gets_its_own_answer() {
+        let (batches, seen) = doubling(|_| None);
+        let answers = join_all((0..100).map(|n| batches.write(number(n)))).await;
+        let answers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, (0..100).map(|n| n * 2).collect::<Vec<_>>());
+        assert!(seen.lock().unwrap().len() < 10, "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn one_at_fault_fails_alone() {
+        let (batches, _) = doubling(|number| (number.n == 7).then(fault));
+        for (n, answer) in (0..20).zip(join_all((0..20).map(|n| batches.write(number(n)))).await) {
+            assert_eq!(answer.ok(), (n != 7).then_some(n * 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_asked_once_and_everybody_is_told() {
+        let (batches, seen) = doubling(|_| Some(away()));
+        for answer in join_all((0..20).map(|n| batches.write(number(n)))).await {
+            assert!(matches!(answer, Err(StoreError::Unavailable { context: "testing", .. })), "{answer:?}");
+        }
+        let all: Vec<u32> = seen.lock().unwrap().iter().flatten().copied().collect();
+        assert_eq!(all, (0..20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn large_writes_and_two_for_one_call_do_not_share_a_batch() {
+        let (batches, seen) = doubling(|_| None);
+        let large = |n| Number { bytes: MOST_BYTES / 2 + 1, ..number(n) };
+        join_all((0..4).map(|n| batches.write(large(n)))).await;
+        assert_eq!(seen.lock().unwrap().drain(..).collect::<Vec<_>>(), [[0], [1], [2], [3]]);
+        let call = CallId::generate();
+        join_all((0..3).map(|n| batches.write(Number { call: call.clone(), ..number(n) }))).await;
+        assert_eq!(*seen.lock().unwrap(), [[0], [1], [2]]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_went_away_before_its_turn_wrote_nothing() {
+        let (batches, seen) = doubling(|_| None);
+        let mut left = Box::pin(batches.write(number(2)));
+        assert!(futures_util::poll!(&mut left).is_pending());
+        drop(left);
+        batches.write(number(3)).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [[3]]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use picasso_store::{Lease, StoreError};
 use picasso_types::{
-    CallId, CallOutcome, CallOutput, CallState, Clock as _, Failure, InstanceId, RouteId, VersionId,
+    Accepted, CallId, CallOutcome, CallOutput, CallState, Clock as _, Failure, InstanceId, RouteId, VersionId,
 };
 
 use super::fixture::{Fixture, SECOND, digest, succeeded};
@@ -222,4 +222,62 @@ pub async fn a_missing_call_is_not_found(f: Fixture) {
     assert!(matches!(f.store.release_call(&id, &owner, f.lease()).await, Err(StoreError::NotFound)));
     assert_eq!(f.store.extend_lease(&id, &owner, f.lease()).await.unwrap(), Lease::Lost);
     assert!(!f.store.finish_call(&id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
+}
+
+/// Stores do such writes together; nobody may get what is another's.
+pub async fn of_many_calls_at_one_time_each_keeps_its_own(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let calls: Vec<_> = (0..150_i32)
+        .map(|n| {
+            let mut call = f.new_call(&app, &route);
+            call.payload = format!("payload {n}").into_bytes();
+            if n % 10 == 9 {
+                call.version_id = VersionId::generate();
+            }
+            call
+        })
+        .collect();
+    let is_lost = |n: usize| n % 10 == 9;
+    let accepted = futures_util::future::join_all(calls.iter().map(|call| f.store.accept_call(call))).await;
+    for (n, answer) in accepted.iter().enumerate() {
+        let is_new = matches!(answer, Ok(Accepted::New));
+        let is_missing = matches!(answer, Err(StoreError::NotFound));
+        assert_eq!((is_new, is_missing), (!is_lost(n), is_lost(n)), "{n}: {answer:?}");
+    }
+
+    let (owner, lease) = (InstanceId::generate(), f.lease());
+    let claims = calls.iter().map(|call| f.store.claim_call(&call.id, &owner, lease));
+    for (n, claimed) in futures_util::future::join_all(claims).await.into_iter().enumerate() {
+        if is_lost(n) {
+            assert!(matches!(claimed, Err(StoreError::NotFound)), "{n}: {claimed:?}");
+            continue;
+        }
+        let claimed = claimed.unwrap().unwrap();
+        assert_eq!((&claimed.call.id, &claimed.payload), (&calls[n].id, &calls[n].payload));
+    }
+
+    let other = InstanceId::generate();
+    let outcomes: Vec<_> =
+        (0..150).map(|n| CallOutcome { exit_code: Some(n), ..succeeded() }).collect();
+    let outputs: Vec<_> = (0..150)
+        .map(|n| CallOutput { result: format!("result {n}").into_bytes(), log: Vec::new() })
+        .collect();
+    let endings = (0..150).map(|n| {
+        let by = if n % 10 == 8 { &other } else { &owner };
+        f.store.finish_call(&calls[n].id, by, &outcomes[n], &outputs[n], &[])
+    });
+    for (n, held) in futures_util::future::join_all(endings).await.into_iter().enumerate() {
+        assert_eq!(held.unwrap(), !is_lost(n) && n % 10 != 8, "{n}");
+    }
+    for n in (0..150).filter(|n| n % 10 != 9) {
+        let call = f.store.get_call(&calls[n].id).await.unwrap();
+        let output = f.store.get_call_output(&calls[n].id).await.unwrap();
+        if n % 10 == 8 {
+            assert_eq!((call.state, output), (CallState::Running, None));
+        } else {
+            assert_eq!((call.state, call.exit_code), (CallState::Succeeded, i32::try_from(n).ok()));
+            assert_eq!(output.as_ref(), Some(&outputs[n]));
+        }
+    }
 }

@@ -69,6 +69,7 @@ macro_rules! store_conformance {
             calls::accepting_for_a_missing_version_is_not_found,
             calls::accepting_one_id_twice_keeps_the_first,
             calls::a_call_is_claimed_by_one_of_many,
+            calls::of_many_calls_at_one_time_each_keeps_its_own,
             calls::a_call_is_not_claimed_before_it_is_due,
             calls::a_call_whose_lease_ended_is_claimed_again,
             calls::only_the_owner_extends_releases_and_finishes,
