@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use picasso_types::{App, Config, Route, Timestamp};
+use picasso_types::{App, Config, QueueGrant, Route, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -99,6 +99,8 @@ pub(crate) struct RouteView {
     on_success: Option<String>,
     /// Where the report on an asynchronous call that did not succeed goes.
     on_failure: Option<String>,
+    /// The leave to post into the queues among these; whoever names a queue gives it.
+    queue_grants: Vec<QueueGrantView>,
     /// The URLs that callers without a token may name as `X-Callback-Url`.
     callback_urls: Vec<String>,
     /// The types that callers may choose with `X-Picasso-Invoke` beside the route's own.
@@ -115,6 +117,28 @@ pub(crate) struct RouteView {
     created_at: String,
     /// When it was last changed, UTC.
     updated_at: String,
+}
+
+/// Leave to post into a queue of Zaqar; what it is stays a secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueGrantView {
+    /// The queue.
+    #[schema(example = "failed-calls")]
+    queue: String,
+    /// When it ends, UTC; the destination has to be named again before.
+    expires_at: String,
+    /// The user who gave it.
+    granted_by: String,
+}
+
+impl From<&QueueGrant> for QueueGrantView {
+    fn from(grant: &QueueGrant) -> Self {
+        Self {
+            queue: grant.queue.clone(),
+            expires_at: iso8601(grant.expires_at),
+            granted_by: grant.granted_by.clone(),
+        }
+    }
 }
 
 impl From<&Route> for RouteView {
@@ -145,6 +169,7 @@ impl From<&Route> for RouteView {
             priority: delivery.priority,
             on_success: delivery.on_success.as_ref().map(ToString::to_string),
             on_failure: delivery.on_failure.as_ref().map(ToString::to_string),
+            queue_grants: delivery.grants.iter().map(QueueGrantView::from).collect(),
             callback_urls: delivery.callback_urls.iter().map(ToString::to_string).collect(),
             invoke: delivery.invoke.iter().map(|each| each.as_str()).collect(),
             version: version.number,

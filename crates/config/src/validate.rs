@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Database, Keystone, Outbound, Settings};
+use crate::settings::{Calls, Database, Keystone, Messaging, Outbound, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -16,6 +16,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     database(&settings.database, &mut rules);
     calls(&settings.calls, &mut rules);
     outbound(&settings.outbound, &mut rules);
+    messaging(&settings.messaging, &mut rules);
     bounds(settings, &mut rules);
     rules.0
 }
@@ -111,6 +112,17 @@ fn outbound(outbound: &Outbound, rules: &mut Rules) {
     rules.range("outbound.retry_initial_s", outbound.retry_initial_s, 1, 3600);
     rules.range("outbound.retry_max_s", outbound.retry_max_s, outbound.retry_initial_s, 86_400);
     rules.range("outbound.signing_key_overlap_s", outbound.signing_key_overlap_s, 0, 30 * 86_400);
+}
+
+fn messaging(messaging: &Messaging, rules: &mut Rules) {
+    if !matches!(messaging.interface.as_str(), "public" | "internal") {
+        rules.broken(
+            "messaging.interface",
+            format!("must be \"public\" or \"internal\", not {:?}", messaging.interface),
+        );
+    }
+    rules.range("messaging.grant_s", messaging.grant_s, 1, 10 * 31_536_000);
+    rules.range("messaging.max_message_bytes", messaging.max_message_bytes, 4 << 10, 16 << 20);
 }
 
 fn database(database: &Database, rules: &mut Rules) {

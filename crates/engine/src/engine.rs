@@ -8,9 +8,10 @@ use picasso_outbound::TargetFault;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
 use picasso_types::{
-    Accepted, AppId, CallFilter, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, Retried,
-    RetriedCalls, RouteVersion, Timestamp, VersionState,
+    Accepted, App, AppId, CallFilter, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant,
+    Retried, RetriedCalls, RouteVersion, Timestamp, VersionState,
 };
+use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +26,7 @@ use crate::call_metrics::CallMetrics;
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
-use crate::deliverer;
+use crate::deliverer::{self, QueueError};
 use crate::depth;
 use crate::failpoints;
 use crate::formats;
@@ -256,6 +257,18 @@ impl Engine {
         let until = parts.clock.now().plus(parts.settings.deliveries.signing_key_overlap);
         parts.store.rotate_signing_key(app, &key, until).await?;
         Ok(Some(deliverer::signature::shown(&key)))
+    }
+
+    /// Leave for an app's routes to post into a queue of its project, asked for with the token of
+    /// `user`, which must be scoped to that project. The token is not kept.
+    pub async fn grant_queue(
+        &self,
+        app: &App,
+        queue: &str,
+        user: &str,
+        token: &SecretString,
+    ) -> Result<QueueGrant, QueueError> {
+        deliverer::zaqar::grant(self, app, queue, (user, token)).await
     }
 
     /// Refuses a URL that nothing may be sent to, as far as that shows before its name is resolved.

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use http::HeaderMap;
 use picasso_types::{CallOutput, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -90,6 +91,8 @@ pub struct KeptOutput {
     max_log_bytes: usize,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    /// Whether the answer's headers are wanted, too: for a callback.
+    keeps_headers: bool,
     /// Whether a sandbox had to be started for it.
     cold_start: OnceLock<bool>,
     /// Grows with each line; closed with the call.
@@ -99,6 +102,7 @@ pub struct KeptOutput {
 #[derive(Debug, Default)]
 struct State {
     result: KeptResult,
+    headers: HeaderMap,
     log: KeptLog,
     log_bytes: usize,
 }
@@ -110,6 +114,7 @@ impl KeptOutput {
             max_log_bytes: keeping.max_log_bytes,
             clock,
             state: Mutex::default(),
+            keeps_headers: false,
             cold_start: OnceLock::new(),
             written: watch::Sender::new(0),
         }
@@ -142,9 +147,25 @@ impl KeptOutput {
         state.result.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
-    /// Notes the content type of the answer.
-    pub(crate) fn set_content_type(&self, content_type: Option<String>) {
-        self.state().result.content_type = content_type;
+    /// The same that keeps the answer's headers, too.
+    pub(crate) fn with_headers(self, keeps_headers: bool) -> Self {
+        Self { keeps_headers, ..self }
+    }
+
+    /// Notes the content type of the answer, and its headers where they are wanted.
+    pub(crate) fn set_head(&self, headers: &HeaderMap) {
+        let content_type = headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut state = self.state();
+        state.result.content_type = content_type;
+        if self.keeps_headers {
+            state.headers = headers.clone();
+        }
+    }
+
+    /// The answer's headers; empty where they are not kept.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.state().headers.clone()
     }
 
     /// Notes how it came to its sandbox; of several the last one counts that was first noted.
@@ -204,7 +225,10 @@ mod tests {
     #[test]
     fn an_output_is_cut_at_its_bounds_and_says_so() {
         let kept = kept(5, 100);
-        kept.set_content_type(Some("text/plain".to_owned()));
+        kept.set_head(&HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("text/plain"),
+        )]));
         for _ in 0..1000 {
             kept.push_result(b"abc");
             kept.push_line("stderr", "");

@@ -49,6 +49,7 @@ pub use accept::{AcceptError, AcceptOptions, AcceptedCall};
 pub use back_pressure::QueueFull;
 pub use carried::FormatNotCarried;
 pub use catalog::{Catalog, Lookup, Target};
+pub use deliverer::QueueError;
 pub use engine::Engine;
 pub use invocation::{Answer, AnswerHead, Body, BodyError, CallError, Invocation, Output};
 pub use kept_output::{KeptLog, KeptOutput, KeptResult, LogLine};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picasso_image::ImageStore;
-use picasso_outbound::GuardedClient;
+use picasso_outbound::{GuardedClient, Zaqar};
 use picasso_queue::Queue;
 use picasso_sandbox::Sandbox;
 use picasso_store::Store;
@@ -31,6 +31,8 @@ pub struct EngineParts {
     pub catalog: Arc<Catalog>,
     /// Sends what tenants can aim.
     pub outbound: GuardedClient,
+    /// Takes messages for queues; `None` where the operator does not want that.
+    pub zaqar: Option<Zaqar>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

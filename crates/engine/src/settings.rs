@@ -70,6 +70,10 @@ pub struct DeliverySettings {
     pub max_answer_bytes: usize,
     /// Most bytes of a request or result in a report.
     pub max_payload_bytes: usize,
+    /// Most bytes of a report to a queue of Zaqar.
+    pub max_message_bytes: usize,
+    /// How long leave to post into a queue of Zaqar is asked for.
+    pub grant_for: Duration,
     /// Under way at one time.
     pub max_parallel: u32,
     /// Of one project.
@@ -94,6 +98,8 @@ impl Default for DeliverySettings {
             timeout: Duration::from_secs(30),
             max_answer_bytes: 64 << 10,
             max_payload_bytes: 256 << 10,
+            max_message_bytes: 250_000,
+            grant_for: Duration::from_hours(365 * 24),
             max_parallel: 64,
             max_parallel_per_project: 16,
             max_parallel_per_host: 8,

@@ -157,8 +157,9 @@ async fn run_claimed(
     let Shared { parts, .. } = &*engine.shared;
     let id = &place.call_id().clone();
     let call = claimed.call.clone();
-    let sender = Sender::of(&claimed, parts.settings.deliveries.max_payload_bytes);
-    let output = Arc::new(KeptOutput::new(&parts.settings.calls, parts.clock.clone()));
+    let sender = Sender::of(&claimed, &parts.settings.deliveries);
+    let output = KeptOutput::new(&parts.settings.calls, parts.clock.clone());
+    let output = Arc::new(output.with_headers(sender.as_ref().is_some_and(Sender::has_callback)));
     let next = match run_end::before_run(&call, &parts.settings, parts.clock.now()) {
         Some(outcome) => Next::Finish(outcome),
         None => {
@@ -193,7 +194,7 @@ async fn run_claimed(
     if outcome.state == CallState::Dead {
         counter!("picasso_calls_dead_total").increment(1);
     }
-    let deliveries = sender.map(|sender| sender.deliveries(&outcome, &output.result(), parts.clock.now()));
+    let deliveries = sender.map(|sender| sender.deliveries(&outcome, &output, parts.clock.now()));
     let deliveries = deliveries.unwrap_or_default();
     if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &deliveries).await? {
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");

@@ -8,14 +8,17 @@ use picasso_types::FieldFault;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::{KeystoneError, KeystoneSettingsError};
 use crate::settings::KeystoneSettings;
-use crate::wire::{self, TokenDocument};
+use crate::wire::{self, Catalog, TokenDocument};
 
 /// A token document without the catalog has about 2 KiB; access rules may make it longer.
 const MAX_ANSWER: usize = 256 * 1024;
+/// A cloud of many services and regions.
+const MAX_CATALOG: usize = 4 << 20;
 
 /// The first pause before another attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -77,7 +80,7 @@ impl KeystoneClient {
             .and_then(|value| value.to_str().ok())
             .map(SecretString::from)
             .ok_or(KeystoneError::Malformed("a new token came without X-Subject-Token"))?;
-        Ok((token, document(answer).await?))
+        Ok((token, document(answer, MAX_ANSWER).await?))
     }
 
     /// Asks what `subject` stands for, as the one that `ours` stands for.
@@ -101,10 +104,24 @@ impl KeystoneClient {
             })
             .await?;
         match answer.status() {
-            StatusCode::OK => Ok(Verdict::Good(Box::new(document(answer).await?))),
+            StatusCode::OK => Ok(Verdict::Good(Box::new(document(answer, MAX_ANSWER).await?))),
             StatusCode::NOT_FOUND => Ok(Verdict::Bad),
             StatusCode::UNAUTHORIZED => Ok(Verdict::OursIsStale),
             status => Err(unexpected("GET /v3/auth/tokens", status)),
+        }
+    }
+
+    /// The catalog as whoever `ours` stands for sees it; `None` when `ours` is not good any more.
+    pub(crate) async fn catalog(&self, ours: &SecretString) -> Result<Option<Catalog>, KeystoneError> {
+        let ours = sensitive(ours)?;
+        let mut url = self.tokens.clone();
+        let path = url.path().trim_end_matches("tokens").to_owned();
+        url.set_path(&format!("{path}catalog"));
+        let answer = self.send(|| self.http.get(url.clone()).header("x-auth-token", ours.clone())).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(Some(document(answer, MAX_CATALOG).await?)),
+            StatusCode::UNAUTHORIZED => Ok(None),
+            status => Err(unexpected("GET /v3/auth/catalog", status)),
         }
     }
 
@@ -154,11 +171,11 @@ fn unexpected(request: &'static str, status: StatusCode) -> KeystoneError {
     KeystoneError::Status { request, status: status.as_u16(), hint }
 }
 
-async fn document(mut answer: Response) -> Result<TokenDocument, KeystoneError> {
+async fn document<T: DeserializeOwned>(mut answer: Response, limit: usize) -> Result<T, KeystoneError> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(KeystoneError::Unreachable)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(KeystoneError::TooLarge { limit: MAX_ANSWER });
+        if body.len() + chunk.len() > limit {
+            return Err(KeystoneError::TooLarge { limit });
         }
         body.extend_from_slice(&chunk);
     }

@@ -83,6 +83,28 @@ impl KeystoneValidator {
             .map(|_| ())
     }
 
+    /// The URL that the catalog has for a service, as our own user sees it; `None` where it has none.
+    /// Asks Keystone each time.
+    pub async fn endpoint(
+        &self,
+        service: &str,
+        interface: &str,
+        region: Option<&str>,
+    ) -> Result<Option<String>, KeystoneError> {
+        let asked = tokio::time::timeout(self.total_timeout, async {
+            let _place = self.gate.enter().await?;
+            let mut ours = self.session.token().await?;
+            for _ in 0..2 {
+                if let Some(catalog) = self.client.catalog(&ours.secret).await? {
+                    return Ok(catalog.endpoint(service, interface, region).map(str::to_owned));
+                }
+                ours = self.session.token_instead_of(&ours).await?;
+            }
+            Err(KeystoneError::OwnTokenRefused)
+        });
+        asked.await.unwrap_or(Err(KeystoneError::TimedOut))
+    }
+
     /// What Keystone says of `token` now; a refusal is remembered.
     async fn ask(&self, key: TokenKey, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
         let started = Instant::now();

@@ -70,6 +70,39 @@ struct ApplicationCredential {
     access_rules: Option<Value>,
 }
 
+/// The body of `GET /v3/auth/catalog`.
+#[derive(Deserialize)]
+pub(crate) struct Catalog {
+    catalog: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    r#type: String,
+    #[serde(default)]
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    interface: String,
+    region_id: Option<String>,
+    url: String,
+}
+
+impl Catalog {
+    /// The URL of the first endpoint of such a service; of any region where none is named.
+    pub(crate) fn endpoint(&self, service: &str, interface: &str, region: Option<&str>) -> Option<&str> {
+        let endpoints =
+            self.catalog.iter().filter(|one| one.r#type == service).flat_map(|one| &one.endpoints);
+        let mut fitting = endpoints.filter(|endpoint| {
+            endpoint.interface == interface
+                && region.is_none_or(|region| endpoint.region_id.as_deref() == Some(region))
+        });
+        fitting.next().map(|endpoint| endpoint.url.as_str())
+    }
+}
+
 /// Why a document from Keystone gives no caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoCaller {
@@ -144,6 +177,25 @@ mod tests {
         assert_eq!(caller.project_id.as_str(), "968f523b6fec4a7694aaa27b300bb879");
         assert_eq!(caller.roles, ["reader", "member"]);
         assert_eq!(caller.expires_at, Timestamp(1_795_363_413_000_000));
+    }
+
+    #[test]
+    fn an_endpoint_is_found_by_service_interface_and_region() {
+        let endpoint = |interface: &str, region: &str, url: &str| json!({"id": "1", "interface": interface, "region_id": region, "region": region, "url": url});
+        let catalog: Catalog = serde_json::from_value(json!({"catalog": [
+            {"id": "a", "type": "identity", "name": "keystone", "endpoints": [endpoint("public", "one", "http://k")]},
+            {"id": "b", "type": "messaging", "name": "zaqar", "endpoints": [
+                endpoint("admin", "one", "http://a"), endpoint("public", "one", "http://one"),
+                endpoint("public", "two", "http://two"), endpoint("internal", "two", "http://inner"),
+            ]},
+        ], "links": {}}))
+        .unwrap();
+        let found = |interface, region| catalog.endpoint("messaging", interface, region);
+        assert_eq!(found("public", None), Some("http://one"));
+        assert_eq!(found("public", Some("two")), Some("http://two"));
+        assert_eq!(found("internal", Some("two")), Some("http://inner"));
+        assert_eq!(found("internal", Some("one")), None);
+        assert_eq!(catalog.endpoint("object-store", "public", None), None);
     }
 
     #[test]

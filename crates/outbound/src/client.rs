@@ -192,6 +192,18 @@ impl Response {
         }
     }
 
+    /// The whole body; `None` when it is longer than `max_bytes`.
+    pub(crate) async fn whole(mut self, max_bytes: usize) -> Result<Option<Vec<u8>>, OutboundError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > max_bytes {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body))
+    }
+
     /// Reads the body and throws it away, so that its connection can be used again; after
     /// `max_bytes` the connection is closed instead.
     pub async fn discard(mut self, max_bytes: usize) {

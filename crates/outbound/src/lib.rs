@@ -10,8 +10,10 @@ mod connector;
 mod guard;
 mod resolver;
 mod target;
+mod zaqar;
 
 pub use client::{ClientError, ClientSettings, GuardedClient, OutboundError, Response};
 pub use guard::{BlockedAddress, Guard};
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{TargetFault, check_target};
+pub use zaqar::{EndpointUnknown, Grant, GrantError, MessagingEndpoint, PostError, Zaqar};

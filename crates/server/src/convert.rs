@@ -18,6 +18,8 @@ use crate::failure::ServerFailure;
 
 /// Left to the system and to ourselves when the memory for functions is not set, MiB.
 const RESERVED_MB: u64 = 512;
+/// What a message to Zaqar has around the report, bytes, rounded up.
+const MESSAGE_FRAME: u32 = 64;
 
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
@@ -110,8 +112,8 @@ pub(crate) fn guard(settings: &Settings) -> Guard {
     Guard::new(settings.outbound.allow.clone(), settings.outbound.deny.clone())
 }
 
-/// The client for destinations and callbacks.
-pub(crate) fn outbound(settings: &Settings) -> Result<GuardedClient, ServerFailure> {
+/// A client for what ended calls send.
+pub(crate) fn client(settings: &Settings, guard: Guard) -> Result<GuardedClient, ServerFailure> {
     let outbound = &settings.outbound;
     let ca_pem = outbound.ca_file.as_ref().map(|path| {
         std::fs::read(path).map_err(|error| {
@@ -121,7 +123,7 @@ pub(crate) fn outbound(settings: &Settings) -> Result<GuardedClient, ServerFailu
         })
     });
     GuardedClient::new(&ClientSettings {
-        guard: guard(settings),
+        guard,
         connect_timeout: seconds(outbound.connect_timeout_s),
         head_timeout: seconds(outbound.timeout_s),
         read_timeout: seconds(outbound.timeout_s),
@@ -172,6 +174,7 @@ fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySet
 pub(crate) fn engine(settings: &Settings) -> EngineSettings {
     let (engine, sandbox) = (&settings.engine, &settings.sandbox);
     let (queue, calls, outbound) = (&settings.queue, &settings.calls, &settings.outbound);
+    let messaging = &settings.messaging;
     let memory = engine.memory_mb.unwrap_or_else(|| machine_memory_mb().saturating_sub(RESERVED_MB).max(64));
     let memory_mb = (memory as f64 * engine.memory_overcommit) as u64;
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -209,6 +212,8 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
             timeout: seconds(outbound.timeout_s),
             max_answer_bytes: outbound.max_answer_bytes as usize,
             max_payload_bytes: outbound.max_payload_bytes as usize,
+            max_message_bytes: (messaging.max_message_bytes - MESSAGE_FRAME) as usize,
+            grant_for: seconds(messaging.grant_s),
             max_parallel: outbound.max_parallel,
             max_parallel_per_project: outbound.max_parallel_per_project,
             max_parallel_per_host: outbound.max_parallel_per_host,

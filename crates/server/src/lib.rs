@@ -9,6 +9,7 @@ mod engine_process;
 mod failure;
 mod handover;
 mod key_file;
+mod messaging;
 mod queue;
 mod start;
 

@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
-    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
+    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -333,6 +333,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         key: &[u8],
         previous_until: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// Gives an app its first signing key; one that it has already stays.
+    async fn add_signing_key(&self, app: &AppId, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Seals leave to post into a queue for an app's routes: what it is in bytes, and what of it may
+    /// be shown (`sealed` and `key_id` of `shown` are filled in). Nothing is stored.
+    fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError>;
+
+    /// The inverse; `Damaged` for a grant that was sealed for another app.
+    fn open_grant(&self, app: &AppId, grant: &QueueGrant) -> Result<Vec<u8>, StoreError>;
 
     /// The signing keys of an app; `None` when it never got one.
     async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError>;

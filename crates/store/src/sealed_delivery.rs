@@ -1,13 +1,18 @@
-//! Deliveries and signing keys as they lie in every database: encrypted, with the name of their key.
+//! Deliveries, signing keys and grants as they lie in every database: encrypted, with the name of
+//! their key.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use picasso_types::outgoing::{Delivery, DeliveryKind, DeliveryState, NewDelivery, SigningKeys};
-use picasso_types::{AppId, CallId, DeliveryId, ProjectId, Timestamp};
+use picasso_types::{AppId, CallId, DeliveryId, ProjectId, QueueGrant, Timestamp};
 
 use crate::rows::{Columns, column, number, parsed, time};
 use crate::{SecretKey, StoreError, TakenDelivery};
 
 /// Errors are kept up to this length, bytes.
 const MAX_ERROR: usize = 500;
+/// What the key of a grant is derived for.
+const GRANT: &str = "queue grant";
 
 /// A new delivery with its content encrypted.
 #[derive(Debug, Clone)]
@@ -75,6 +80,28 @@ pub(crate) fn short(error: &str) -> &str {
 /// A signing key as it lies in the database.
 pub(crate) fn seal_signing_key(key: &SecretKey, app: &AppId, new: &[u8]) -> Result<Vec<u8>, StoreError> {
     key.seal(app.as_str(), "signing key", new)
+}
+
+/// A grant as it lies in its route's options and in calls'.
+pub(crate) fn seal_grant(
+    key: &SecretKey,
+    app: &AppId,
+    shown: QueueGrant,
+    grant: &[u8],
+) -> Result<QueueGrant, StoreError> {
+    let sealed = STANDARD.encode(key.seal(&granted_to(app, &shown.queue), GRANT, grant)?);
+    Ok(QueueGrant { key_id: key.id().to_owned(), sealed, ..shown })
+}
+
+pub(crate) fn open_grant(key: &SecretKey, app: &AppId, grant: &QueueGrant) -> Result<Vec<u8>, StoreError> {
+    let damaged = |_| StoreError::Damaged { what: "grant", detail: "it is no base64".into() };
+    let sealed = STANDARD.decode(&grant.sealed).map_err(damaged)?;
+    key.open(&grant.key_id, &granted_to(app, &grant.queue), GRANT, sealed)
+}
+
+/// A grant opens for no other app and no other queue.
+fn granted_to(app: &AppId, queue: &str) -> String {
+    format!("{app}/{queue}")
 }
 
 /// The keys that are good at `now`.

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Clock,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
-    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
+    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
 use crate::error::Context as _;
-use crate::sealed_delivery::seal_signing_key;
+use crate::sealed_delivery::{self, seal_signing_key};
 use crate::server::{bounded, retried};
 use crate::{
     ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls,
@@ -309,6 +309,20 @@ impl Store for ServerStore {
         let sealed = seal_signing_key(&self.key, app, key)?;
         let key = (self.key.id(), sealed.as_slice());
         self.retried(|| deliveries::rotate_signing_key(&self.pool, app, key, previous_until)).await
+    }
+
+    async fn add_signing_key(&self, app: &AppId, key: &[u8]) -> Result<(), StoreError> {
+        let sealed = seal_signing_key(&self.key, app, key)?;
+        let key = (self.key.id(), sealed.as_slice());
+        self.retried(|| deliveries::add_signing_key(&self.pool, app, key)).await
+    }
+
+    fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError> {
+        sealed_delivery::seal_grant(&self.key, app, shown, grant)
+    }
+
+    fn open_grant(&self, app: &AppId, grant: &QueueGrant) -> Result<Vec<u8>, StoreError> {
+        sealed_delivery::open_grant(&self.key, app, grant)
     }
 
     async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {

@@ -30,7 +30,8 @@ pub use call::{
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use delivery::{
-    Backoff, CallDelivery, DeliveryOptions, Destination, HttpUrl, RetryOn, RetryPolicy, Thousandths,
+    Backoff, CallDelivery, DeliveryOptions, Destination, HttpUrl, QueueGrant, RetryOn, RetryPolicy,
+    Thousandths,
 };
 pub use digest::Digest;
 pub use fault::FieldFault;

@@ -217,6 +217,11 @@ async fn a_delivery_survives_its_receivers_and_the_servers_death() {
     let waiting = call(&cloud, &token, &id).await["deliveries"][0].clone();
     assert_eq!(waiting["state"], "waiting");
     assert_eq!(waiting["last_error"], "the receiver answered with status 503");
+    let signatures = |got: &Got| got.headers["webhook-signature"].split(' ').count();
+    assert_eq!(signatures(&receiver.at("/down")[0]), 1, "signed before anybody asked for a key");
+    let path = format!("/v1/{}/apps/{app}/signing-key", cloud.project("demo1").await);
+    let key = cloud.api(Method::POST, &path, Some(&token), Some(json!({}))).await.json();
+    let key = key["signing_key"].as_str().unwrap().to_owned();
     cloud.picasso.kill_engine();
     cloud.picasso.wait(SOON).await.unwrap();
     receiver.answer(204);
@@ -225,6 +230,8 @@ async fn a_delivery_survives_its_receivers_and_the_servers_death() {
     let all = receiver.gets("/down", before.len() + 1).await;
     assert!(all.iter().all(|got| got.headers["webhook-id"] == all[0].headers["webhook-id"]));
     delivery_comes_to(&cloud, &token, &id, "delivered").await;
+    let last = all.last().unwrap();
+    assert!(signed_by(last, &key) && signatures(last) == 2, "the key before signs beside the new one");
 
     receiver.answer(410);
     let gone = accept(&cloud, &app, "/work", &[]).await;

@@ -227,8 +227,14 @@ impl Keystone {
 }
 
 /// The checkout's root.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Python environment of Keystone and the other services, made where it is missing.
+pub(crate) fn venv() -> Result<PathBuf, String> {
+    let made = crate::process::run("bash", [root().join("scripts/openstack-venv")])?;
+    Ok(PathBuf::from(made.trim()))
 }
 
 fn data(dir: &Path) -> PathBuf {

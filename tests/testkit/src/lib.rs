@@ -13,3 +13,4 @@ pub mod picasso;
 pub mod postgres;
 pub mod process;
 pub mod registry;
+pub mod zaqar;

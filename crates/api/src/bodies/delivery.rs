@@ -92,7 +92,10 @@ impl RouteFields {
             let parse = |text: String| Destination::parse(field, &text);
             given.map_or_else(|| Ok(before.clone()), |given| given.map(parse).transpose())
         };
-        let options = DeliveryOptions {
+        // Who names a queue gives leave to post into it, again where there is one: so a grant is renewed.
+        let named = [&self.on_success, &self.on_failure].map(Option::is_some);
+        let mut options = DeliveryOptions {
+            grants: before.grants.clone(),
             retry: match self.retry.take() {
                 Some(given) => given.map(RetryFields::policy).transpose()?,
                 None => before.retry.clone(),
@@ -115,6 +118,12 @@ impl RouteFields {
             },
         };
         options.check(bounds)?;
+        let mut grants = std::mem::take(&mut options.grants);
+        grants.retain(|grant| {
+            let mut fields = options.queues().filter(|(_, queue)| *queue == grant.queue).peekable();
+            fields.peek().is_some() && fields.all(|(field, _)| !named[usize::from(field == "on_failure")])
+        });
+        options.grants = grants;
         Ok(options)
     }
 }
@@ -146,6 +155,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use picasso_types::QueueGrant;
+
     use super::*;
 
     fn options(fields: &str, before: &DeliveryOptions) -> Result<DeliveryOptions, FieldFault> {
@@ -192,6 +203,30 @@ mod tests {
             &before,
         );
         assert_eq!(after.unwrap(), DeliveryOptions::default());
+    }
+
+    #[test]
+    fn a_grant_stays_until_its_queue_is_named_again_or_no_destination_any_more() {
+        let grant = |queue: &str| QueueGrant {
+            queue: queue.to_owned(),
+            expires_at: picasso_types::Timestamp(7),
+            granted_by: "user".to_owned(),
+            key_id: "key".to_owned(),
+            sealed: String::new(),
+        };
+        let before = DeliveryOptions {
+            grants: vec![grant("good"), grant("bad")],
+            ..set(r#"{"on_success":"zaqar:good","on_failure":"zaqar:bad"}"#).unwrap()
+        };
+        let kept = |fields: &str| {
+            let grants = options(fields, &before).unwrap().grants;
+            grants.into_iter().map(|grant| grant.queue).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(r#"{"delay":5}"#), ["good", "bad"]);
+        assert_eq!(kept(r#"{"on_success":"zaqar:good"}"#), ["bad"]);
+        assert_eq!(kept(r#"{"on_success":"zaqar:bad"}"#), [""; 0]);
+        assert_eq!(kept(r#"{"on_success":null}"#), ["bad"]);
+        assert_eq!(kept(r#"{"on_failure":"route:app/bad"}"#), ["good"]);
     }
 
     #[test]

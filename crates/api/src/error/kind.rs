@@ -135,6 +135,8 @@ kinds! {
     Unhealthy = "unhealthy", SERVICE_UNAVAILABLE;
     /// The database does not answer.
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE;
+    /// Zaqar, or the catalog that names it, does not answer.
+    MessagingUnavailable = "messaging_unavailable", SERVICE_UNAVAILABLE;
     /// A fault of the service.
     Internal = "internal", INTERNAL_SERVER_ERROR;
 }

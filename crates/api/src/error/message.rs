@@ -50,6 +50,7 @@ impl ApiError {
             Self::ImageFailed { .. } => Kind::FunctionImageFailed,
             Self::Unhealthy(_) => Kind::Unhealthy,
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
+            Self::MessagingUnavailable(_) => Kind::MessagingUnavailable,
             Self::Internal(_) => Kind::Internal,
         }
     }
@@ -132,6 +133,9 @@ impl ApiError {
             }
             Self::Unhealthy(part) => format!("The {part} does not answer"),
             Self::DatabaseUnavailable(_) => "The database is temporarily unavailable.".into(),
+            Self::MessagingUnavailable(_) => {
+                "The messaging service (Zaqar) is temporarily unavailable.".into()
+            }
             Self::Internal(_) => {
                 "The service failed; the operator finds the reason in the log under the request id".into()
             }

@@ -130,6 +130,8 @@ pub enum ApiError {
     Unhealthy(&'static str),
     /// The database does not answer; the log has the reason.
     DatabaseUnavailable(InternalFault),
+    /// Zaqar, or the catalog that names it, does not answer; the log has the reason.
+    MessagingUnavailable(InternalFault),
     /// A fault of the service. The caller sees a fixed sentence, the log the whole chain.
     Internal(InternalFault),
 }
@@ -184,6 +186,12 @@ impl ApiError {
             }
             error => Self::internal(context, error),
         }
+    }
+
+    /// Zaqar, or the catalog that names it, did not answer as it should.
+    pub(crate) fn messaging(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let context = "asking for leave to post into a queue of Zaqar";
+        Self::MessagingUnavailable(InternalFault { context, source: source.into() })
     }
 
     /// A fault of a field inside the wrapper object `parent` (`route`, `app`).

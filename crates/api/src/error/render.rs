@@ -98,7 +98,8 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
         ApiError::ProjectQueueFull(_)
         | ApiError::ServiceQueueFull
         | ApiError::Unhealthy(_)
-        | ApiError::DatabaseUnavailable(_) => Some(Duration::from_secs(5)),
+        | ApiError::DatabaseUnavailable(_)
+        | ApiError::MessagingUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
             fault.retry_after.or(wanted)
@@ -117,7 +118,10 @@ impl super::CallFault {
 
 /// What the log gets beside the line of the request: only faults of ours have more to say.
 fn log(error: &ApiError) {
-    if let ApiError::Internal(fault) | ApiError::DatabaseUnavailable(fault) = error {
+    if let ApiError::Internal(fault)
+    | ApiError::DatabaseUnavailable(fault)
+    | ApiError::MessagingUnavailable(fault) = error
+    {
         tracing::error!(error = fault.chain(), "the request failed");
     }
 }

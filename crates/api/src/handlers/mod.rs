@@ -8,6 +8,7 @@ pub(crate) mod calls;
 pub(crate) mod fallback;
 mod function_answer;
 pub(crate) mod function_urls;
+mod grants;
 pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod routes;

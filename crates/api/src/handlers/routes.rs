@@ -7,10 +7,11 @@ use picasso_store::StoreError;
 use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Route, VersionSpec};
 
 use super::apps::find_app;
+use super::grants::complete_grants;
 use crate::bodies::route::RouteFields;
 use crate::bodies::{CreateRoute, UpdateRoute};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::{CallerToken, Reader, Writer};
 use crate::request::json::JsonBody;
 use crate::request::path::{AppPath, RoutePath};
 use crate::state::ApiState;
@@ -61,19 +62,22 @@ pub(crate) async fn list_routes(
         (status = 404, description = "The project has no such app", body = ErrorView),
         (status = 409, description = "The app has a route for these paths and methods", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 503, description = "A destination is a queue of Zaqar, which does not answer", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
 pub(crate) async fn create_route(
     Writer(auth): Writer,
+    token: CallerToken,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
     body: JsonBody,
 ) -> Result<Json<RouteAnswer>, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
     let bounds = &state.settings.bounds;
-    let new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
+    let mut new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
+    complete_grants(&state, &app, &mut new.delivery, (&auth, &token), "route.").await?;
     let route = state
         .store
         .create_route(&app.id, &new, resolved.as_ref(), bounds.max_routes_per_app)
@@ -128,19 +132,22 @@ pub(crate) async fn get_route(
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
         (status = 409, description = "Another route of the app takes these paths and methods", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
+        (status = 503, description = "A destination is a queue of Zaqar, which does not answer", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
 pub(crate) async fn update_route(
     Writer(auth): Writer,
+    token: CallerToken,
     State(state): State<ApiState>,
     at: RoutePath,
     body: JsonBody,
 ) -> Result<Json<RouteAnswer>, ApiError> {
     let (app, route) = find_route(&state, &auth.project, &at).await?;
-    let change =
+    let mut change =
         body.parse::<UpdateRoute>()?.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
     let resolved = check_spec(&state, &auth.project, &change.spec, "").await?;
+    complete_grants(&state, &app, &mut change.delivery, (&auth, &token), "").await?;
     let route =
         state.store.update_route(&route.id, &change, resolved.as_ref()).await.map_err(
             |error| match error {

@@ -32,6 +32,17 @@ pub(crate) struct Authorized {
 /// A caller who may read in the project of the URL.
 pub(crate) struct Reader(pub(crate) Authorized);
 
+/// The token of a caller, for requests to other services on the caller's behalf; never kept.
+pub(crate) struct CallerToken(pub(crate) SecretString);
+
+impl FromRequestParts<ApiState> for CallerToken {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
+        token(parts).map(Self)
+    }
+}
+
 /// A caller who may change things and run functions in the project of the URL.
 pub(crate) struct Writer(pub(crate) Authorized);
 

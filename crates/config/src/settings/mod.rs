@@ -8,6 +8,7 @@ mod keystone;
 mod limits;
 mod listeners;
 mod mariadb_url;
+mod messaging;
 mod outbound;
 mod queue_url;
 mod sandbox;
@@ -19,6 +20,7 @@ pub use images::{Images, Registry, RegistryCredential};
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Listeners};
+pub use messaging::Messaging;
 pub use outbound::Outbound;
 pub use queue_url::{Broker, QueueUrl};
 pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
@@ -56,6 +58,8 @@ section! {
         /// registries. Private, loopback, link-local, multicast and metadata addresses, port 25 and
         /// all addresses of this host are refused unless `allow` lists them.
         pub outbound: Outbound,
+        /// Queues of Zaqar as destinations of ended calls.
+        pub messaging: Messaging,
         /// How much runs at one time, and how large its input and output may be.
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.

@@ -4,10 +4,12 @@
 //! lease; a killed process's deliveries are taken again when that ends, or at its restart. Projects
 //! share the places evenly, and no host gets more than its bound at one time.
 
+mod callback;
 mod parcel;
 mod report;
 mod send;
 pub(crate) mod signature;
+pub(crate) mod zaqar;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,7 @@ use url::Url;
 use self::parcel::{Parcel, Receiver};
 pub(crate) use self::report::Sender;
 use self::send::Sent;
+pub use self::zaqar::QueueError;
 use crate::engine::Engine;
 use crate::failpoints;
 use crate::settings::DeliverySettings;
@@ -169,7 +172,7 @@ fn host_of(parcel: &Parcel) -> String {
             .map(|url| format!("{}:{:?}", url.host_str().unwrap_or_default(), url.port_or_known_default()))
             .unwrap_or_default(),
         Receiver::Route { app, .. } => format!("route:{app}"),
-        Receiver::ZaqarQueue(_) => "zaqar".to_owned(),
+        Receiver::ZaqarQueue { .. } => "zaqar".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a delivery holds, as the store keeps it.
 
-use picasso_types::CallId;
+use picasso_types::{CallId, QueueGrant, RouteId};
 use serde::{Deserialize, Serialize};
 
 use crate::headed;
@@ -35,7 +35,13 @@ pub(super) enum Receiver {
         depth: u32,
     },
     /// A message in this queue.
-    ZaqarQueue(String),
+    ZaqarQueue {
+        queue: String,
+        /// Whose options may hold a newer grant by now.
+        route: RouteId,
+        /// The one that the call took over.
+        grant: Option<QueueGrant>,
+    },
 }
 
 impl Parcel {

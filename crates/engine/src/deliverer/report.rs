@@ -2,14 +2,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
 use picasso_store::ClaimedCall;
 use picasso_types::outgoing::{DeliveryKind, NewDelivery};
 use picasso_types::{Call, CallId, CallOutcome, CallState, DeliveryId, Destination, HttpUrl, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::callback;
 use super::parcel::{Head, Parcel, Receiver};
 use crate::accept;
-use crate::kept_output::KeptResult;
+use crate::kept_output::{KeptOutput, KeptResult};
+use crate::settings::DeliverySettings;
 
 /// What is remembered of a call that runs, for what its end sends; `None` of most calls.
 #[derive(Debug)]
@@ -19,11 +22,13 @@ pub(crate) struct Sender {
     payload: Vec<u8>,
     payload_bytes: usize,
     max_payload_bytes: usize,
+    max_message_bytes: usize,
 }
 
 impl Sender {
     /// Keeps what a report needs of a call that is about to run.
-    pub(crate) fn of(claimed: &ClaimedCall, max_payload_bytes: usize) -> Option<Self> {
+    pub(crate) fn of(claimed: &ClaimedCall, settings: &DeliverySettings) -> Option<Self> {
+        let max_payload_bytes = settings.max_payload_bytes;
         let delivery = &claimed.call.delivery;
         let reports = delivery.on_success.is_some() || delivery.on_failure.is_some();
         if !reports && delivery.callback_url.is_none() {
@@ -39,16 +44,23 @@ impl Sender {
             payload: claimed.payload[..kept].to_vec(),
             payload_bytes: claimed.payload.len(),
             max_payload_bytes,
+            max_message_bytes: settings.max_message_bytes,
         })
+    }
+
+    /// Whether the answer itself is sent somewhere.
+    pub(crate) fn has_callback(&self) -> bool {
+        self.call.delivery.callback_url.is_some()
     }
 
     /// The deliveries of the call's end. A cancelled call sends nothing.
     pub(crate) fn deliveries(
         &self,
         outcome: &CallOutcome,
-        result: &KeptResult,
+        output: &KeptOutput,
         now: Timestamp,
     ) -> Vec<NewDelivery> {
+        let result = &output.result();
         let delivery = &self.call.delivery;
         let destination = match outcome.state {
             CallState::Succeeded => delivery.on_success.as_ref(),
@@ -56,7 +68,10 @@ impl Sender {
             CallState::Cancelled | CallState::Queued | CallState::Running => return Vec::new(),
         };
         let report = destination.map(|to| self.report(to, outcome, result, now));
-        let answer = delivery.callback_url.as_ref().map(|url| self.answer(url, outcome, result, now));
+        let answer = delivery
+            .callback_url
+            .as_ref()
+            .map(|url| self.answer(url, outcome, (result, &output.headers()), now));
         report.into_iter().chain(answer).collect()
     }
 
@@ -65,7 +80,7 @@ impl Sender {
         &self,
         url: &HttpUrl,
         outcome: &CallOutcome,
-        result: &KeptResult,
+        (result, own): (&KeptResult, &HeaderMap),
         now: Timestamp,
     ) -> NewDelivery {
         let call = &self.call;
@@ -73,13 +88,15 @@ impl Sender {
             outcome.http_status.unwrap_or(if outcome.state == CallState::Succeeded { 200 } else { 503 });
         let started = call.started_at.unwrap_or(now);
         let seconds = jiff::SignedDuration::from_micros(now.since(started)).as_secs_f64();
-        let mut headers = vec![
+        // Those that come later win.
+        let mut headers = callback::of_function(own);
+        headers.extend([
             ("x-call-id".to_owned(), call.id.to_string()),
             ("x-function-name".to_owned(), call.app_name.clone()),
             ("x-function-status".to_owned(), status.to_string()),
             ("x-duration-seconds".to_owned(), format!("{seconds:.6}")),
             ("x-start-time".to_owned(), started.0.saturating_mul(1000).to_string()),
-        ];
+        ]);
         if let Some(content_type) = &result.content_type {
             headers.push(("content-type".to_owned(), content_type.clone()));
         }
@@ -114,7 +131,11 @@ impl Sender {
                 },
             ),
             Destination::ZaqarQueue(queue) => {
-                (DeliveryKind::Zaqar, to.to_string(), Receiver::ZaqarQueue(queue.clone()))
+                let grant = call.delivery.grants.iter().find(|grant| grant.queue == *queue).cloned();
+                let to = Receiver::ZaqarQueue { queue: queue.clone(), route: call.route_id.clone(), grant };
+                let body = self.fitting(outcome, result, now);
+                let parcel = Parcel { head: Head { to, headers: Vec::new() }, body };
+                return new_delivery(DeliveryKind::Zaqar, format!("zaqar:{queue}"), &parcel, id);
             }
         };
         let headers = [
@@ -127,16 +148,36 @@ impl Sender {
             ("ce-time", timestamp(now)),
         ];
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let body = self.document(outcome, result, now).to_string().into_bytes();
+        let body = self.document(outcome, result, now, self.max_payload_bytes).to_string().into_bytes();
         new_delivery(kind, target, &Parcel { head: Head { to, headers }, body }, id)
     }
 
+    /// The document with its payloads cut so that the whole fits into a message of Zaqar's.
+    fn fitting(&self, outcome: &CallOutcome, result: &KeptResult, now: Timestamp) -> Vec<u8> {
+        let mut max_payload = self.max_payload_bytes;
+        loop {
+            let body = self.document(outcome, result, now, max_payload).to_string().into_bytes();
+            if body.len() <= self.max_message_bytes || max_payload == 0 {
+                return body;
+            }
+            max_payload /= 2;
+        }
+    }
+
     /// See docs/destinations.md.
-    fn document(&self, outcome: &CallOutcome, result: &KeptResult, now: Timestamp) -> Value {
+    fn document(
+        &self,
+        outcome: &CallOutcome,
+        result: &KeptResult,
+        now: Timestamp,
+        max_payload: usize,
+    ) -> Value {
         let call = &self.call;
-        let mut request = self.part(self.content_type.as_deref(), &self.payload, self.payload_bytes as u64);
+        let mut request =
+            part(self.content_type.as_deref(), &self.payload, self.payload_bytes as u64, max_payload);
         request.insert("request_id".to_owned(), json!(call.request_id));
-        let mut response = self.part(result.content_type.as_deref(), &result.body, result.total_bytes);
+        let mut response =
+            part(result.content_type.as_deref(), &result.body, result.total_bytes, max_payload);
         response.insert("status".to_owned(), json!(outcome.http_status));
         json!({
             "version": "1.0",
@@ -155,29 +196,29 @@ impl Sender {
             "response": response,
         })
     }
+}
 
-    /// A body as text, or base64 where it is none; cut at the bound.
-    fn part(&self, content_type: Option<&str>, body: &[u8], total: u64) -> Map<String, Value> {
-        let kept = &body[..body.len().min(self.max_payload_bytes)];
-        let truncated = (kept.len() as u64) < total;
-        let mut part = Map::new();
-        part.insert("content_type".to_owned(), json!(content_type));
-        // A cut may have gone through a character.
-        let text = std::str::from_utf8(kept).or_else(|error| match error.error_len() {
-            None if truncated => std::str::from_utf8(&kept[..error.valid_up_to()]),
-            _ => Err(error),
-        });
-        match text {
-            Ok(text) => part.insert("payload".to_owned(), json!(text)),
-            Err(_) => {
-                part.insert("encoding".to_owned(), json!("base64"));
-                part.insert("payload".to_owned(), json!(STANDARD.encode(kept)))
-            }
-        };
-        part.insert("truncated".to_owned(), json!(truncated));
-        part.insert("total_bytes".to_owned(), json!(total));
-        part
-    }
+/// A body as text, or base64 where it is none; cut at the bound.
+fn part(content_type: Option<&str>, body: &[u8], total: u64, max_bytes: usize) -> Map<String, Value> {
+    let kept = &body[..body.len().min(max_bytes)];
+    let truncated = (kept.len() as u64) < total;
+    let mut part = Map::new();
+    part.insert("content_type".to_owned(), json!(content_type));
+    // A cut may have gone through a character.
+    let text = std::str::from_utf8(kept).or_else(|error| match error.error_len() {
+        None if truncated => std::str::from_utf8(&kept[..error.valid_up_to()]),
+        _ => Err(error),
+    });
+    match text {
+        Ok(text) => part.insert("payload".to_owned(), json!(text)),
+        Err(_) => {
+            part.insert("encoding".to_owned(), json!("base64"));
+            part.insert("payload".to_owned(), json!(STANDARD.encode(kept)))
+        }
+    };
+    part.insert("truncated".to_owned(), json!(truncated));
+    part.insert("total_bytes".to_owned(), json!(total));
+    part
 }
 
 fn new_delivery(kind: DeliveryKind, target: String, parcel: &Parcel, id: DeliveryId) -> NewDelivery {

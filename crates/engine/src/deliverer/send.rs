@@ -6,13 +6,13 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use picasso_outbound::OutboundError;
-use picasso_store::StoreError;
-use picasso_types::outgoing::Delivery;
-use picasso_types::{CallId, Failure, RequestId, Trigger};
+use picasso_store::{Store, StoreError};
+use picasso_types::outgoing::{Delivery, SigningKeys};
+use picasso_types::{AppId, CallId, Failure, RequestId, Trigger};
 use url::Url;
 
 use super::parcel::{Parcel, Receiver};
-use super::signature;
+use super::{signature, zaqar};
 use crate::accept::AcceptError;
 use crate::catalog::Lookup;
 use crate::engine::Engine;
@@ -30,32 +30,35 @@ pub(super) enum Sent {
 
 pub(super) async fn send(engine: &Engine, delivery: &Delivery, parcel: Parcel) -> Sent {
     match parcel.head.to.clone() {
-        Receiver::Url(url) => {
-            let limit = engine.shared.parts.settings.deliveries.timeout;
-            tokio::time::timeout(limit, post(engine, delivery, &url, parcel))
-                .await
-                .unwrap_or_else(|_| Sent::Again("the receiver did not answer in time".to_owned(), None))
-        }
+        Receiver::Url(url) => in_time(engine, post(engine, delivery, &url, parcel)).await,
         Receiver::Route { app, path, call, depth } => {
             call_route(engine, delivery, (&app, &path), (call, depth), parcel).await
         }
-        Receiver::ZaqarQueue(_) => {
-            Sent::Failed("this cloud's service does not send to queues of Zaqar".to_owned())
+        Receiver::ZaqarQueue { queue, route, grant } => {
+            let posted = zaqar::post(engine, &delivery.app_id, &queue, (&route, grant), &parcel.body);
+            in_time(engine, posted).await
         }
     }
+}
+
+async fn in_time(engine: &Engine, attempt: impl Future<Output = Sent>) -> Sent {
+    tokio::time::timeout(engine.shared.parts.settings.deliveries.timeout, attempt)
+        .await
+        .unwrap_or_else(|_| Sent::Again("the receiver did not answer in time".to_owned(), None))
 }
 
 async fn post(engine: &Engine, delivery: &Delivery, url: &str, parcel: Parcel) -> Sent {
     let parts = &engine.shared.parts;
     let Ok(url) = Url::parse(url) else { return Sent::Failed("its URL cannot be read".to_owned()) };
-    let keys = match parts.store.get_signing_keys(&delivery.app_id).await {
-        Ok(keys) => keys,
+    let keys = match signing_keys(parts.store.as_ref(), &delivery.app_id).await {
+        Ok(Some(keys)) => keys,
+        Ok(None) => return Sent::Failed("its app, and the key that would sign it, were deleted".to_owned()),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a signing key cannot be read");
             return Sent::Again("the signing key could not be read".to_owned(), None);
         }
     };
-    let signed = signature::headers(delivery.id.as_str(), parts.clock.now(), &parcel.body, keys.as_ref());
+    let signed = signature::headers(delivery.id.as_str(), parts.clock.now(), &parcel.body, &keys);
     let kept = parcel.head.headers.into_iter();
     let mut headers = HeaderMap::new();
     for (name, value) in kept.chain(signed.into_iter().map(|(name, value)| (name.to_owned(), value))) {
@@ -73,6 +76,19 @@ async fn post(engine: &Engine, delivery: &Delivery, url: &str, parcel: Parcel) -
         Err(error @ OutboundError::Refused(_)) => Sent::Failed(error.to_string()),
         Err(error) => Sent::Again(format!("the receiver {error}"), None),
     }
+}
+
+/// The keys of an app, which gets its first one here; `None` of an app that is gone.
+async fn signing_keys(store: &dyn Store, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {
+    if let Some(keys) = store.get_signing_keys(app).await? {
+        return Ok(Some(keys));
+    }
+    let Some(key) = signature::new_key() else {
+        return Err(StoreError::Damaged { what: "signing key", detail: "there is no randomness".into() });
+    };
+    // Of two processes that come here at one time, both go on with the key of the first.
+    store.add_signing_key(app, &key).await?;
+    store.get_signing_keys(app).await
 }
 
 /// 2xx: taken. 410: never again. 408, 425, 429 and 5xx: later. All else, redirects too: never.

@@ -27,18 +27,18 @@ pub(super) fn headers(
     id: &str,
     now: Timestamp,
     body: &[u8],
-    keys: Option<&SigningKeys>,
-) -> Vec<(&'static str, String)> {
+    keys: &SigningKeys,
+) -> [(&'static str, String); 3] {
     let seconds = now.0.div_euclid(1_000_000);
-    let mut headers = vec![("webhook-id", id.to_owned()), ("webhook-timestamp", seconds.to_string())];
-    if let Some(keys) = keys {
-        let signatures: Vec<_> = std::iter::once(&keys.current)
-            .chain(&keys.previous)
-            .map(|key| format!("v1,{}", STANDARD.encode(sign(key, id, seconds, body))))
-            .collect();
-        headers.push(("webhook-signature", signatures.join(" ")));
-    }
-    headers
+    let signatures: Vec<_> = std::iter::once(&keys.current)
+        .chain(&keys.previous)
+        .map(|key| format!("v1,{}", STANDARD.encode(sign(key, id, seconds, body))))
+        .collect();
+    [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", seconds.to_string()),
+        ("webhook-signature", signatures.join(" ")),
+    ]
 }
 
 fn sign(key: &[u8], id: &str, seconds: i64, body: &[u8]) -> hmac::Tag {
@@ -58,7 +58,7 @@ mod tests {
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let keys = SigningKeys { current: key, previous: None };
         let now = Timestamp(1_614_265_330 * 1_000_000);
-        let headers = headers("msg_p5jXN8AQM9LWM0D4loKWxJek", now, br#"{"test": 2432232314}"#, Some(&keys));
+        let headers = headers("msg_p5jXN8AQM9LWM0D4loKWxJek", now, br#"{"test": 2432232314}"#, &keys);
         assert_eq!(headers[1], ("webhook-timestamp", "1614265330".to_owned()));
         assert_eq!(
             headers[2],
@@ -67,10 +67,9 @@ mod tests {
     }
 
     #[test]
-    fn both_keys_sign_while_both_are_good_and_none_without_a_key() {
+    fn both_keys_sign_while_both_are_good() {
         let keys = SigningKeys { current: b"new".to_vec(), previous: Some(b"old".to_vec()) };
-        let both = headers("id", Timestamp(0), b"x", Some(&keys));
+        let both = headers("id", Timestamp(0), b"x", &keys);
         assert_eq!(both[2].1.split(' ').count(), 2);
-        assert_eq!(headers("id", Timestamp(0), b"x", None).len(), 2);
     }
 }

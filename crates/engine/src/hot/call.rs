@@ -326,9 +326,7 @@ pub(crate) async fn run_to_end(shared: &Arc<Shared>, invocation: Invocation) -> 
         }
     };
     if let Some((kept, head)) = kept.as_ref().zip(answer.head.as_ref()) {
-        let content_type = head.headers.get(http::header::CONTENT_TYPE);
-        let text = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        kept.set_content_type(text);
+        kept.set_head(&head.headers);
     }
     keep(&answer.first);
     if let Some(mut rest) = answer.rest {

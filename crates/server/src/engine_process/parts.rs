@@ -21,7 +21,7 @@ use picasso_types::{Digest, InstanceId, SystemClock};
 use tokio::io::AsyncRead;
 
 use crate::failure::ServerFailure;
-use crate::{convert, database};
+use crate::{convert, database, messaging};
 
 /// The running parts.
 pub(super) struct Parts {
@@ -78,7 +78,8 @@ impl Parts {
             images: images.clone(),
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
-            outbound: convert::outbound(settings)?,
+            outbound: convert::client(settings, convert::guard(settings))?,
+            zaqar: messaging::zaqar(settings, tokens.clone())?,
             clock,
         }));
         engine.start().await.map_err(|error| {

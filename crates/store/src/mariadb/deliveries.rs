@@ -217,6 +217,25 @@ pub(super) async fn rotate_signing_key(
     if made.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
+pub(super) async fn add_signing_key(
+    db: &MySqlPool,
+    app: &AppId,
+    (key_id, sealed): (&str, &[u8]),
+) -> Result<(), StoreError> {
+    // Not INSERT IGNORE: that would make warnings of other errors, too.
+    sqlx::query(
+        "INSERT INTO signing_keys (app_id, newest, newest_key_id) SELECT id, ?, ? FROM apps WHERE id = ? \
+         ON DUPLICATE KEY UPDATE app_id = signing_keys.app_id",
+    )
+    .bind(sealed)
+    .bind(key_id)
+    .bind(app.as_str())
+    .execute(db)
+    .await
+    .context("writing a first signing key")?;
+    Ok(())
+}
+
 pub(super) async fn signing_keys(
     db: &MySqlPool,
     key: &SecretKey,

@@ -200,6 +200,24 @@ pub(super) async fn rotate_signing_key(
     if made.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
+pub(super) async fn add_signing_key(
+    db: impl PgExecutor<'_>,
+    app: &AppId,
+    (key_id, sealed): (&str, &[u8]),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO signing_keys (app_id, newest, newest_key_id) SELECT id, $2, $3 FROM apps WHERE id = $1 \
+         ON CONFLICT (app_id) DO NOTHING",
+    )
+    .bind(app.as_str())
+    .bind(sealed)
+    .bind(key_id)
+    .execute(db)
+    .await
+    .context("writing a first signing key")?;
+    Ok(())
+}
+
 pub(super) async fn signing_keys(
     db: &PgPool,
     key: &SecretKey,

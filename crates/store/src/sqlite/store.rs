@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, Retried,
-    RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
+    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
 use crate::rows;
-use crate::sealed_delivery::seal_signing_key;
+use crate::sealed_delivery::{self, seal_signing_key};
 use crate::{
     ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
     StoreError, TakenDelivery,
@@ -320,6 +320,24 @@ impl Store for SqliteStore {
                 })
             })
             .await
+    }
+
+    async fn add_signing_key(&self, app: &AppId, key: &[u8]) -> Result<(), StoreError> {
+        let sealed = seal_signing_key(&self.key, app, key)?;
+        let (app, key_id) = (app.clone(), self.key.id().to_owned());
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { deliveries::add_signing_key(db, &app, (&key_id, &sealed)).await })
+            })
+            .await
+    }
+
+    fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError> {
+        sealed_delivery::seal_grant(&self.key, app, shown, grant)
+    }
+
+    fn open_grant(&self, app: &AppId, grant: &QueueGrant) -> Result<Vec<u8>, StoreError> {
+        sealed_delivery::open_grant(&self.key, app, grant)
     }
 
     async fn get_signing_keys(&self, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {

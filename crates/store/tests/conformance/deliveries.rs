@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use picasso_store::{StoreError, TakenDelivery};
 use picasso_types::outgoing::{DeliveryKind, DeliveryRoom, DeliveryState, NewDelivery};
 use picasso_types::{
-    App, AppId, CallId, CallOutput, Clock as _, DeliveryId, InstanceId, ProjectId, Route, Timestamp,
+    App, AppId, CallId, CallOutput, Clock as _, DeliveryId, InstanceId, ProjectId, QueueGrant, Route,
+    Timestamp,
 };
 
 use super::fixture::{Fixture, MANY, SECOND, demo, new_app, project, succeeded};
@@ -180,4 +181,37 @@ pub async fn signing_keys_rotate_with_an_overlap(f: Fixture) {
     assert!(matches!(missing, Err(StoreError::NotFound)));
     f.store.delete_app(&app.id).await.unwrap();
     assert_eq!(f.store.get_signing_keys(&app.id).await.unwrap(), None);
+}
+
+pub async fn a_first_signing_key_never_takes_the_place_of_another(f: Fixture) {
+    let app = f.app("signed").await;
+    let current = async || f.store.get_signing_keys(&app.id).await.unwrap().unwrap().current;
+    f.store.add_signing_key(&app.id, b"first").await.unwrap();
+    assert_eq!(current().await, b"first");
+    f.store.add_signing_key(&app.id, b"late").await.unwrap();
+    assert_eq!(current().await, b"first");
+    f.store.rotate_signing_key(&app.id, b"second", f.clock.now().plus_micros(SECOND)).await.unwrap();
+    let keys = f.store.get_signing_keys(&app.id).await.unwrap().unwrap();
+    assert_eq!((keys.current, keys.previous), (b"second".to_vec(), Some(b"first".to_vec())));
+    let gone = AppId::generate();
+    f.store.add_signing_key(&gone, b"x").await.unwrap();
+    assert_eq!(f.store.get_signing_keys(&gone).await.unwrap(), None);
+}
+
+pub async fn a_grant_opens_for_its_own_app_and_queue_only(f: Fixture) {
+    let (app, other) = (AppId::generate(), AppId::generate());
+    let shown = QueueGrant {
+        queue: "dead".to_owned(),
+        expires_at: Timestamp(7),
+        granted_by: "user".to_owned(),
+        key_id: String::new(),
+        sealed: String::new(),
+    };
+    let grant = f.store.seal_grant(&app, shown, b"signature").unwrap();
+    assert!(!format!("{grant:?}").contains("signature"));
+    assert_eq!(f.store.open_grant(&app, &grant).unwrap(), b"signature");
+    let elsewhere = QueueGrant { queue: "other".to_owned(), ..grant.clone() };
+    for refused in [f.store.open_grant(&other, &grant), f.store.open_grant(&app, &elsewhere)] {
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })));
+    }
 }

@@ -2,8 +2,8 @@
 
 use picasso_types::{
     Accepted, CallFilter, CallId, CallOutcome, CallOutput, CallState, DeliveryOptions, Destination, Failure,
-    HttpUrl, IdempotencyKey, InstanceId, NewCall, NewRoute, RetriedCalls, RetryPolicy, RouteChange,
-    RouteType, Timestamp,
+    HttpUrl, IdempotencyKey, InstanceId, NewCall, NewRoute, QueueGrant, RetriedCalls, RetryPolicy,
+    RouteChange, RouteType, Timestamp,
 };
 
 use super::fixture::{Fixture, MANY, SECOND, change, demo, digest, new_route, succeeded};
@@ -18,6 +18,13 @@ fn options() -> DeliveryOptions {
         on_failure: Some(Destination::parse("on_failure", "zaqar:dead").unwrap()),
         callback_urls: vec![HttpUrl::parse("callback_urls", "https://example.org/ü").unwrap()],
         invoke: vec![RouteType::Sync],
+        grants: vec![QueueGrant {
+            queue: "dead".to_owned(),
+            expires_at: Timestamp(7),
+            granted_by: "user".to_owned(),
+            key_id: "key".to_owned(),
+            sealed: "AAAA".to_owned(),
+        }],
     }
 }
 

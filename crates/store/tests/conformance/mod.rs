@@ -114,6 +114,8 @@ macro_rules! store_conformance {
             deliveries::abandoned_deliveries_are_due_at_once,
             deliveries::a_call_stays_until_its_deliveries_have_ended_and_takes_them_along,
             deliveries::signing_keys_rotate_with_an_overlap,
+            deliveries::a_first_signing_key_never_takes_the_place_of_another,
+            deliveries::a_grant_opens_for_its_own_app_and_queue_only,
             outbox::entries_are_taken_by_priority_and_then_by_due_time,
             outbox::projects_are_served_in_turn_however_long_their_queues_are,
             outbox::a_take_goes_on_behind_the_project_where_the_last_one_ended,

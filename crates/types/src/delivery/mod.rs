@@ -5,11 +5,13 @@
 //! later change of the route does not reach calls that were accepted before it.
 
 mod destination;
+mod grant;
 mod retry;
 
 use serde::{Deserialize, Serialize};
 
 pub use destination::{Destination, HttpUrl};
+pub use grant::QueueGrant;
 pub use retry::{Backoff, RetryOn, RetryPolicy, Thousandths};
 
 use crate::bounds::Bounds;
@@ -43,6 +45,9 @@ pub struct DeliveryOptions {
     pub callback_urls: Vec<HttpUrl>,
     /// The types that callers may choose with `X-Picasso-Invoke`, beside the route's own.
     pub invoke: Vec<RouteType>,
+    /// Leave to post into the queues that are destinations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<QueueGrant>,
 }
 
 impl Default for DeliveryOptions {
@@ -56,6 +61,7 @@ impl Default for DeliveryOptions {
             on_failure: None,
             callback_urls: Vec::new(),
             invoke: Vec::new(),
+            grants: Vec::new(),
         }
     }
 }
@@ -85,6 +91,21 @@ impl DeliveryOptions {
         wanted == own || self.invoke.contains(&wanted)
     }
 
+    /// The queues of Zaqar that are destinations, with the field that names them.
+    pub fn queues(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [("on_success", &self.on_success), ("on_failure", &self.on_failure)].into_iter().filter_map(
+            |(field, destination)| match destination {
+                Some(Destination::ZaqarQueue(queue)) => Some((field, queue.as_str())),
+                _ => None,
+            },
+        )
+    }
+
+    /// The leave to post into this queue.
+    pub fn grant(&self, queue: &str) -> Option<&QueueGrant> {
+        self.grants.iter().find(|grant| grant.queue == queue)
+    }
+
     /// What a call takes over when it is accepted.
     pub fn of_call(&self) -> CallDelivery {
         CallDelivery {
@@ -93,6 +114,7 @@ impl DeliveryOptions {
             on_success: self.on_success.clone(),
             on_failure: self.on_failure.clone(),
             callback_url: None,
+            grants: self.grants.clone(),
         }
     }
 }
@@ -116,6 +138,9 @@ pub struct CallDelivery {
     pub on_failure: Option<Destination>,
     /// The URL that its caller named for the answer, allowed when it was accepted.
     pub callback_url: Option<HttpUrl>,
+    /// Leave to post into the queues that are destinations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<QueueGrant>,
 }
 
 pub(crate) fn in_range(field: &str, value: u32, min: u32, max: u32, unit: &str) -> Result<(), FieldFault> {
@@ -170,6 +195,13 @@ mod tests {
             on_failure: Some(Destination::parse("on_failure", "zaqar:dead").unwrap()),
             callback_urls: vec![HttpUrl::parse("callback_urls", "https://example.org/a").unwrap()],
             invoke: vec![RouteType::Sync],
+            grants: vec![QueueGrant {
+                queue: "dead".to_owned(),
+                expires_at: crate::clock::Timestamp(7),
+                granted_by: "user".to_owned(),
+                key_id: "key".to_owned(),
+                sealed: "AAAA".to_owned(),
+            }],
         };
         let stored = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<DeliveryOptions>(&stored).unwrap(), options);

@@ -80,6 +80,20 @@ impl Keystone {
         Ok(())
     }
 
+    /// Puts a service of this type into the catalog, with one endpoint for each interface.
+    pub async fn add_service(&self, kind: &str, url: &str) -> Result<(), KeystoneError> {
+        let body = json!({"service": {"name": self.unique_name(kind), "type": kind}});
+        let made = self.as_admin(Method::POST, "/v3/services", Some(&body)).await?;
+        for interface in ["public", "internal"] {
+            let body = json!({"endpoint": {
+                "service_id": made["service"]["id"], "interface": interface, "url": url,
+                "region_id": "RegionOne",
+            }});
+            self.as_admin(Method::POST, "/v3/endpoints", Some(&body)).await?;
+        }
+        Ok(())
+    }
+
     async fn assignment(&self, user: &str, project: &str, role: &str) -> Result<String, KeystoneError> {
         let (project, user) = (self.project_id(project).await?, self.user_id(user).await?);
         let role = self.id_of("roles", role).await?;

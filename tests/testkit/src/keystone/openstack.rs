@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use super::{Keystone, KeystoneError, root};
+use super::{Keystone, KeystoneError, venv};
 
 impl Keystone {
     /// Runs `openstack ARGUMENTS` as `user` in the project of that name.
@@ -27,8 +27,7 @@ impl Keystone {
             ("OS_REGION_NAME", "RegionOne".to_owned()),
         ];
         let finished = tokio::task::spawn_blocking(move || {
-            let venv = crate::process::run("bash", [root().join("scripts/openstack-venv")])?;
-            let mut command = Command::new(format!("{}/bin/openstack", venv.trim()));
+            let mut command = Command::new(venv()?.join("bin/openstack"));
             for (name, _) in std::env::vars_os() {
                 if name.to_string_lossy().starts_with("OS_") {
                     command.env_remove(name);

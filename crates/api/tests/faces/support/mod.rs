@@ -103,6 +103,7 @@ impl Server {
             catalog: catalog.clone(),
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
+            zaqar: None,
             clock,
         });
         engine.start().await.unwrap();

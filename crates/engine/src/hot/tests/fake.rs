@@ -321,6 +321,7 @@ impl Bench {
             catalog: Arc::new(Catalog::new(store.clone(), Duration::from_mins(1))),
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
+            zaqar: None,
             clock,
         });
         engine.start().await.unwrap();
