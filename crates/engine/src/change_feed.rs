@@ -1,5 +1,6 @@
 //! Follows what other processes on the same database change, so that this one sees it within a
-//! second: what is cached of it is dropped, sandboxes of superseded versions end.
+//! second: what is cached of it is dropped, sandboxes of superseded versions end, and so do calls that
+//! run here and were cancelled there.
 //!
 //! By polling, which is alike on every database: one read of an index that mostly finds nothing new.
 //! A look that fails, or takes too long, means that changes may pass unheard from now on; the next
@@ -32,12 +33,15 @@ pub(crate) async fn run(engine: Engine) {
             Err(_) => Err(format!("no answer within {PATIENCE:?}")),
         };
         match answer {
-            Ok(Changes { upto, changed, more }) => {
+            Ok(Changes { upto, changed, cancelled, more }) => {
                 if pause > POLL {
                     tracing::info!("the database answers again");
                 }
                 pause = POLL;
                 mark = Some(upto);
+                for call in cancelled.iter().filter_map(|id| shared.running.get(id)) {
+                    call.cancel.cancel();
+                }
                 parts.catalog.heard(changed).await;
                 if more {
                     continue;

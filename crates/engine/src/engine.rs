@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) accepted: Notify,
     /// Wakes the deliverer when a call ended that has something to send, or a place became free.
     pub(crate) deliveries_due: Notify,
+    /// The versions that this process prepares.
+    pub(crate) preparing: prepare::UnderWay,
 }
 
 impl Engine {
@@ -100,6 +102,7 @@ impl Engine {
                 ending: CancellationToken::new(),
                 accepted: Notify::new(),
                 deliveries_due: Notify::new(),
+                preparing: prepare::UnderWay::default(),
                 lanes,
                 back_pressure,
             }),
@@ -124,6 +127,7 @@ impl Engine {
         self.shared.tasks.spawn(worker::run(self.clone()));
         self.shared.tasks.spawn(retention::run(self.clone()));
         self.shared.tasks.spawn(change_feed::run(self.clone()));
+        self.shared.tasks.spawn(prepare::take_up(self.clone()));
         self.shared.tasks.spawn(deliverer::run(self.clone()));
         let shared = self.shared.clone();
         self.shared.tasks.spawn(async move { shared.recorder.run(&shared.stopping).await });
@@ -220,7 +224,7 @@ impl Engine {
     }
 
     /// Cancels an asynchronous call of the project: a waiting one in the store, one that runs here
-    /// at once, one that runs elsewhere with the next extension of its lease.
+    /// at once, one that runs elsewhere as soon as that process hears of it.
     pub async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError> {
         let cancelled = self.shared.parts.store.cancel_call(project, id).await?;
         if cancelled == Cancelled::Running

@@ -1,11 +1,89 @@
 //! Preparing a version: its image is resolved, pulled and unpacked before any call needs it.
+//!
+//! One process at a time does that, under a lease; where it died, another takes over when the lease
+//! has ended.
 
-use picasso_types::{Digest, ProjectId, RouteVersion, VersionState};
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use picasso_types::{Digest, ProjectId, RouteVersion, VersionId, VersionState};
 
 use crate::engine::Engine;
 
-/// Pulls the image of `version` and marks the version `ready` or `failed`. Work that was cut off
-/// by the end of the process is taken up at the next start.
+/// Others leave a preparation alone for this time after its process was last heard of.
+const LEASE: Duration = Duration::from_secs(30);
+/// Preparations that nobody holds are looked for this often.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Takes up what nobody prepares any more, until the engine stops.
+pub(crate) async fn take_up(engine: Engine) {
+    let shared = engine.shared.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        match shared.parts.store.list_preparing_versions().await {
+            Ok(versions) => {
+                for one in versions {
+                    engine.prepare(&one.project_id, &one.version);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "preparations cannot be looked for");
+            }
+        }
+    }
+}
+
+/// The versions that this process prepares now.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(Mutex<HashSet<VersionId>>);
+
+/// Takes a version out of the set when dropped.
+struct Begun<'a>(&'a UnderWay, VersionId);
+
+impl UnderWay {
+    fn begin(&self, id: &VersionId) -> Option<Begun<'_>> {
+        self.set().insert(id.clone()).then(|| Begun(self, id.clone()))
+    }
+
+    fn set(&self) -> MutexGuard<'_, HashSet<VersionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.set().remove(&self.1);
+    }
+}
+
+/// Takes the lease of a preparation, or holds it longer. Where the store does not say, it is not
+/// held.
+async fn lease(engine: &Engine, version: &RouteVersion) -> bool {
+    let parts = &engine.shared.parts;
+    let until = parts.clock.now().plus(LEASE);
+    parts.store.lease_preparation(&version.id, &parts.instance, until).await.unwrap_or_else(|error| {
+        tracing::warn!(version = %version.id, error = &error as &dyn std::error::Error, "a preparation cannot be leased");
+        false
+    })
+}
+
+/// Extends the lease of a preparation; ends when it is lost.
+async fn hold(engine: &Engine, version: &RouteVersion) {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        if !lease(engine, version).await {
+            tracing::warn!(version = %version.id, "the lease of a preparation is lost; whoever has it goes on");
+            return;
+        }
+    }
+}
+
+/// Pulls the image of `version` and marks the version `ready` or `failed`, unless another process
+/// does it.
 pub async fn run(engine: &Engine, project: &ProjectId, version: &RouteVersion) {
     let parts = &engine.shared.parts;
     let image = &version.spec.image;
@@ -19,8 +97,13 @@ pub async fn run(engine: &Engine, project: &ProjectId, version: &RouteVersion) {
         }
         _ => return,
     }
+    let Some(_begun) = engine.shared.preparing.begin(&version.id) else { return };
+    if !lease(engine, version).await {
+        return;
+    }
     let outcome = tokio::select! {
         outcome = pull(engine, project, version) => outcome,
+        () = hold(engine, version) => return,
         () = engine.shared.stopping.cancelled() => return,
     };
     let stored = match outcome {

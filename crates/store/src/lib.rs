@@ -209,9 +209,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// of `error` are kept. Decided versions as in [`Store::set_version_ready`].
     async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError>;
 
-    /// The versions in state `preparing`, oldest first: work to take up after a restart. Copies
+    /// The versions in state `preparing`, oldest first: work to take up where nobody holds it
+    /// ([`Store::lease_preparation`]). Copies
     /// that share another version's preparation are left out.
     async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError>;
+
+    /// Takes the preparation of a `preparing` version for `owner`, or holds it longer; `false` when
+    /// another process holds it, or the version was decided or is gone.
+    async fn lease_preparation(
+        &self,
+        id: &VersionId,
+        owner: &InstanceId,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// The apps with a route whose active version has `min_instances`.
     async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError>;
@@ -349,7 +359,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Cancels a `queued` call of the project at once, its outbox entry with it; what the caller
     /// sent is kept for a retry. Of a `running` one it notes the wish, which
-    /// [`Store::extend_lease`] tells. `NotFound` when the project has no such call.
+    /// [`Store::list_changes`] and [`Store::extend_lease`] tell. `NotFound` when the project has no such call.
     async fn cancel_call(&self, project: &ProjectId, id: &CallId) -> Result<Cancelled, StoreError>;
 
     /// Queues an ended call of the project that did not succeed again, due now, with a new outbox

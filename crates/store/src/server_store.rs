@@ -170,6 +170,15 @@ impl Store for ServerStore {
         write!(self, |db| versions::set_failed(db, id, error, self.clock.now()))
     }
 
+    async fn lease_preparation(
+        &self,
+        id: &VersionId,
+        owner: &InstanceId,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.retried(|| versions::lease_preparation(&self.pool, id, owner, until, self.clock.now())).await
+    }
+
     async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
         self.read(versions::list_kept_warm(&self.pool)).await
     }

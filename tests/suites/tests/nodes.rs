@@ -31,11 +31,11 @@ struct Cluster {
 
 impl Cluster {
     async fn start(count: usize) -> Option<Self> {
-        Self::start_with(count, None).await
+        Self::start_with(count, None, 6).await
     }
 
-    /// Nodes that may pull from the registry.
-    async fn start_with(count: usize, registry: Option<&Registry>) -> Option<Self> {
+    /// Nodes that may pull from the registry, and hold a call for so long without a word of it.
+    async fn start_with(count: usize, registry: Option<&Registry>, lease_s: u32) -> Option<Self> {
         if !ready()
             || !require("PostgreSQL", PostgresServer::missing().as_deref())
             || !require("NATS", Broker::missing(Kind::Nats).as_deref())
@@ -51,7 +51,7 @@ impl Cluster {
         let database_url = wires.reach(&database.create_database("picasso").unwrap()).await;
         let queue_url = wires.reach(&broker.url()).await;
         let more_config = format!(
-            "[database]\nurl = \"{database_url}\"\n[queue]\nurl = \"{queue_url}\"\nlease_s = 6\n\
+            "[database]\nurl = \"{database_url}\"\n[queue]\nurl = \"{queue_url}\"\nlease_s = {lease_s}\n\
              [encryption]\nkey_file = \"{}/key\"\n",
             dir.path().display()
         );
@@ -90,7 +90,8 @@ async fn comes_to(cloud: &Cloud, app: &str, expected: StatusCode) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_seen_at_once_where_it_was_made_and_within_a_second_elsewhere() {
-    let Some(all) = Cluster::start(3).await else { return };
+    // So long that no extension of a lease tells of anything here.
+    let Some(all) = Cluster::start_with(3, None, 600).await else { return };
     let nodes = &all.nodes;
     let token = nodes[0].token("demo1-member").await;
     let app = nodes[0].app(&token, "shared").await;
@@ -112,6 +113,27 @@ async fn a_change_is_seen_at_once_where_it_was_made_and_within_a_second_elsewher
     times.sort();
     let most = times[times.len() * 3 / 4];
     assert!(most <= Duration::from_secs(1), "{times:?}");
+    a_call_is_cancelled_on_every_node(&all, &token, &app).await;
+}
+
+/// Whichever node runs a call, each ends it.
+async fn a_call_is_cancelled_on_every_node(all: &Cluster, token: &str, app: &str) {
+    let options = json!({"type": "async", "memory": 16});
+    all.nodes[0].route(token, app, "/long", "b sleep 600", options).await;
+    let project = all.nodes[0].project("demo1").await;
+    for node in &all.nodes {
+        let answer = node.send(node.http.post(node.function_url(app, "/long"))).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        let path = format!("/v1/{project}/calls/{}", answer.json()["call_id"].as_str().unwrap());
+        let shown = async || node.api(Method::GET, &path, Some(token), None).await.json()["call"].clone();
+        wait_until(SOON, "it runs", || async { shown().await["status"] == "running" }).await.unwrap();
+        let running_on = shown().await["node"].clone();
+        let other = all.nodes.iter().find(|node| running_on != node.picasso.instance().as_str()).unwrap();
+        let cancel = other.api(Method::POST, &format!("{path}/cancel"), Some(token), Some(json!({}))).await;
+        assert!(cancel.status.is_success(), "{}", cancel.text());
+        let ended = || async { shown().await["status"] == "cancelled" };
+        wait_until(Duration::from_secs(20), "the call ends", ended).await.unwrap();
+    }
 }
 
 /// The calls of the app by their ids.
@@ -200,7 +222,7 @@ async fn a_node_gets_the_image_that_another_one_prepared_by_its_digest() {
     }
     install_tls_provider();
     let registry = Registry::start().await.unwrap();
-    let Some(mut all) = Cluster::start_with(2, Some(&registry)).await else { return };
+    let Some(mut all) = Cluster::start_with(2, Some(&registry), 6).await else { return };
     push(&registry, &all.nodes[0].unknown_shell()).await;
     let host = all.wires.reach(&registry.host()).await;
     let token = all.nodes[0].token("demo1-member").await;

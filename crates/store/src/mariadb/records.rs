@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder};
 
-use super::outbox;
+use super::{changes, outbox};
 use crate::error::Context as _;
 use crate::rows::{self, Ended, call, parsed, to_json};
 use crate::sealed_body::SealedOutput;
@@ -80,6 +80,7 @@ pub(super) async fn cancel(
     .await
     .context("cancelling a call")?;
     if state == CallState::Running {
+        changes::note_cancelled(db, id, now).await?;
         return Ok(Cancelled::Running);
     }
     outbox::remove(db, id).await?;

@@ -1,6 +1,8 @@
 //! Immutable versions of routes, and how their preparation ends.
 
-use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
+use picasso_types::{
+    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec,
+};
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
 use super::{apps, changes};
@@ -157,6 +159,50 @@ pub(super) async fn list_preparing(db: &MySqlPool) -> Result<Vec<PreparingVersio
     .await
     .context("listing preparing versions")?;
     rows.iter().map(rows::preparing).collect()
+}
+
+/// Takes or extends the lease of a version's preparation; `false` when another holds it, or there is
+/// nothing to prepare any more.
+pub(super) async fn lease_preparation(
+    db: &MySqlPool,
+    id: &VersionId,
+    owner: &InstanceId,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    // What was matched is counted, not what was different.
+    let held = sqlx::query(
+        "UPDATE preparations p JOIN route_versions v ON v.id = p.version_id AND v.state = 'preparing' \
+         SET p.lease_owner = ?, p.lease_until = ? \
+         WHERE p.version_id = ? AND (p.lease_owner = ? OR p.lease_until <= ?)",
+    )
+    .bind(owner.as_str())
+    .bind(until.0)
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("extending the lease of a preparation")?;
+    if held.rows_affected() > 0 {
+        return Ok(true);
+    }
+    let taken = sqlx::query(
+        "INSERT INTO preparations (version_id, lease_owner, lease_until) \
+         SELECT v.id, ?, ? FROM route_versions v WHERE v.id = ? AND v.state = 'preparing' \
+         AND NOT EXISTS (SELECT 1 FROM preparations p WHERE p.version_id = v.id)",
+    )
+    .bind(owner.as_str())
+    .bind(until.0)
+    .bind(id.as_str())
+    .execute(db)
+    .await;
+    match taken {
+        Ok(taken) => Ok(taken.rows_affected() > 0),
+        // Another was first.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+        Err(error) => Err(error).context("leasing a preparation"),
+    }
 }
 
 pub(super) async fn list_kept_warm(db: &MySqlPool) -> Result<Vec<AppId>, StoreError> {

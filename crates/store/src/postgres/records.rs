@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgPool, QueryBuilder};
 
-use super::outbox;
+use super::{changes, outbox};
 use crate::error::Context as _;
 use crate::rows::{self, Ended, call, number, parsed, to_json};
 use crate::sealed_body::SealedOutput;
@@ -85,6 +85,7 @@ pub(super) async fn cancel(
     .context("cancelling a call")?;
     let Some(row) = row else { return state_of(db, project, id).await.map(Cancelled::Finished) };
     if parsed(&row, "state", CallState::parse)? == CallState::Running {
+        changes::note_cancelled(db, id, now).await?;
         return Ok(Cancelled::Running);
     }
     sqlx::query("DELETE FROM outbox WHERE call_id = $1")

@@ -1,7 +1,9 @@
 //! Immutable versions of routes, and how their preparation ends.
 
-use picasso_types::{AppId, Config, Digest, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec};
-use sqlx::{PgConnection, PgPool};
+use picasso_types::{
+    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec,
+};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::{apps, changes};
 use crate::error::Context as _;
@@ -145,6 +147,32 @@ pub(super) async fn list_preparing(db: &PgPool) -> Result<Vec<PreparingVersion>,
     .await
     .context("listing preparing versions")?;
     rows.iter().map(rows::preparing).collect()
+}
+
+/// Takes or extends the lease of a version's preparation; `false` when another holds it, or there is
+/// nothing to prepare any more.
+pub(super) async fn lease_preparation(
+    db: impl PgExecutor<'_>,
+    id: &VersionId,
+    owner: &InstanceId,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let held = sqlx::query(
+        "INSERT INTO preparations (version_id, lease_owner, lease_until) \
+         SELECT id, $2, $3 FROM route_versions WHERE id = $1 AND state = 'preparing' \
+         ON CONFLICT (version_id) DO UPDATE SET lease_owner = excluded.lease_owner, \
+         lease_until = excluded.lease_until \
+         WHERE preparations.lease_owner = excluded.lease_owner OR preparations.lease_until <= $4",
+    )
+    .bind(id.as_str())
+    .bind(owner.as_str())
+    .bind(until.0)
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("leasing a preparation")?;
+    Ok(held.rows_affected() > 0)
 }
 
 pub(super) async fn list_kept_warm(db: &PgPool) -> Result<Vec<AppId>, StoreError> {

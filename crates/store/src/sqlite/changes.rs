@@ -3,7 +3,7 @@
 //! SQLite has one writer at a time, so its own numbers are in the order of the commits, and what is
 //! undone gives its number back.
 
-use picasso_types::{AppId, RouteId, Timestamp, VersionId};
+use picasso_types::{AppId, CallId, RouteId, Timestamp, VersionId};
 use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::StoreError;
@@ -19,6 +19,23 @@ pub(super) async fn note(db: &mut SqliteConnection, app: &AppId, now: Timestamp)
         .execute(db)
         .await
         .context("noting a change")?;
+    Ok(())
+}
+
+/// Notes that a running call is to end.
+pub(super) async fn note_cancelled(
+    db: &mut SqliteConnection,
+    call: &CallId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO changes (app_id, changed_at, cancelled_call) SELECT app_id, ?2, id FROM calls WHERE id = ?1",
+    )
+    .bind(call.as_str())
+    .bind(now.0)
+    .execute(db)
+    .await
+    .context("noting a cancelled call")?;
     Ok(())
 }
 
@@ -50,13 +67,14 @@ pub(super) async fn note_of_version(
 
 pub(super) async fn list(db: &SqlitePool, after: Option<ChangeMark>) -> Result<Changes, StoreError> {
     if let Some(after) = after {
-        let rows =
-            sqlx::query("SELECT number, app_id FROM changes WHERE number >= ?1 ORDER BY number LIMIT ?2")
-                .bind(after.0)
-                .bind(BATCH)
-                .fetch_all(db)
-                .await
-                .context("reading the changes")?;
+        let rows = sqlx::query(
+            "SELECT number, app_id, cancelled_call FROM changes WHERE number >= ?1 ORDER BY number LIMIT ?2",
+        )
+        .bind(after.0)
+        .bind(BATCH)
+        .fetch_all(db)
+        .await
+        .context("reading the changes")?;
         if let Some(changes) = changes::since(after, &rows)? {
             return Ok(changes);
         }

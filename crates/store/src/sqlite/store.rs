@@ -134,6 +134,22 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn lease_preparation(
+        &self,
+        id: &VersionId,
+        owner: &InstanceId,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, owner, clock) = (id.clone(), owner.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(
+                    async move { versions::lease_preparation(db, &id, &owner, until, clock.now()).await },
+                )
+            })
+            .await
+    }
+
     async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
         versions::list_kept_warm(&self.readers).await
     }

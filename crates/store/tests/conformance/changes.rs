@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use picasso_store::{ChangeMark, Changed, Changes};
-use picasso_types::{AppChange, AppId, Config};
+use picasso_types::{AppChange, AppId, Cancelled, Config, InstanceId};
 
 use super::fixture::{Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route};
 
@@ -110,7 +110,10 @@ pub async fn who_was_away_too_long_hears_that_anything_may_have_changed(f: Fixtu
     f.store.delete_changes(later).await.unwrap();
     assert!(heard(&f, &mut newest).await.is_empty(), "the newest is kept, so nothing is unclear");
     let missed = f.store.list_changes(Some(old)).await.unwrap();
-    assert_eq!(missed, Changes { upto: newest, changed: Changed::Anything, more: false });
+    assert_eq!(
+        missed,
+        Changes { upto: newest, changed: Changed::Anything, cancelled: Vec::new(), more: false }
+    );
     // Numbers go on where they were.
     f.store.update_app(&app.id, &description("three"), "user").await.unwrap();
     assert_eq!(heard(&f, &mut newest).await, HashSet::from([app.id]));
@@ -120,4 +123,19 @@ pub async fn a_follower_from_the_very_beginning_hears_the_first_change(f: Fixtur
     let mut mark = begin(&f).await;
     let app = f.app("hello").await;
     assert_eq!(heard(&f, &mut mark).await, HashSet::from([app.id]));
+}
+
+pub async fn a_running_call_that_is_to_end_is_heard_of_and_a_waiting_one_is_not(f: Fixture) {
+    let (waiting, running) = (f.accepted().await.id, f.accepted().await.id);
+    let owner = InstanceId::generate();
+    f.store.claim_call(&running, &owner, f.after(SECOND)).await.unwrap().unwrap();
+    let mark = begin(&f).await;
+    let project = f.store.get_call(&running).await.unwrap().project_id;
+    assert_eq!(f.store.cancel_call(&project, &waiting).await.unwrap(), Cancelled::Queued);
+    assert_eq!(f.store.cancel_call(&project, &running).await.unwrap(), Cancelled::Running);
+    let app = f.app("after").await;
+    let changes = f.store.list_changes(Some(mark)).await.unwrap();
+    assert_eq!(changes.cancelled, [running]);
+    assert_eq!(changes.changed, Changed::Apps(HashSet::from([app.id])));
+    assert_eq!(f.store.list_changes(Some(changes.upto)).await.unwrap().cancelled, []);
 }

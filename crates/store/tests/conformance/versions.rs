@@ -1,10 +1,10 @@
 //! Versions: immutable, numbered, prepared once; what is active and what is kept.
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, CallOutput, Format, RouteVersion, VersionId, VersionState};
+use picasso_types::{AppChange, CallOutput, Format, InstanceId, RouteVersion, VersionId, VersionState};
 
 use super::fixture::{
-    Fixture, MANY, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
+    Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
 };
 
 pub async fn a_change_of_a_route_makes_its_next_version(f: Fixture) {
@@ -230,4 +230,27 @@ pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fix
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
     assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
+}
+
+pub async fn a_preparation_is_held_by_one_until_its_lease_ends(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.store.create_route(&app.id, &new_route("/a"), None, MANY).await.unwrap();
+    let version = &route.latest.id;
+    let (mine, other) = (InstanceId::generate(), InstanceId::generate());
+    let lease = async |owner, seconds: i64| {
+        f.store.lease_preparation(version, owner, f.after(seconds * SECOND)).await.unwrap()
+    };
+    assert!(lease(&mine, 10).await, "nobody had it");
+    assert!(!lease(&other, 10).await, "it is held");
+    f.clock.advance(9 * SECOND);
+    assert!(lease(&mine, 10).await, "it is held longer");
+    assert!(lease(&mine, 10).await, "also without a change");
+    f.clock.advance(9 * SECOND);
+    assert!(!lease(&other, 10).await, "it was extended");
+    f.clock.advance(SECOND);
+    assert!(lease(&other, 10).await, "it ended");
+    assert!(!lease(&mine, 10).await, "another has it");
+    f.store.set_version_ready(version, &digest("one")).await.unwrap();
+    assert!(!lease(&other, 10).await, "there is nothing to prepare any more");
+    assert!(!f.store.lease_preparation(&VersionId::generate(), &mine, f.after(SECOND)).await.unwrap());
 }
