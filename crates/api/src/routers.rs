@@ -9,7 +9,8 @@ use utoipa_axum::routes;
 
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
-    apps, call_log, call_records, fallback, function_urls, health, images, routes, runs, versions,
+    apps, call_log, call_records, call_result, fallback, function_urls, health, images, routes, runs,
+    versions,
 };
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
@@ -65,7 +66,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::run_public))
         .routes(routes!(call_records::list_calls))
         .routes(routes!(call_records::get_call))
-        .routes(routes!(call_records::get_result))
+        .routes(routes!(call_result::get_result))
         .routes(routes!(call_records::cancel_call))
         .routes(routes!(call_records::retry_call))
         .routes(routes!(call_records::retry_calls))

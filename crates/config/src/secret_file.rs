@@ -17,6 +17,7 @@ pub(crate) fn read_all(settings: &Settings) -> (Layer, Vec<ConfigFault>) {
         ("keystone.password".to_owned(), &keystone.password_file),
         ("keystone.application_credential_secret".to_owned(), &keystone.application_credential_secret_file),
         ("queue.url".to_owned(), &settings.queue.url_file),
+        ("calls.s3_secret_key".to_owned(), &settings.calls.s3_secret_key_file),
     ];
     for (i, registry) in settings.images.registries.iter().enumerate() {
         for (j, credential) in registry.credentials.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Database, Keystone, Messaging, Outbound, Settings};
+use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -133,8 +133,20 @@ fn database(database: &Database, rules: &mut Rules) {
 fn calls(calls: &Calls, rules: &mut Rules) {
     rules.range("calls.keep_days", calls.keep_days, 1, 3650);
     rules.range("calls.max_per_project", calls.max_per_project, 1, 10_000_000);
-    rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 6 << 20);
-    rules.range("calls.max_log_bytes", calls.max_log_bytes, 0, 6 << 20);
+    rules.range("calls.max_output_mb_per_project", calls.max_output_mb_per_project, 0, 64 << 20);
+    rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 1 << 30);
+    rules.range("calls.max_log_bytes", calls.max_log_bytes, 0, 1 << 30);
+    let (key, in_file) = (calls.s3_secret_key.is_some(), calls.s3_secret_key_file.is_some());
+    if matches!(calls.large_outputs, ObjectsUrl::S3(_))
+        && !(calls.s3_access_key.is_some() && (key || in_file))
+    {
+        rules
+            .broken("calls.s3_access_key", "is required for s3:, beside s3_secret_key or s3_secret_key_file");
+    }
+    if key && in_file {
+        rules.broken("calls.s3_secret_key_file", "excludes calls.s3_secret_key");
+    }
+    rules.range("calls.max_inline_bytes", calls.max_inline_bytes, 0, 960 << 10);
     rules.range("calls.record_sync_percent", calls.record_sync_percent, 0, 100);
     rules.range("calls.idempotency_window_h", calls.idempotency_window_h, 1, 24 * 365);
     rules.range("calls.max_depth", calls.max_depth, 0, 1000);

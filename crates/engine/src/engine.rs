@@ -35,6 +35,7 @@ use crate::hot::{self, janitor::Janitor};
 use crate::invocation::{Answer, CallError, Invocation};
 use crate::kept_output::KeptOutput;
 use crate::lanes::Lanes;
+use crate::large_outputs::{LargeOutputs, ObjectRef, OutputReadError, OutputStream};
 use crate::parts::EngineParts;
 use crate::prepare;
 use crate::running_calls::RunningCalls;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: CallMetrics,
     /// Takes the records of synchronous calls.
     pub(crate) recorder: CallRecorder,
+    /// Where large results and logs lie.
+    pub(crate) large: Option<Arc<LargeOutputs>>,
     /// Asynchronous calls that run here.
     pub(crate) running: RunningCalls,
     /// Calls and preparations: shutdown waits for them.
@@ -84,6 +87,9 @@ impl Engine {
     /// An engine that accepts calls but runs no asynchronous ones until [`Engine::start`].
     pub fn new(parts: EngineParts) -> Self {
         let admission = Arc::new(Admission::new(&parts.settings));
+        let large = parts.outputs.clone();
+        let large = large.map(|outputs| LargeOutputs::new(outputs, parts.store.clone(), &parts.instance));
+        let large = large.map(Arc::new);
         let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
         let settings = &parts.settings;
         let lanes = Lanes::new(settings.async_places, settings.async_project_places);
@@ -91,6 +97,7 @@ impl Engine {
         Self {
             shared: Arc::new(Shared {
                 recorder: CallRecorder::new(&parts),
+                large,
                 running: RunningCalls::default(),
                 parts,
                 admission,
@@ -182,7 +189,7 @@ impl Engine {
             match events.recv().await {
                 Some(Event::Output(chunk)) => {
                     if let Some(kept) = &kept {
-                        kept.push_result(&chunk);
+                        kept.keep_result(&chunk).await;
                     }
                 }
                 Some(Event::Ended(end)) => return end,
@@ -285,6 +292,19 @@ impl Engine {
     /// checked that the call is theirs.
     pub fn running_output(&self, id: &CallId) -> Option<Arc<KeptOutput>> {
         self.shared.running.get(id).map(|call| call.output)
+    }
+
+    /// Reads a large output of a call. Whoever asks has checked that the call is theirs.
+    pub async fn read_output(
+        &self,
+        call: &CallId,
+        project: &ProjectId,
+        object: &ObjectRef,
+    ) -> Result<OutputStream, OutputReadError> {
+        match &self.shared.large {
+            Some(large) => large.read(call, project, object).await,
+            None => Err(OutputReadError::Gone),
+        }
     }
 
     /// Resolves when the engine stops: streams that would not end by themselves end then.

@@ -93,6 +93,9 @@ impl FunctionLog {
             if name == LogStream::Stderr {
                 self.state().keep(chunk);
             }
+            if line.is_empty() && self.drop_if_full(chunk) {
+                continue;
+            }
             while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
                 line.extend_from_slice(&chunk[..end]);
                 self.write_pieces(name, &line);
@@ -103,6 +106,9 @@ impl FunctionLog {
             if line.len() >= MAX_LINE {
                 self.write_pieces(name, &line);
                 line.clear();
+            }
+            if let Some(kept) = self.kept() {
+                kept.relieve_log().await;
             }
         }
         if !line.is_empty() {
@@ -120,26 +126,51 @@ impl FunctionLog {
     }
 
     fn write(&self, name: LogStream, line: &[u8]) {
-        let (call, kept) = {
+        let (call, kept, cut_before, cut) = {
             let mut state = self.state();
-            if state.cut {
-                return;
-            }
-            state.logged += line.len() as u64 + 1;
+            let cut_before = state.cut;
+            state.logged = state.logged.saturating_add(line.len() as u64 + 1);
             state.cut = state.logged > self.max_bytes;
-            if state.cut {
-                let text = format!("[log cut: more than {} bytes]", self.max_bytes);
-                let call = state.call.clone();
-                drop(state);
-                return self.emit(name, call.as_ref(), &text);
-            }
-            (state.call.clone(), state.kept.clone())
+            (state.call.clone(), state.kept.clone(), cut_before, state.cut)
         };
+        let kept = kept.upgrade();
+        if cut_before && kept.is_none() {
+            return;
+        }
         let line = String::from_utf8_lossy(line);
-        if let Some(kept) = kept.upgrade() {
+        if let Some(kept) = kept {
             kept.push_line(name.as_str(), &line);
         }
-        self.emit(name, call.as_ref(), &line);
+        // The log of the server has a bound of its own.
+        if !cut {
+            self.emit(name, call.as_ref(), &line);
+        } else if !cut_before {
+            self.emit(name, call.as_ref(), &format!("[log cut: more than {} bytes]", self.max_bytes));
+        }
+    }
+
+    /// Where nobody keeps another line, what begins a line is only counted. A flood costs little so.
+    fn drop_if_full(&self, chunk: &[u8]) -> bool {
+        let kept = {
+            let state = self.state();
+            if !state.cut {
+                return false;
+            }
+            state.kept.upgrade()
+        };
+        match kept {
+            Some(kept) if kept.log_is_full() => {
+                let ends = chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+                kept.drop_lines(ends, chunk.len() as u64 - ends);
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    fn kept(&self) -> Option<Arc<KeptOutput>> {
+        self.state().kept.upgrade()
     }
 
     fn emit(&self, name: LogStream, call: Option<&CallId>, line: &str) {

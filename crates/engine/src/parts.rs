@@ -10,6 +10,7 @@ use picasso_store::Store;
 use picasso_types::{Clock, InstanceId};
 
 use crate::catalog::Catalog;
+use crate::large_outputs::OutputObjects;
 use crate::settings::EngineSettings;
 
 /// What an engine is made of; constructed once by the server.
@@ -33,6 +34,8 @@ pub struct EngineParts {
     pub outbound: GuardedClient,
     /// Takes messages for queues; `None` where the operator does not want that.
     pub zaqar: Option<Zaqar>,
+    /// Where large results and logs lie; `None`: they are cut.
+    pub outputs: Option<OutputObjects>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

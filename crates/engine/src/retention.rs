@@ -1,13 +1,16 @@
-//! The end of calls' records: past their time, or beyond their project's bound, they are deleted.
+//! The end of calls' records, results and logs: past their time, or beyond their project's bound,
+//! they are deleted, and the objects that no call has (any more) are removed.
 //! So are idempotency keys whose window is over, and the notes that something changed, once nobody
 //! follows them any more.
 
 use std::time::Duration;
 
-use crate::engine::Engine;
+use metrics::counter;
+use picasso_types::RemovableObject;
 
-/// How often old calls are looked for.
-const EVERY: Duration = Duration::from_mins(1);
+use crate::engine::Engine;
+use crate::large_outputs::{Cause, LargeOutputs};
+
 /// How long changes are kept for followers; one that was away longer counts everything as changed.
 const KEEP_CHANGES: Duration = Duration::from_hours(1);
 /// Calls of one transaction, so that accepted calls do not wait behind them.
@@ -18,10 +21,12 @@ pub(crate) async fn run(engine: Engine) {
     let shared = &engine.shared;
     while !shared.stopping.is_cancelled() {
         delete_old(&engine).await;
+        delete_outputs_beyond(&engine).await;
+        remove_objects(&engine).await;
         delete_changes(&engine).await;
         delete_expired_keys(&engine).await;
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(shared.parts.settings.retention_interval) => {}
             () = shared.stopping.cancelled() => {}
         }
     }
@@ -42,6 +47,50 @@ async fn delete_old(engine: &Engine) {
             }
         }
     }
+}
+
+/// What a project keeps beyond its bound goes; its calls stay.
+async fn delete_outputs_beyond(engine: &Engine) {
+    let shared = &engine.shared;
+    let max_bytes = shared.parts.settings.calls.max_bytes_per_project;
+    while !shared.stopping.is_cancelled() {
+        match shared.parts.store.delete_outputs_beyond(max_bytes, BATCH).await {
+            Ok(deleted) if deleted < u64::from(BATCH) => return,
+            Ok(_) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::warn!(error, "results and logs beyond the bound cannot be deleted");
+            }
+        }
+    }
+}
+
+/// Objects of calls that are gone or were retried, and what a process that died was writing.
+async fn remove_objects(engine: &Engine) {
+    let shared = &engine.shared;
+    let Some(large) = &shared.large else { return };
+    while !shared.stopping.is_cancelled() {
+        let removable = shared.parts.store.list_removable_objects(&shared.parts.instance, BATCH).await;
+        let removed = match &removable {
+            Ok(objects) => remove_all(large, objects).await,
+            Err(error) => Err(error.to_string().into()),
+        };
+        if let Err(error) = removed {
+            let error = &*error as &dyn std::error::Error;
+            return tracing::warn!(error, "objects of old calls cannot be removed yet");
+        }
+        if removable.is_ok_and(|objects| objects.len() < BATCH as usize) {
+            return;
+        }
+    }
+}
+
+async fn remove_all(large: &LargeOutputs, objects: &[RemovableObject]) -> Result<(), Cause> {
+    for object in objects {
+        large.remove(object).await?;
+        counter!("picasso_output_objects_removed_total").increment(1);
+    }
+    Ok(())
 }
 
 async fn delete_changes(engine: &Engine) {

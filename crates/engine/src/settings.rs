@@ -55,6 +55,8 @@ pub struct EngineSettings {
     pub async_max_lost_runs: u32,
     /// How many calls may cause each other.
     pub max_call_depth: u32,
+    /// How often what is past its time or its bound is looked for.
+    pub retention_interval: Duration,
     /// What is kept of calls.
     pub calls: CallKeeping,
     /// How ended calls' deliveries are sent.
@@ -119,7 +121,11 @@ pub struct CallKeeping {
     pub keep: Duration,
     /// Ended calls of one project; those that ended first go first.
     pub max_per_project: u32,
-    /// Most of an asynchronous call's answer, bytes.
+    /// Results and logs of one project, bytes; those of calls that ended first go first.
+    pub max_bytes_per_project: u64,
+    /// A result or a log of more bytes lies in the object store, where there is one.
+    pub max_inline_bytes: usize,
+    /// Most of an asynchronous call's answer, bytes; at most a part of an object without a store.
     pub max_result_bytes: usize,
     /// Most of an asynchronous call's log, bytes.
     pub max_log_bytes: usize,
@@ -134,8 +140,10 @@ impl Default for CallKeeping {
         Self {
             keep: Duration::from_hours(7 * 24),
             max_per_project: 100_000,
-            max_result_bytes: 1 << 20,
-            max_log_bytes: 64 << 10,
+            max_bytes_per_project: 1 << 30,
+            max_inline_bytes: 64 << 10,
+            max_result_bytes: 64 << 20,
+            max_log_bytes: 4 << 20,
             record_sync_percent: 100,
             idempotency_window: Duration::from_hours(24),
         }
@@ -170,6 +178,7 @@ impl Default for EngineSettings {
             async_max_age: Duration::from_hours(24),
             async_max_lost_runs: 5,
             max_call_depth: 16,
+            retention_interval: Duration::from_mins(1),
             calls: CallKeeping::default(),
             deliveries: DeliverySettings::default(),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use metrics::counter;
 use picasso_queue::Delivery;
 use picasso_store::{ClaimedCall, Lease, StoreError};
-use picasso_types::{CallId, CallOutcome, CallState, Failure, RequestId, random};
+use picasso_types::{Call, CallId, CallOutcome, CallOutput, CallState, Failure, RequestId, random};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::failpoints;
 use crate::invocation::Invocation;
 use crate::kept_output::KeptOutput;
 use crate::lanes::{Offered, RunPlace};
+use crate::large_outputs::OutputOf;
 use crate::run_end::{self, Next};
 use crate::running_calls::RunningCall;
 use crate::version_targets::VersionTargets;
@@ -38,6 +39,11 @@ const RECEIVE: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Ended calls whose outcome is being written; with more of them no further call starts.
 const ENDING: usize = 256;
+
+/// No run is longer: what it stored and no call took is nobody's by then.
+const LONGEST_RUN: Duration = Duration::from_hours(24);
+/// What is remembered of an answer for a callback or a report, bytes.
+const SENT_HEAD: usize = 1 << 20;
 
 /// Runs until the engine stops; calls that it started are the engine's to wait for.
 pub async fn run(engine: Engine) {
@@ -158,8 +164,7 @@ async fn run_claimed(
     let id = &place.call_id().clone();
     let call = claimed.call.clone();
     let sender = Sender::of(&claimed, &parts.settings.deliveries);
-    let output = KeptOutput::new(&parts.settings.calls, parts.clock.clone());
-    let output = Arc::new(output.with_headers(sender.as_ref().is_some_and(Sender::has_callback)));
+    let output = Arc::new(kept_output(&engine.shared, &call, sender.as_ref()));
     let next = match run_end::before_run(&call, &parts.settings, parts.clock.now()) {
         Some(outcome) => Next::Finish(outcome),
         None => {
@@ -171,6 +176,13 @@ async fn run_claimed(
         }
     };
     failpoints::reached(failpoints::RAN);
+    let kept = match &next {
+        Next::Finish(_) => output.close().await,
+        Next::Release(_) | Next::Repeat(..) => {
+            output.abandon().await;
+            CallOutput::default()
+        }
+    };
     // The next call runs while this one's outcome is written.
     let _ending = ending.acquire().await;
     drop(place);
@@ -196,7 +208,9 @@ async fn run_claimed(
     }
     let deliveries = sender.map(|sender| sender.deliveries(&outcome, &output, parts.clock.now()));
     let deliveries = deliveries.unwrap_or_default();
-    if !parts.store.finish_call(id, &parts.instance, &outcome, &output.encode(), &deliveries).await? {
+    if !parts.store.finish_call(id, &parts.instance, &outcome, &kept, &deliveries).await? {
+        let ids: Vec<_> = kept.objects.into_iter().map(|object| object.id).collect();
+        parts.store.abandon_objects(&ids).await?;
         tracing::warn!(call_id = %id, "the lease of a call was lost while it ran; it may run twice");
     }
     failpoints::reached(failpoints::RECORDED);
@@ -204,6 +218,18 @@ async fn run_claimed(
         engine.shared.deliveries_due.notify_one();
     }
     Ok(())
+}
+
+fn kept_output(shared: &Shared, call: &Call, sender: Option<&Sender>) -> KeptOutput {
+    let Shared { parts, large, .. } = shared;
+    let of = OutputOf {
+        call: call.id.clone(),
+        project: call.project_id.clone(),
+        remove_after: parts.clock.now().plus(LONGEST_RUN),
+    };
+    let head = if sender.is_some() { SENT_HEAD } else { 0 };
+    KeptOutput::new(&parts.settings.calls, parts.clock.clone(), &of, large.as_ref(), head)
+        .with_headers(sender.is_some_and(Sender::has_callback))
 }
 
 /// Runs the call, extending its lease all the while; `None` when it was cancelled.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use metrics::{counter, histogram};
 use moka::future::Cache;
 use picasso_types::Clock;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::caller::Caller;
 use crate::client::{KeystoneClient, Verdict};
@@ -103,6 +103,20 @@ impl KeystoneValidator {
             Err(KeystoneError::OwnTokenRefused)
         });
         asked.await.unwrap_or(Err(KeystoneError::TimedOut))
+    }
+
+    /// A token of our own for another service; another one than `refused`, which it did not take.
+    pub async fn service_token(&self, refused: Option<&SecretString>) -> Result<SecretString, KeystoneError> {
+        let asked = tokio::time::timeout(self.total_timeout, async {
+            let ours = self.session.token().await?;
+            match refused {
+                Some(refused) if refused.expose_secret() == ours.secret.expose_secret() => {
+                    self.session.token_instead_of(&ours).await
+                }
+                _ => Ok(ours),
+            }
+        });
+        asked.await.unwrap_or(Err(KeystoneError::TimedOut)).map(|token| token.secret.clone())
     }
 
     /// What Keystone says of `token` now; a refusal is remembered.

@@ -208,6 +208,7 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         async_max_age: seconds(queue.max_age_s),
         async_max_lost_runs: queue.max_lost_runs,
         max_call_depth: calls.max_depth,
+        retention_interval: Duration::from_mins(1),
         deliveries: DeliverySettings {
             timeout: seconds(outbound.timeout_s),
             max_answer_bytes: outbound.max_answer_bytes as usize,
@@ -226,6 +227,8 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         calls: CallKeeping {
             keep: Duration::from_secs(u64::from(calls.keep_days) * 86_400),
             max_per_project: calls.max_per_project,
+            max_bytes_per_project: u64::from(calls.max_output_mb_per_project) << 20,
+            max_inline_bytes: calls.max_inline_bytes as usize,
             max_result_bytes: calls.max_result_bytes as usize,
             max_log_bytes: calls.max_log_bytes as usize,
             record_sync_percent: if calls.record_sync { calls.record_sync_percent } else { 0 },

@@ -10,6 +10,7 @@ mod failure;
 mod handover;
 mod key_file;
 mod messaging;
+mod objects;
 mod queue;
 mod start;
 

@@ -5,6 +5,7 @@
 //! one key. The call's id and the body's part are authenticated with it: bodies cannot be
 //! swapped between calls.
 
+use picasso_types::{CallId, ObjectId};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,6 +18,7 @@ pub const SECRET_KEY_BYTES: usize = 32;
 /// The operator's key for stored bodies: 32 random bytes from a file.
 ///
 /// Holds only what encryption needs; neither `Debug` nor any method shows the key.
+#[derive(Clone)]
 pub struct SecretKey {
     root: hkdf::Prk,
     id: String,
@@ -52,6 +54,34 @@ impl SecretKey {
 
     /// `nonce ‖ ciphertext ‖ tag` of one part (`envelope`, `payload`) of a call's body.
     pub(crate) fn seal(&self, call_id: &str, part: &'static str, body: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.seal_under(&[part, call_id], call_id.as_bytes(), body)
+    }
+
+    /// The same of one part of an object. Every object has a key of its own; call and number are
+    /// authenticated, so parts can be swapped neither within an object nor between calls. That parts
+    /// are missing shows by their number, which is kept with the call.
+    pub fn seal_part(
+        &self,
+        call: &CallId,
+        object: &ObjectId,
+        part: u32,
+        body: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.seal_under(&["object", object.as_str()], part_of(call, part).as_bytes(), body)
+    }
+
+    /// The inverse of [`SecretKey::seal_part`].
+    pub fn open_part(
+        &self,
+        call: &CallId,
+        object: &ObjectId,
+        part: u32,
+        sealed: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.open_under(&["object", object.as_str()], part_of(call, part).as_bytes(), sealed)
+    }
+
+    fn seal_under(&self, name: &[&str; 2], with: &[u8], body: &[u8]) -> Result<Vec<u8>, StoreError> {
         let failed = |_| StoreError::Damaged { what: "call body", detail: "it cannot be encrypted".into() };
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(failed)?;
@@ -59,10 +89,10 @@ impl SecretKey {
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(body);
         let tag = self
-            .body_key(call_id, part)
+            .body_key(name)
             .and_then(|key| {
                 let nonce = Nonce::assume_unique_for_key(nonce);
-                key.seal_in_place_separate_tag(nonce, Aad::from(call_id), &mut sealed[NONCE_LEN..])
+                key.seal_in_place_separate_tag(nonce, Aad::from(with), &mut sealed[NONCE_LEN..])
             })
             .map_err(failed)?;
         sealed.extend_from_slice(tag.as_ref());
@@ -76,31 +106,41 @@ impl SecretKey {
         key_id: &str,
         call_id: &str,
         part: &'static str,
-        mut sealed: Vec<u8>,
+        sealed: Vec<u8>,
     ) -> Result<Vec<u8>, StoreError> {
         let damaged = |detail: String| StoreError::Damaged { what: "call body", detail };
         if key_id != self.id {
             let ours = &self.id;
             return Err(damaged(format!("it is encrypted under the key {key_id}, this server has {ours}")));
         }
+        self.open_under(&[part, call_id], call_id.as_bytes(), sealed)
+    }
+
+    fn open_under(&self, name: &[&str; 2], with: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let damaged = |detail: &str| StoreError::Damaged { what: "call body", detail: detail.to_owned() };
         let Some((nonce, _)) = sealed.split_first_chunk::<NONCE_LEN>() else {
-            return Err(damaged("it is too short".into()));
+            return Err(damaged("it is too short"));
         };
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length = self
-            .body_key(call_id, part)
+            .body_key(name)
             .and_then(|key| {
-                key.open_within(nonce, Aad::from(call_id), &mut sealed, NONCE_LEN..).map(|body| body.len())
+                key.open_within(nonce, Aad::from(with), &mut sealed, NONCE_LEN..).map(|body| body.len())
             })
-            .map_err(|_| damaged("it fails authentication".into()))?;
+            .map_err(|_| damaged("it fails authentication"))?;
         sealed.truncate(length);
         Ok(sealed)
     }
 
-    fn body_key(&self, call_id: &str, part: &'static str) -> Result<LessSafeKey, ring::error::Unspecified> {
-        let info = [b"body ", part.as_bytes(), b" ", call_id.as_bytes()];
+    /// The key of what has this name: what it is, then whose.
+    fn body_key(&self, [what, whose]: &[&str; 2]) -> Result<LessSafeKey, ring::error::Unspecified> {
+        let info = [b"body ", what.as_bytes(), b" ", whose.as_bytes()];
         Ok(LessSafeKey::new(UnboundKey::from(self.root.expand(&info, &AES_256_GCM)?)))
     }
+}
+
+fn part_of(call: &CallId, part: u32) -> String {
+    format!("{call} {part}")
 }
 
 impl std::fmt::Debug for SecretKey {
@@ -151,6 +191,20 @@ mod tests {
         for length in 0..sealed.len() {
             assert!(key.open(key.id(), "call-1", "payload", sealed[..length].to_vec()).is_err());
         }
+    }
+
+    #[test]
+    fn a_part_of_an_object_is_good_for_its_call_object_and_place_only() {
+        let key = key(7);
+        let (call, object) = (CallId::generate(), ObjectId::generate());
+        let sealed = key.seal_part(&call, &object, 1, b"secret text").unwrap();
+        assert!(!sealed.windows(6).any(|w| w == b"secret"));
+        assert_eq!(key.open_part(&call, &object, 1, sealed.clone()).unwrap(), b"secret text");
+        assert!(key.open_part(&CallId::generate(), &object, 1, sealed.clone()).is_err());
+        assert!(key.open_part(&call, &ObjectId::generate(), 1, sealed.clone()).is_err());
+        assert!(key.open_part(&call, &object, 0, sealed.clone()).is_err());
+        assert!(key.open_part(&call, &object, 1, sealed[..sealed.len() - 1].to_vec()).is_err());
+        assert!(self::key(8).open_part(&call, &object, 1, sealed).is_err());
     }
 
     #[test]

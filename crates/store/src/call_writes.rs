@@ -6,7 +6,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use picasso_types::outgoing::NewDelivery;
-use picasso_types::{Accepted, Call, CallId, CallOutcome, CallOutput, InstanceId, NewCall, Timestamp};
+use picasso_types::{
+    Accepted, Call, CallId, CallOutcome, CallOutput, InstanceId, KeptObject, NewCall, Timestamp,
+};
 
 use crate::batches::{Answers, Batched, Batches};
 use crate::rows::to_json;
@@ -127,6 +129,16 @@ impl Ending {
             output: SealedOutput::seal(key, id, output)?,
             deliveries: SealedDelivery::seal_all(key, deliveries)?,
         })
+    }
+
+    /// What its output takes, wherever it lies.
+    pub(crate) fn output_bytes(&self) -> i64 {
+        self.output.as_ref().map_or(0, SealedOutput::bytes)
+    }
+
+    /// What of its output lies elsewhere.
+    pub(crate) fn objects(&self) -> &[KeptObject] {
+        self.output.as_ref().map(|output| output.objects.as_slice()).unwrap_or_default()
     }
 
     /// As the column has it.

@@ -27,8 +27,9 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
-    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
+    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -388,6 +389,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         max_per_project: u32,
         limit: u32,
     ) -> Result<u64, StoreError>;
+
+    /// Writes down that an object is about to be written; see [`picasso_types::kept_object`].
+    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError>;
+
+    /// Lets objects that no call has be removed at once; others are left alone.
+    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError>;
+
+    /// Up to `limit` objects that no call has and whose time is over, and that `node` can reach.
+    async fn list_removable_objects(
+        &self,
+        node: &InstanceId,
+        limit: u32,
+    ) -> Result<Vec<RemovableObject>, StoreError>;
+
+    /// Forgets objects that were removed; those that a call has are left alone.
+    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError>;
+
+    /// Deletes results and logs of projects that have more than `max_bytes` of them, those of the
+    /// calls that ended first, until the rest fits: of up to `limit` calls in all. The calls stay.
+    /// Returns of how many.
+    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError>;
 
     /// Puts an outbox entry for every `running` call whose lease ended and that has none. Returns
     /// how many; at most a driver's batch at a time.

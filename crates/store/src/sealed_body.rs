@@ -1,6 +1,6 @@
 //! A call's body and output as they lie in every database: encrypted, with the name of their key.
 
-use picasso_types::{CallId, CallOutput, NewCall};
+use picasso_types::{CallId, CallOutput, KeptObject, NewCall};
 
 use crate::rows::{Columns, column};
 use crate::{SecretKey, StoreError};
@@ -43,6 +43,7 @@ pub(crate) struct SealedOutput {
     pub(crate) key_id: String,
     pub(crate) result: Vec<u8>,
     pub(crate) log: Vec<u8>,
+    pub(crate) objects: Vec<KeptObject>,
 }
 
 impl SealedOutput {
@@ -59,17 +60,30 @@ impl SealedOutput {
             key_id: key.id().to_owned(),
             result: key.seal(id.as_str(), "result", &output.result)?,
             log: key.seal(id.as_str(), "log", &output.log)?,
+            objects: output.objects.clone(),
         }))
     }
 
+    /// What it takes, wherever it lies.
+    pub(crate) fn bytes(&self) -> i64 {
+        let outside: u64 = self.objects.iter().map(|object| object.bytes).sum();
+        i64::try_from((self.result.len() + self.log.len()) as u64 + outside).unwrap_or(i64::MAX)
+    }
+
     pub(crate) fn read(row: &impl Columns) -> Result<Self, StoreError> {
-        Ok(Self { key_id: column(row, "key_id")?, result: column(row, "result")?, log: column(row, "log")? })
+        Ok(Self {
+            key_id: column(row, "key_id")?,
+            result: column(row, "result")?,
+            log: column(row, "log")?,
+            objects: Vec::new(),
+        })
     }
 
     pub(crate) fn open(self, key: &SecretKey, id: &CallId) -> Result<CallOutput, StoreError> {
         Ok(CallOutput {
             result: key.open(&self.key_id, id.as_str(), "result", self.result)?,
             log: key.open(&self.key_id, id.as_str(), "log", self.log)?,
+            objects: self.objects,
         })
     }
 }

@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Clock,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
-    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
+    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
 };
 
 use super::{
-    ServerPool, ServerStore, apps, call_batches, calls, changes, deliveries, idempotency, outbox, records,
-    routes, versions,
+    ServerPool, ServerStore, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox,
+    records, routes, versions,
 };
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
@@ -366,6 +367,31 @@ impl Store for ServerStore {
     ) -> Result<u64, StoreError> {
         let ended = self.read(records::count_ended(&self.pool)).await?;
         write!(self, |db| records::delete_ended(db, &ended, before, max_per_project, limit))
+    }
+
+    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError> {
+        write!(self, |db| objects::begin(db, new))
+    }
+
+    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
+        write!(self, |db| objects::abandon(db, ids))
+    }
+
+    async fn list_removable_objects(
+        &self,
+        node: &InstanceId,
+        limit: u32,
+    ) -> Result<Vec<RemovableObject>, StoreError> {
+        self.read(objects::list_removable(&self.pool, node, limit, self.clock.now())).await
+    }
+
+    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
+        write!(self, |db| objects::forget(db, ids))
+    }
+
+    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError> {
+        let calls = self.read(objects::list_beyond(&self.pool, max_bytes, limit)).await?;
+        write!(self, |db| objects::delete_outputs(db, &calls))
     }
 
     async fn sweep_calls(&self) -> Result<u64, StoreError> {

@@ -65,8 +65,11 @@ async fn neither_result_nor_log_is_in_any_file() {
     let call = accept_secret(&f, "hello").await;
     let owner = InstanceId::generate();
     f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
-    let output =
-        CallOutput { result: [b"result with ", SECRET].concat(), log: [b"log with ", SECRET].concat() };
+    let output = CallOutput {
+        result: [b"result with ", SECRET].concat(),
+        log: [b"log with ", SECRET].concat(),
+        ..CallOutput::default()
+    };
     assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &output, &[]).await.unwrap());
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();

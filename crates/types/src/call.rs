@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::delivery::CallDelivery;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, CallId, ProjectId, RequestId, RouteId, VersionId};
+use crate::kept_object::KeptObject;
 use crate::route::{RouteType, text_enum};
 
 text_enum!(
@@ -203,6 +204,8 @@ pub struct CallOutput {
     pub result: Vec<u8>,
     /// What it wrote for its owner.
     pub log: Vec<u8>,
+    /// What of both lies outside the database; told when a call ends, not when its output is read.
+    pub objects: Vec<KeptObject>,
 }
 
 /// Which calls of a project are listed: newest first.

@@ -74,6 +74,11 @@ text_id!(
     random::ordered_id()
 );
 text_id!(
+    /// The name of what is kept of a call outside the database: random, so that nobody guesses it.
+    ObjectId,
+    random::uuid()
+);
+text_id!(
     /// One running server process; what it leaves behind carries this id.
     InstanceId,
     random::short_id()

@@ -14,6 +14,7 @@ pub mod digest;
 pub mod fault;
 pub mod ids;
 pub mod image_ref;
+pub mod kept_object;
 pub mod name;
 pub mod network;
 pub mod outgoing;
@@ -35,8 +36,9 @@ pub use delivery::{
 };
 pub use digest::Digest;
 pub use fault::FieldFault;
-pub use ids::{AppId, CallId, DeliveryId, InstanceId, ProjectId, RequestId, RouteId, VersionId};
+pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
 pub use image_ref::ImageRef;
+pub use kept_object::{KeptObject, NewObject, RemovableObject};
 pub use name::{AppName, FullName};
 pub use pattern::{PathParams, RoutePattern};
 pub use route::{

@@ -13,4 +13,5 @@ pub mod picasso;
 pub mod postgres;
 pub mod process;
 pub mod registry;
+pub mod swift;
 pub mod zaqar;

@@ -137,6 +137,8 @@ kinds! {
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE;
     /// Zaqar, or the catalog that names it, does not answer.
     MessagingUnavailable = "messaging_unavailable", SERVICE_UNAVAILABLE;
+    /// The store of large results and logs does not answer.
+    OutputsUnavailable = "outputs_unavailable", SERVICE_UNAVAILABLE;
     /// A fault of the service.
     Internal = "internal", INTERNAL_SERVER_ERROR;
 }

@@ -51,6 +51,7 @@ impl ApiError {
             Self::Unhealthy(_) => Kind::Unhealthy,
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::MessagingUnavailable(_) => Kind::MessagingUnavailable,
+            Self::OutputsUnavailable(_) => Kind::OutputsUnavailable,
             Self::Internal(_) => Kind::Internal,
         }
     }
@@ -135,6 +136,9 @@ impl ApiError {
             Self::DatabaseUnavailable(_) => "The database is temporarily unavailable.".into(),
             Self::MessagingUnavailable(_) => {
                 "The messaging service (Zaqar) is temporarily unavailable.".into()
+            }
+            Self::OutputsUnavailable(_) => {
+                "The store of large results and logs is temporarily unavailable.".into()
             }
             Self::Internal(_) => {
                 "The service failed; the operator finds the reason in the log under the request id".into()

@@ -132,6 +132,8 @@ pub enum ApiError {
     DatabaseUnavailable(InternalFault),
     /// Zaqar, or the catalog that names it, does not answer; the log has the reason.
     MessagingUnavailable(InternalFault),
+    /// The store of large results and logs does not answer; the log has the reason.
+    OutputsUnavailable(InternalFault),
     /// A fault of the service. The caller sees a fixed sentence, the log the whole chain.
     Internal(InternalFault),
 }
@@ -192,6 +194,14 @@ impl ApiError {
     pub(crate) fn messaging(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let context = "asking for leave to post into a queue of Zaqar";
         Self::MessagingUnavailable(InternalFault { context, source: source.into() })
+    }
+
+    /// The store of large outputs failed while doing `context`.
+    pub(crate) fn outputs_unavailable(
+        context: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::OutputsUnavailable(InternalFault { context, source: source.into() })
     }
 
     /// A fault of a field inside the wrapper object `parent` (`route`, `app`).

@@ -98,6 +98,7 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
         ApiError::ProjectQueueFull(_)
         | ApiError::ServiceQueueFull
         | ApiError::Unhealthy(_)
+        | ApiError::OutputsUnavailable(_)
         | ApiError::DatabaseUnavailable(_)
         | ApiError::MessagingUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
@@ -120,6 +121,7 @@ impl super::CallFault {
 fn log(error: &ApiError) {
     if let ApiError::Internal(fault)
     | ApiError::DatabaseUnavailable(fault)
+    | ApiError::OutputsUnavailable(fault)
     | ApiError::MessagingUnavailable(fault) = error
     {
         tracing::error!(error = fault.chain(), "the request failed");

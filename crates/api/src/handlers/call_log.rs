@@ -8,14 +8,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::{HeaderMap, Uri, header};
-use picasso_engine::{KeptLog, LogLine};
+use picasso_engine::{KeptLog, LogCut, LogLine, LogLines, NewLines, OutputReadError};
 use picasso_types::{Call, CallId, FieldFault};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::call_records::find_call;
+use super::call_result::unreadable;
 use crate::call_views::{LogAnswer, LogLineView};
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::{Authorized, Reader};
@@ -65,30 +66,89 @@ pub(crate) async fn get_log(
     if follow {
         return Ok(followed(state, auth, call.id));
     }
-    let KeptLog { lines, cut } = log_so_far(&state, &call).await?;
-    Ok(Json(LogAnswer {
-        log: lines.into_iter().map(|line| LogLineView::new(&id, line)).collect(),
-        truncated: cut,
-        message: if cut {
+    if !call.state.is_final()
+        && let Some(output) = state.engine.running_output(&call.id)
+    {
+        let NewLines { lines, full, .. } = output.lines_from(0);
+        return Ok(Json(answer(&id, lines, full)).into_response());
+    }
+    let kept = kept_log(&state, &call).await?;
+    let truncated = kept.cut.is_some();
+    match &kept.object {
+        None => Ok(Json(answer(&id, with_note(kept.lines, kept.cut.as_ref()), truncated)).into_response()),
+        Some(_) => large(&state, &call, kept).await,
+    }
+}
+
+fn answer(id: &CallId, lines: Vec<LogLine>, truncated: bool) -> LogAnswer {
+    LogAnswer {
+        log: lines.into_iter().map(|line| LogLineView::new(id, line)).collect(),
+        truncated,
+        message: if truncated {
             "Successfully loaded the beginning of the log; the rest was not kept"
         } else {
             "Successfully loaded log"
         },
-    })
-    .into_response())
+    }
 }
 
-async fn log_so_far(state: &ApiState, call: &Call) -> Result<KeptLog, ApiError> {
-    if !call.state.is_final()
-        && let Some(output) = state.engine.running_output(&call.id)
-    {
-        let (lines, cut) = output.lines_from(0);
-        return Ok(KeptLog { lines, cut });
-    }
+fn with_note(mut lines: Vec<LogLine>, cut: Option<&LogCut>) -> Vec<LogLine> {
+    lines.extend(cut.map(LogCut::note));
+    lines
+}
+
+/// What the store has of a call that does not run here.
+async fn kept_log(state: &ApiState, call: &Call) -> Result<KeptLog, ApiError> {
     let output = state.store.get_call_output(&call.id).await;
-    let output = output.map_err(|error| ApiError::internal("loading a call's log", error))?;
+    let output = output.map_err(|error| ApiError::store("loading a call's log", error))?;
     KeptLog::decode(&output.unwrap_or_default().log)
         .ok_or_else(|| ApiError::internal("reading a call's log", "it is damaged"))
+}
+
+/// The lines of a log in groups: what the database has of it, or part by part.
+async fn groups(state: &ApiState, call: &Call, kept: KeptLog) -> Result<LineGroups, ApiError> {
+    let note = kept.cut.as_ref().map(|cut| Ok(vec![cut.note()]));
+    let Some(object) = &kept.object else {
+        return Ok(stream::iter([Ok(kept.lines)].into_iter().chain(note)).boxed());
+    };
+    let parts = state.engine.read_output(&call.id, &call.project_id, object).await;
+    let parts = parts.map_err(|error| unreadable(call, error))?;
+    let mut reader = LogLines::default();
+    let lines = parts.map(move |part| {
+        reader.read(&part?).ok_or_else(|| OutputReadError::Damaged("a line of a log is no line".to_owned()))
+    });
+    Ok(lines.chain(stream::iter(note)).boxed())
+}
+
+type LineGroups = BoxStream<'static, Result<Vec<LogLine>, OutputReadError>>;
+
+/// The JSON of a log whose lines come in parts.
+async fn large(state: &ApiState, call: &Call, kept: KeptLog) -> Result<Response, ApiError> {
+    const EMPTY: &str = "\"log\":[";
+    let json = serde_json::to_string(&answer(&call.id, Vec::new(), kept.cut.is_some()))
+        .map_err(|error| ApiError::internal("writing the answer around a log", error))?;
+    let begin = json.find(EMPTY).map_or(0, |at| at + EMPTY.len());
+    let (before, after) = (json[..begin].to_owned(), json[begin..].to_owned());
+    let (id, mut first) = (call.id.clone(), true);
+    let lines = groups(state, call, kept).await?.map(move |lines| {
+        let mut text = Vec::new();
+        for line in lines? {
+            if !std::mem::take(&mut first) {
+                text.push(b',');
+            }
+            push_line(&mut text, &id, line);
+        }
+        Ok::<_, OutputReadError>(Bytes::from(text))
+    });
+    let end = |text: String| stream::once(async { Ok(Bytes::from(text)) });
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    Ok((headers, Body::from_stream(end(before).chain(lines).chain(end(after)))).into_response())
+}
+
+fn push_line(text: &mut Vec<u8>, id: &CallId, line: LogLine) {
+    // A view of strings serializes without a failing case.
+    text.extend(serde_json::to_vec(&LogLineView::new(id, line)).unwrap_or_default());
 }
 
 /// A log on its way to a client.
@@ -102,11 +162,13 @@ struct Follower {
     /// Tells of lines of the run that is followed, where it is in this process.
     written: Option<watch::Receiver<usize>>,
     ended: bool,
+    /// What is left of a log whose call has ended, and how many lines of it were sent before.
+    rest: Option<(LineGroups, usize)>,
 }
 
 fn followed(state: ApiState, auth: Authorized, id: CallId) -> Response {
     let until = Instant::now() + LONGEST;
-    let follower = Follower { state, auth, id, until, sent: 0, written: None, ended: false };
+    let follower = Follower { state, auth, id, until, sent: 0, written: None, ended: false, rest: None };
     let lines = stream::unfold(follower, async |mut follower| {
         let lines = follower.next().await?;
         Some((Ok::<_, Infallible>(follower.rendered(lines)), follower))
@@ -120,37 +182,61 @@ impl Follower {
     /// Lines that are new, at least one; `None` at the end of the call.
     async fn next(&mut self) -> Option<Vec<LogLine>> {
         while !self.ended {
+            if self.rest.is_some() {
+                if let Some(lines) = self.next_of_rest().await {
+                    return Some(lines);
+                }
+                continue;
+            }
             if let Some(output) = self.state.engine.running_output(&self.id) {
                 if self.written.is_none() {
                     // Another run than the one before, if there was one.
                     (self.written, self.sent) = (Some(output.watch()), 0);
                 }
-                let (lines, _) = output.lines_from(self.sent);
+                let NewLines { lines, next, .. } = output.lines_from(self.sent);
                 if !lines.is_empty() {
-                    self.sent += lines.len();
+                    self.sent = next;
                     return Some(lines);
                 }
-            } else if let Some(lines) = self.rest().await {
-                return Some(lines);
+            } else {
+                self.look_for_rest().await;
+                if self.rest.is_some() {
+                    continue;
+                }
             }
             self.wait().await;
         }
         None
     }
 
-    /// What the store has of a call that does not run here.
-    async fn rest(&mut self) -> Option<Vec<LogLine>> {
-        let call = find_call(&self.state, &self.auth.project, &self.id).await.ok();
-        let Some(call) = call else {
+    /// What the store has of a call that does not run here, once it has ended.
+    async fn look_for_rest(&mut self) {
+        let Ok(call) = find_call(&self.state, &self.auth.project, &self.id).await else {
+            self.ended = true;
+            return;
+        };
+        if !call.state.is_final() {
+            return;
+        }
+        let groups = match kept_log(&self.state, &call).await {
+            Ok(kept) => groups(&self.state, &call, kept).await,
+            Err(error) => Err(error),
+        };
+        match groups {
+            Ok(groups) => self.rest = Some((groups, self.sent)),
+            Err(_) => self.ended = true,
+        }
+    }
+
+    async fn next_of_rest(&mut self) -> Option<Vec<LogLine>> {
+        let (groups, sent) = self.rest.as_mut()?;
+        let Some(Ok(mut lines)) = groups.next().await else {
             self.ended = true;
             return None;
         };
-        if !call.state.is_final() {
-            return None;
-        }
-        self.ended = true;
-        let log = log_so_far(&self.state, &call).await.ok()?;
-        let lines = log.lines.get(self.sent..).unwrap_or_default().to_vec();
+        let skipped = (*sent).min(lines.len());
+        *sent -= skipped;
+        lines.drain(..skipped);
         (!lines.is_empty()).then_some(lines)
     }
 
@@ -183,8 +269,7 @@ impl Follower {
     fn rendered(&self, lines: Vec<LogLine>) -> Bytes {
         let mut text = Vec::new();
         for line in lines {
-            // A view of strings serializes without a failing case.
-            text.extend(serde_json::to_vec(&LogLineView::new(&self.id, line)).unwrap_or_default());
+            push_line(&mut text, &self.id, line);
             text.push(b'\n');
         }
         text.into()

@@ -2,18 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use picasso_engine::KeptResult;
 use picasso_store::StoreError;
 use picasso_types::{
-    Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, RouteType, Timestamp,
+    Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, Timestamp,
 };
 
 use super::versions::{LinkView, base};
-use crate::call_views::{CallAnswer, CallView, CallsAnswer, ResultAnswer, RetriedAnswer};
+use crate::call_views::{CallAnswer, CallView, CallsAnswer, RetriedAnswer};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::{Reader, Writer};
 use crate::request::path::CallPath;
@@ -176,59 +173,6 @@ async fn answer(
     let deliveries = state.store.list_deliveries(id).await;
     let deliveries = deliveries.map_err(|error| ApiError::store("listing a call's deliveries", error))?;
     Ok(Json(CallAnswer { call: CallView::new(&call, &base).with_deliveries(&deliveries), message }))
-}
-
-/// Show what a function answered to an asynchronous call.
-#[utoipa::path(
-    get,
-    path = "/v1/{project_id}/calls/{call_id}/result",
-    tag = "calls",
-    params(
-        ("project_id" = String, Path, description = "The project of the token"),
-        ("call_id" = String, Path, description = "The call's id"),
-    ),
-    responses(
-        (status = 200, description = "The answer, cut where it is larger than is kept", body = ResultAnswer),
-        (status = 404, description = "The project has no such call, or nothing of it is kept", body = ErrorView),
-        (status = 409, description = "The call has not ended yet", body = ErrorView),
-    ),
-    security(("keystone_token" = ["reader"]))
-)]
-pub(crate) async fn get_result(
-    Reader(auth): Reader,
-    State(state): State<ApiState>,
-    CallPath(id): CallPath,
-) -> Result<Json<ResultAnswer>, ApiError> {
-    let call = find_call(&state, &auth.project, &id).await?;
-    if !call.state.is_final() {
-        return Err(ApiError::CallNotFinished(call.state));
-    }
-    if call.call_type == RouteType::Sync {
-        return Err(ApiError::ResultNotKept(id.to_string()));
-    }
-    let output = state.store.get_call_output(&id).await;
-    let output = output.map_err(|error| ApiError::internal("loading a call's result", error))?;
-    let kept = KeptResult::decode(&output.unwrap_or_default().result)
-        .ok_or_else(|| ApiError::internal("reading a call's result", "it is damaged"))?;
-    let KeptResult { content_type, total_bytes, body } = kept;
-    let truncated = total_bytes > body.len() as u64;
-    let (result, encoding) = match String::from_utf8(body) {
-        Ok(text) => (text, None),
-        Err(error) => (STANDARD.encode(error.as_bytes()), Some("base64")),
-    };
-    Ok(Json(ResultAnswer {
-        result,
-        encoding,
-        content_type,
-        http_status: call.http_status,
-        truncated,
-        total_bytes,
-        message: if truncated {
-            "Successfully loaded the beginning of the result; the rest was not kept"
-        } else {
-            "Successfully loaded result"
-        },
-    }))
 }
 
 /// Cancel an asynchronous call that waits or runs.

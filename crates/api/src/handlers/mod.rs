@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod apps;
 pub(crate) mod call_log;
 pub(crate) mod call_records;
+pub(crate) mod call_result;
 pub(crate) mod calls;
 pub(crate) mod fallback;
 mod function_answer;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use picasso_engine::{CallKeeping, EngineSettings};
 use picasso_testkit::process::wait_until;
 use serde_json::{Value, json};
@@ -125,7 +127,70 @@ async fn results_and_logs_are_cut_with_a_note() {
     assert_eq!((&result["truncated"], &result["total_bytes"]), (&json!(true), &json!(100_000)));
     let log = server.api.get(&format!("{}/log", url(&id)), "reader").await.json();
     assert_eq!(log["truncated"], true);
-    assert!(lines(&log["log"]).len() <= 3);
+    let lines = lines(&log["log"]);
+    assert!(lines.len() <= 3);
+    let (note, kept) = lines.split_last().unwrap();
+    let dropped = 50_000 - kept.len();
+    assert_eq!(*note, format!("[log cut: {dropped} more lines, {dropped} bytes, were not kept]"));
+    assert_eq!(log["log"][kept.len()]["stream"], "picasso");
+}
+
+/// A result of every byte, and as many lines.
+const LARGE: &str = "i=0; while [ $i -lt 40000 ]; do echo \"line number $i of the log\" >&2; i=$((i+1)); done; \
+                     i=0; while [ $i -lt 3000 ]; do echo \"$i\"; printf '%01020d' 0; printf '\\377\\000\"'; i=$((i+1)); done";
+
+fn large_result() -> Vec<u8> {
+    let one = |i| [format!("{i}\n").into_bytes(), vec![b'0'; 1020], b"\xff\0\"".to_vec()].concat();
+    (0..3000).flat_map(one).collect()
+}
+
+#[tokio::test]
+async fn large_results_and_logs_come_back_whole_from_the_object_store() {
+    let server = Server::start().await;
+    server.app().await;
+    server.route("/a", LARGE, json!({"type": "async"})).await;
+    let id = accepted(&server, "/a").await;
+    comes_to(&server, &id, "succeeded").await;
+    let whole = large_result();
+    let result = format!("{}/result", url(&id));
+    let raw = server.api.get(&format!("{result}?raw=true"), "reader").await;
+    assert_eq!(raw.header("content-type"), "application/octet-stream");
+    assert_eq!(raw.header("content-length"), whole.len().to_string());
+    assert_eq!(raw.header("content-disposition"), "attachment");
+    assert!(raw.body == whole);
+    let json = server.api.get(&result, "reader").await;
+    assert_eq!(json.header("content-length"), json.body.len().to_string());
+    let json = json.json();
+    assert_eq!((&json["encoding"], &json["truncated"]), (&json!("base64"), &json!(false)));
+    assert_eq!(json["total_bytes"], json!(whole.len()));
+    assert!(STANDARD.decode(json["result"].as_str().unwrap()).unwrap() == whole);
+
+    let wanted: Vec<_> = (0..40_000).map(|i| format!("line number {i} of the log")).collect();
+    let log = server.api.get(&format!("{}/log", url(&id)), "reader").await.json();
+    let shown = lines(&log["log"]);
+    assert_eq!((shown.len(), shown.first(), shown.last()), (40_000, wanted.first(), wanted.last()));
+    assert!(shown == wanted);
+    assert_eq!((&log["truncated"], &log["log"][39_999]["call_id"]), (&json!(false), &json!(id)));
+    let followed = server.api.get(&format!("{}/log?follow=true", url(&id)), "reader").await.text();
+    let followed: Vec<Value> = followed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines(&json!(followed)) == wanted);
+
+    let odd = server.api.get(&format!("{result}?raw=maybe"), "reader").await;
+    assert_eq!((odd.status, odd.kind().as_str()), (400, "invalid_field"));
+}
+
+#[tokio::test]
+async fn a_large_result_that_is_gone_from_the_object_store_is_not_kept() {
+    let server = Server::start().await;
+    server.app().await;
+    server.route("/a", "head -c 2000000 /dev/zero", json!({"type": "async"})).await;
+    let id = accepted(&server, "/a").await;
+    comes_to(&server, &id, "succeeded").await;
+    std::fs::remove_dir_all(server.folder.path().join("outputs")).unwrap();
+    for query in ["", "?raw=true"] {
+        let gone = server.api.get(&format!("{}/result{query}", url(&id)), "reader").await;
+        assert_eq!((gone.status, gone.kind().as_str()), (404, "result_not_kept"));
+    }
 }
 
 #[tokio::test]

@@ -320,19 +320,19 @@ pub(crate) async fn run_to_end(shared: &Arc<Shared>, invocation: Invocation) -> 
         Ok(answer) => answer,
         Err(end) => return end,
     };
-    let keep = |chunk: &[u8]| {
+    let keep = async |chunk: &[u8]| {
         if let Some(kept) = &kept {
-            kept.push_result(chunk);
+            kept.keep_result(chunk).await;
         }
     };
     if let Some((kept, head)) = kept.as_ref().zip(answer.head.as_ref()) {
         kept.set_head(&head.headers);
     }
-    keep(&answer.first);
+    keep(&answer.first).await;
     if let Some(mut rest) = answer.rest {
         while let Some(chunk) = rest.next().await {
             match chunk {
-                Ok(chunk) => keep(&chunk),
+                Ok(chunk) => keep(&chunk).await,
                 Err(failure) => return End::of(failure),
             }
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use picasso_config::Settings;
 use picasso_config::settings::DatabaseUrl;
+use picasso_engine::PART_BYTES;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{
     MariaDbSettings, MariaDbStore, PostgresSettings, PostgresStore, SecretKey, SqliteSettings, SqliteStore,
@@ -83,7 +84,8 @@ fn upgrade_failed(settings: &Settings, error: Cause) -> ServerFailure {
 
 /// The largest body or output that the settings let into the database.
 fn max_call_bytes(settings: &Settings) -> u64 {
-    let output = u64::from(settings.calls.max_result_bytes) + u64::from(settings.calls.max_log_bytes);
+    // A result and a log.
+    let output = 2 * PART_BYTES as u64;
     settings.engine.max_buffered_body_bytes.max(settings.listeners.api.max_body_bytes).max(output)
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use picasso_api::ApiState;
 use picasso_config::Settings;
 use picasso_config::settings::SandboxRuntime;
-use picasso_engine::{Catalog, Engine, EngineParts};
+use picasso_engine::{Catalog, Engine, EngineParts, OutputObjects};
 use picasso_identity::KeystoneValidator;
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageStore, LayerUnpacker};
@@ -42,7 +42,7 @@ impl Parts {
     ) -> Result<Self, ServerFailure> {
         let clock = Arc::new(SystemClock);
         let instance = side.instance.clone();
-        let store = database::open(settings, key).await?;
+        let store = database::open(settings, key.clone()).await?;
         let queue = crate::queue::open(settings).await?;
         tracing::info!(
             node = %instance,
@@ -56,6 +56,9 @@ impl Parts {
                 |error| ServerFailure::new("the settings of Keystone cannot be used").because(error),
             )?);
         check_keystone(tokens.clone());
+        let key = Arc::new(key);
+        let objects = crate::objects::open(settings, &tokens)?;
+        let outputs = objects.map(|objects| OutputObjects { objects, key });
 
         let control = side.connect().await.map_err(helpers_failed)?;
         let images = Arc::new(open_images(settings, &control)?);
@@ -80,6 +83,7 @@ impl Parts {
             catalog: catalog.clone(),
             outbound: convert::client(settings, convert::guard(settings))?,
             zaqar: messaging::zaqar(settings, tokens.clone())?,
+            outputs,
             clock,
         }));
         engine.start().await.map_err(|error| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use picasso_types::{Accepted, Call, CallState, IdempotencyKey, Timestamp};
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
-use super::{deliveries, idempotency, outbox};
+use super::{deliveries, idempotency, objects, outbox};
 use crate::StoreError;
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -184,7 +184,7 @@ async fn finish_one(db: &mut MySqlConnection, ending: &Ending, now: Timestamp) -
     let Ending { id, owner, outcome, failure, output, deliveries } = ending;
     let ended = sqlx::query(
         "UPDATE calls SET state = ?, failure = ?, exit_code = ?, memory_peak_bytes = ?, \
-         finished_at = ?, http_status = ?, cold_start = ?, lease_owner = NULL, lease_until = NULL \
+         finished_at = ?, http_status = ?, cold_start = ?, output_bytes = ?, lease_owner = NULL, lease_until = NULL \
          WHERE id = ? AND state = 'running' AND lease_owner = ?",
     )
     .bind(outcome.state.as_str())
@@ -194,6 +194,7 @@ async fn finish_one(db: &mut MySqlConnection, ending: &Ending, now: Timestamp) -
     .bind(now.0)
     .bind(outcome.http_status.map(i64::from))
     .bind(outcome.cold_start)
+    .bind(ending.output_bytes())
     .bind(id.as_str())
     .bind(owner.as_str())
     .execute(&mut *db)
@@ -218,6 +219,7 @@ async fn finish_one(db: &mut MySqlConnection, ending: &Ending, now: Timestamp) -
             .execute(&mut *db)
             .await
             .context("keeping a call's output")?;
+        objects::give_to_call(&mut *db, id, &output.objects).await?;
     }
     outbox::remove(&mut *db, id).await?;
     deliveries::put(db, id, deliveries, now).await?;

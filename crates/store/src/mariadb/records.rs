@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder};
 
-use super::{changes, outbox};
+use super::{changes, objects, outbox};
 use crate::error::Context as _;
 use crate::rows::{self, Ended, call, parsed, to_json};
 use crate::sealed_body::SealedOutput;
@@ -114,11 +114,7 @@ pub(super) async fn retry(
     if retried.rows_affected() == 0 {
         return Ok(Retried::NoBody);
     }
-    sqlx::query("DELETE FROM call_outputs WHERE call_id = ?")
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("deleting the output of a retried call")?;
+    objects::delete_output(db, id).await?;
     outbox::put(db, id.as_str(), now).await?;
     Ok(Retried::Queued)
 }

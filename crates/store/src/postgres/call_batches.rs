@@ -7,7 +7,7 @@ use std::sync::Arc;
 use picasso_types::{Accepted, Call, IdempotencyKey, Timestamp};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-use super::{deliveries, idempotency};
+use super::{deliveries, idempotency, objects};
 use crate::StoreError;
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -141,19 +141,20 @@ pub(super) async fn claim(
     Ok(claims.iter().map(|claim| claimed.remove(&claim.id)).collect())
 }
 
-/// Which of them were held by who ended them. Most calls have no deliveries: then it is one statement,
+/// Which of them were held by who ended them. Most calls have neither deliveries nor objects: then it is one statement,
 /// and no round trip more.
 pub(super) async fn finish(
     db: &PgPool,
     endings: &[Arc<Ending>],
     now: Timestamp,
 ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
-    let ended = if endings.iter().all(|ending| ending.deliveries.is_empty()) {
+    let ended = if endings.iter().all(|ending| ending.deliveries.is_empty() && ending.objects().is_empty()) {
         finish_rows(db, endings, now).await?
     } else {
         let mut transaction = db.begin().await.context("beginning a transaction")?;
         let ended = finish_rows(&mut *transaction, endings, now).await?;
         for ending in endings.iter().filter(|ending| ended.contains(ending.id.as_str())) {
+            objects::give_to_call(&mut transaction, &ending.id, ending.objects()).await?;
             deliveries::put(&mut transaction, &ending.id, &ending.deliveries, now).await?;
         }
         transaction.commit().await.context("committing a transaction")?;
@@ -170,12 +171,12 @@ async fn finish_rows(
     let ended: Vec<String> = sqlx::query_scalar(
         "WITH ending AS ( \
              SELECT * FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], \
-             $8::bigint[], $9::bool[], $10::text[], $11::bytea[], $12::bytea[]) \
-             AS n (call_id, owner, to_state, why, code, peak, status, cold, output_key, result, log)), \
+             $8::bigint[], $9::bool[], $10::text[], $11::bytea[], $12::bytea[], $13::bigint[]) \
+             AS n (call_id, owner, to_state, why, code, peak, status, cold, output_key, result, log, output_bytes)), \
          ended AS ( \
              UPDATE calls SET state = n.to_state, failure = n.why, exit_code = n.code, \
              memory_peak_bytes = n.peak, finished_at = $1, http_status = n.status, cold_start = n.cold, \
-             lease_owner = NULL, lease_until = NULL FROM ending n \
+             output_bytes = n.output_bytes, lease_owner = NULL, lease_until = NULL FROM ending n \
              WHERE id = n.call_id AND state = 'running' AND lease_owner = n.owner RETURNING id, state), \
          body AS ( \
              DELETE FROM call_bodies USING ended WHERE call_id = ended.id AND ended.state = 'succeeded'), \
@@ -200,6 +201,7 @@ async fn finish_rows(
     .bind(endings.iter().map(|ending| ending.output.as_ref().map(|o| o.key_id.as_str())).collect::<Vec<_>>())
     .bind(endings.iter().map(|ending| ending.output.as_ref().map(|o| o.result.as_slice())).collect::<Vec<_>>())
     .bind(endings.iter().map(|ending| ending.output.as_ref().map(|o| o.log.as_slice())).collect::<Vec<_>>())
+    .bind(endings.iter().map(|ending| ending.output_bytes()).collect::<Vec<_>>())
     .fetch_all(db)
     .await
     .context("ending calls")?;

@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgPool, QueryBuilder};
 
-use super::{changes, outbox};
+use super::{changes, objects, outbox};
 use crate::error::Context as _;
 use crate::rows::{self, Ended, call, number, parsed, to_json};
 use crate::sealed_body::SealedOutput;
@@ -122,11 +122,7 @@ pub(super) async fn retry(
             state => Retried::NotFinished(state),
         });
     };
-    sqlx::query("DELETE FROM call_outputs WHERE call_id = $1")
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("deleting the output of a retried call")?;
+    objects::delete_output(db, id).await?;
     outbox::put(db, id.as_str(), project.as_str(), now, number(&row, "priority")?, now).await?;
     Ok(Retried::Queued)
 }

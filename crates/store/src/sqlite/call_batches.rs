@@ -7,7 +7,7 @@ use picasso_types::{Accepted, Call, CallId, CallState, Clock, IdempotencyKey, Ti
 use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
 use super::writer::Writer;
-use super::{deliveries, idempotency, outbox};
+use super::{deliveries, idempotency, objects, outbox};
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
 use crate::error::Context as _;
@@ -206,7 +206,7 @@ pub(super) async fn finish(
         let mut query = QueryBuilder::new(
             "UPDATE calls SET state = n.column3, failure = n.column4, exit_code = n.column5, \
              memory_peak_bytes = n.column6, finished_at = n.column7, http_status = n.column8, \
-             cold_start = n.column9, lease_owner = NULL, lease_until = NULL FROM (",
+             cold_start = n.column9, output_bytes = n.column10, lease_owner = NULL, lease_until = NULL FROM (",
         );
         query.push_values(some, |mut row, ending| {
             row.push_bind(ending.id.as_str())
@@ -217,7 +217,8 @@ pub(super) async fn finish(
                 .push_bind(ending.memory_peak_bytes())
                 .push_bind(now.0)
                 .push_bind(ending.outcome.http_status)
-                .push_bind(ending.outcome.cold_start);
+                .push_bind(ending.outcome.cold_start)
+                .push_bind(ending.output_bytes());
         });
         query.push(
             ") AS n WHERE calls.id = n.column1 AND state = 'running' AND lease_owner = n.column2 \
@@ -231,6 +232,7 @@ pub(super) async fn finish(
         endings.iter().filter(|ending| ended.contains(ending.id.as_str())).map(|ending| &**ending).collect();
     leave_no_more_than_needed(db, &held).await?;
     for ending in held {
+        objects::give_to_call(&mut *db, &ending.id, ending.objects()).await?;
         deliveries::put(&mut *db, &ending.id, &ending.deliveries, now).await?;
     }
     Ok(endings.iter().map(|ending| Ok(ended.contains(ending.id.as_str()))).collect())

@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
-use super::{changes, outbox};
+use super::{changes, objects, outbox};
 use crate::error::Context as _;
 use crate::rows::{self, Ended, call, number, parsed, to_json};
 use crate::sealed_body::SealedOutput;
@@ -107,11 +107,7 @@ pub(super) async fn retry(
             state => Retried::NotFinished(state),
         });
     };
-    sqlx::query("DELETE FROM call_outputs WHERE call_id = ?1")
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("deleting the output of a retried call")?;
+    objects::delete_output(db, id).await?;
     let entry = outbox::Entry {
         call_id: id.as_str(),
         project_id: project.as_str(),

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
     Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewRoute, ProjectId, QueueGrant,
-    Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
+    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
+    Timestamp, VersionId,
 };
 
 use super::{
-    SqliteStore, apps, call_batches, calls, changes, deliveries, idempotency, outbox, records, routes,
-    versions,
+    SqliteStore, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox, records,
+    routes, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -407,6 +408,34 @@ impl Store for SqliteStore {
                 )
             })
             .await
+    }
+
+    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError> {
+        let new = new.clone();
+        self.writer.run(move |db| Box::pin(async move { objects::begin(db, &new).await })).await
+    }
+
+    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.writer.run(move |db| Box::pin(async move { objects::abandon(db, &ids).await })).await
+    }
+
+    async fn list_removable_objects(
+        &self,
+        node: &InstanceId,
+        limit: u32,
+    ) -> Result<Vec<RemovableObject>, StoreError> {
+        objects::list_removable(&self.readers, node, limit, self.clock.now()).await
+    }
+
+    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.writer.run(move |db| Box::pin(async move { objects::forget(db, &ids).await })).await
+    }
+
+    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError> {
+        let calls = objects::list_beyond(&self.readers, max_bytes, limit).await?;
+        self.writer.run(move |db| Box::pin(async move { objects::delete_outputs(db, &calls).await })).await
     }
 
     async fn sweep_calls(&self) -> Result<u64, StoreError> {

@@ -170,9 +170,9 @@ pub async fn another_projects_call_is_neither_cancelled_nor_retried(f: Fixture) 
 pub async fn an_output_comes_back_byte_for_byte_and_goes_with_a_retry(f: Fixture) {
     let all_bytes: Vec<u8> = (0..=255).collect();
     for output in [
-        CallOutput { result: all_bytes.clone(), log: vec![] },
-        CallOutput { result: vec![], log: all_bytes.clone() },
-        CallOutput { result: all_bytes.repeat(4096), log: all_bytes.repeat(256) },
+        CallOutput { result: all_bytes.clone(), log: vec![], ..CallOutput::default() },
+        CallOutput { result: vec![], log: all_bytes.clone(), ..CallOutput::default() },
+        CallOutput { result: all_bytes.repeat(4096), log: all_bytes.repeat(256), ..CallOutput::default() },
     ] {
         let new = f.accepted().await;
         assert_eq!(f.store.get_call_output(&new.id).await.unwrap(), None);
@@ -248,7 +248,13 @@ pub async fn ended_calls_go_after_their_time_in_batches(f: Fixture) {
     let mut old = Vec::new();
     for _ in 0..5 {
         let new = f.accepted().await;
-        end(&f, &new.id, &failed(), &CallOutput { result: b"kept".to_vec(), log: vec![] }).await;
+        end(
+            &f,
+            &new.id,
+            &failed(),
+            &CallOutput { result: b"kept".to_vec(), log: vec![], ..CallOutput::default() },
+        )
+        .await;
         old.push(new.id);
         f.clock.advance(SECOND);
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_api::{ApiSettings, ApiState, ServeLimits, api_router, functions_router, serve_tcp};
-use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings};
+use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
 use picasso_identity::TokenValidator;
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
+use picasso_objects::FileObjects;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore};
 use picasso_types::{Clock, ImageRef, InstanceId, SystemClock};
@@ -42,7 +43,7 @@ pub struct Server {
     pub state: ApiState,
     pub sandbox: Arc<ProcessSandbox>,
     shutdown: CancellationToken,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Drop for Server {
@@ -81,6 +82,10 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let clock = options.clock;
         let key = SecretKey::from_bytes(&[7; 32]).unwrap();
+        let outputs = OutputObjects {
+            objects: Arc::new(FileObjects::open(folder.path().join("outputs")).unwrap()),
+            key: Arc::new(key.clone()),
+        };
         let settings = SqliteSettings::at(folder.path().join("picasso.db"));
         let store = SqliteStore::connect(&settings, key, clock.clone()).await.unwrap();
         store.upgrade().await.unwrap();
@@ -94,6 +99,7 @@ impl Server {
         let sandbox = Arc::new(ProcessSandbox::default());
         let catalog = Arc::new(Catalog::new(store.clone(), Duration::ZERO));
         let engine = Engine::new(EngineParts {
+            outputs: Some(outputs),
             settings: options.engine,
             instance: InstanceId::generate(),
             store: store.clone(),

@@ -312,6 +312,7 @@ impl Bench {
         let image = images.import_path(&Scope::Shared, &name, &at("tar")).await.unwrap();
         let world = Arc::new(World::new());
         let engine = Engine::new(EngineParts {
+            outputs: None,
             settings,
             instance: InstanceId::generate(),
             store: store.clone(),

@@ -1,0 +1,84 @@
+//! A real Swift from PyPI in one process, with its S3 face: `scripts/swift/serve_swift.py`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::keystone::Keystone;
+use crate::process::{Process, ProcessError, TestDir, free_port, run};
+
+/// How long a start may take.
+const START: Duration = Duration::from_mins(1);
+
+/// The key of the S3 face; its account is there already.
+pub const S3_KEY: (&str, &str) = ("test:tester", "testing");
+
+/// A running Swift; killed when dropped.
+#[derive(Debug)]
+pub struct Swift {
+    // Dropped in this order.
+    process: Process,
+    keystone: [String; 2],
+    dir: TestDir,
+    port: u16,
+}
+
+impl Swift {
+    /// Starts one that takes tokens of this Keystone. Its users with the role member or service may
+    /// write to the account of their project.
+    pub async fn start(keystone: &Keystone) -> Result<Self, ProcessError> {
+        let io = |source| ProcessError::Start { program: "swift".to_owned(), source };
+        let (dir, port) = (TestDir::new("swift").map_err(io)?, free_port().map_err(io)?);
+        let keystone = [keystone.auth_url(), keystone.password("picasso")];
+        let process = spawn(&dir, port, &keystone)?;
+        let mut swift = Self { process, keystone, dir, port };
+        swift.healthy().await?;
+        Ok(swift)
+    }
+
+    /// `http://127.0.0.1:PORT`; the S3 face is there, too.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it; connections are refused from then on.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::KILL);
+        self.process.stop();
+    }
+
+    /// Starts it again with what it had stored.
+    pub async fn start_again(&mut self) -> Result<(), ProcessError> {
+        self.process = spawn(&self.dir, self.port, &self.keystone)?;
+        self.healthy().await
+    }
+
+    async fn healthy(&mut self) -> Result<(), ProcessError> {
+        let url = format!("{}/healthcheck", self.url());
+        let client = reqwest::Client::new();
+        let answers = || {
+            let request = client.get(&url).timeout(Duration::from_secs(2)).send();
+            async move { request.await.is_ok_and(|answer| answer.status().is_success()) }
+        };
+        self.process.ready(START, "an answer to /healthcheck", answers).await
+    }
+}
+
+fn spawn(dir: &TestDir, port: u16, [auth_url, password]: &[String; 2]) -> Result<Process, ProcessError> {
+    let root = crate::keystone::root();
+    let venv = run("bash", [root.join("scripts/openstack-venv")]).map_err(|error| ProcessError::Start {
+        program: "scripts/openstack-venv".to_owned(),
+        source: std::io::Error::other(error),
+    })?;
+    let mut command = Command::new(format!("{}/bin/python", venv.trim()));
+    command
+        .arg(root.join("scripts/swift/serve_swift.py"))
+        .arg(dir.path())
+        .arg(port.to_string())
+        .arg(auth_url)
+        .env("SWIFT_USER", "picasso")
+        .env("SWIFT_PASSWORD", password)
+        .env("SWIFT_PROJECT", "service");
+    Ok(Process::spawn("swift", dir.path(), command)?.stop_with(Signal::KILL, Duration::from_secs(5)))
+}
