@@ -16,6 +16,7 @@ eventlet.monkey_patch()
 
 from eventlet import wsgi  # noqa: E402
 from swift.common.ring import RingBuilder  # noqa: E402
+from swift.common.swob import Request  # noqa: E402
 from swift.common.wsgi import loadapp  # noqa: E402
 
 folder, port = os.path.abspath(sys.argv[1]), int(sys.argv[2])
@@ -103,4 +104,10 @@ text = keystone.format(auth_url=auth_url, user=os.environ.get('SWIFT_USER', ''),
                        password=os.environ.get('SWIFT_PASSWORD', ''),
                        project=os.environ.get('SWIFT_PROJECT', '')) if auth_url else ''
 conf = write('proxy.conf', proxy.format(etc=etc, auth='authtoken keystoneauth' if auth_url else '', keystone=text))
-wsgi.server(eventlet.listen(('127.0.0.1', port)), loadapp(conf), quiet)
+app = loadapp(conf)
+# The bucket of the S3 face: a container of its key's account.
+made = Request.blank('/v1/TEMP_test/outputs', environ={
+    'REQUEST_METHOD': 'PUT', 'swift.authorize_override': True}).get_response(app)
+if made.status_int not in (201, 202):
+    sys.exit('the bucket was not made: ' + made.status)
+wsgi.server(eventlet.listen(('127.0.0.1', port)), app, quiet)

@@ -168,7 +168,7 @@ async fn large_results_and_logs_come_back_whole_from_the_object_store() {
     let wanted: Vec<_> = (0..40_000).map(|i| format!("line number {i} of the log")).collect();
     let log = server.api.get(&format!("{}/log", url(&id)), "reader").await.json();
     let shown = lines(&log["log"]);
-    assert_eq!((shown.len(), shown.first(), shown.last()), (40_000, wanted.first(), wanted.last()));
+    assert_eq!(shown.len(), 40_000);
     assert!(shown == wanted);
     assert_eq!((&log["truncated"], &log["log"][39_999]["call_id"]), (&json!(false), &json!(id)));
     let followed = server.api.get(&format!("{}/log?follow=true", url(&id)), "reader").await.text();

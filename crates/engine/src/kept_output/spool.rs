@@ -133,7 +133,7 @@ impl Spool {
             }
             self.state().lose();
         }
-        let mut inline = std::mem::take(&mut self.state().head);
+        let mut inline = self.state().head.clone();
         inline.truncate(self.bounds.inline);
         Kept { inline, object: None }
     }

@@ -1,9 +1,12 @@
 //! Calls as their owners see them: lists, outputs, cancel, retry, records, retention.
 
+use std::time::Duration;
+
 use picasso_store::{Lease, StoreError};
 use picasso_types::{
     App, Call, CallFilter, CallId, CallOutcome, CallOutput, CallState, Cancelled, Clock as _, Failure,
-    InstanceId, NewCall, ProjectId, Retried, Route, RouteType,
+    InstanceId, KeptObject, NewCall, NewObject, ObjectId, ProjectId, RemovableObject, Retried, Route,
+    RouteType, Timestamp,
 };
 
 use super::fixture::{Fixture, SECOND, demo, project, succeeded};
@@ -291,4 +294,90 @@ pub async fn each_project_keeps_its_newest_ended_calls(f: Fixture) {
     assert!(left.contains(&new.id) && left.contains(&mine[4].id) && left.contains(&mine[5].id), "{left:?}");
     assert_eq!(left.len(), 3);
     assert_eq!(ids(&f, &all_of(project("other"))).await, [theirs.id]);
+}
+
+fn object(remove_after: Timestamp, node: Option<&InstanceId>) -> NewObject {
+    NewObject {
+        id: ObjectId::generate(),
+        project_id: demo(),
+        node: node.cloned(),
+        max_parts: 9,
+        remove_after,
+    }
+}
+
+pub async fn an_object_that_no_call_took_is_removed_after_its_time_by_who_reaches_it(f: Fixture) {
+    let (here, elsewhere) = (InstanceId::generate(), InstanceId::generate());
+    let later = f.clock.now().plus(Duration::from_secs(60));
+    let (shared, local) = (object(later, None), object(later, Some(&here)));
+    for new in [&shared, &local] {
+        f.store.begin_object(new).await.unwrap();
+    }
+    let removable = async |node| {
+        let mut ids: Vec<_> = f.store.list_removable_objects(node, 10).await.unwrap();
+        ids.sort_by(|a, b| a.id.cmp(&b.id));
+        ids.into_iter().map(|object| object.id).collect::<Vec<_>>()
+    };
+    assert_eq!(removable(&here).await, []);
+    f.store.abandon_objects(std::slice::from_ref(&local.id)).await.unwrap();
+    assert_eq!(removable(&elsewhere).await, []);
+    assert_eq!(removable(&here).await, std::slice::from_ref(&local.id));
+    f.clock.advance(61 * SECOND);
+    assert_eq!(removable(&elsewhere).await, std::slice::from_ref(&shared.id));
+    assert_eq!(removable(&here).await.len(), 2);
+    assert_eq!(f.store.list_removable_objects(&here, 1).await.unwrap().len(), 1);
+    f.store.forget_objects(&[local.id, shared.id]).await.unwrap();
+    assert_eq!(removable(&here).await, []);
+}
+
+/// An ended call with an object of so many bytes.
+async fn with_object(f: &Fixture, bytes: u64) -> (CallId, ObjectId) {
+    let new = f.accepted().await;
+    let id = object(Timestamp(i64::MAX), None);
+    f.store.begin_object(&id).await.unwrap();
+    let objects = vec![KeptObject { id: id.id.clone(), parts: 2, bytes }];
+    end(f, &new.id, &failed(), &CallOutput { result: b"head".to_vec(), log: vec![], objects }).await;
+    (new.id, id.id)
+}
+
+pub async fn an_object_of_a_call_is_removed_when_the_call_is_gone_or_retried(f: Fixture) {
+    let node = InstanceId::generate();
+    let (gone, retried, kept) =
+        (with_object(&f, 5).await, with_object(&f, 5).await, with_object(&f, 5).await);
+    assert_eq!(f.store.list_removable_objects(&node, 10).await.unwrap(), []);
+    // Those of a call are nobody else's to abandon or forget.
+    f.store.abandon_objects(std::slice::from_ref(&kept.1)).await.unwrap();
+    f.store.forget_objects(std::slice::from_ref(&kept.1)).await.unwrap();
+    assert_eq!(f.store.retry_call(&demo(), &retried.0).await.unwrap(), Retried::Queued);
+    let removable = f.store.list_removable_objects(&node, 10).await.unwrap();
+    let wanted = RemovableObject { id: retried.1.clone(), project_id: demo(), parts: 2 };
+    assert_eq!(removable, [wanted]);
+    f.store.forget_objects(&[retried.1]).await.unwrap();
+    let never = Timestamp(0);
+    assert_eq!(f.store.delete_ended_calls(never, 1, 10).await.unwrap(), 1);
+    let removable = f.store.list_removable_objects(&node, 10).await.unwrap();
+    assert_eq!(removable.into_iter().map(|object| object.id).collect::<Vec<_>>(), [gone.1]);
+}
+
+pub async fn outputs_beyond_a_projects_bytes_go_with_the_oldest_first_and_their_calls_stay(f: Fixture) {
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        calls.push(with_object(&f, 1000).await);
+        f.clock.advance(SECOND);
+    }
+    // Each is a bit more than its object: what lies in the database counts, too.
+    assert_eq!(f.store.delete_outputs_beyond(1 << 30, 10).await.unwrap(), 0);
+    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 2);
+    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 1);
+    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 0);
+    for (index, (call, _)) in calls.iter().enumerate() {
+        assert_eq!(f.store.get_call(call).await.unwrap().state, CallState::Failed);
+        assert_eq!(f.store.get_call_output(call).await.unwrap().is_some(), index >= 3, "{index}");
+    }
+    let removable = f.store.list_removable_objects(&InstanceId::generate(), 10).await.unwrap();
+    let mut removable: Vec<_> = removable.into_iter().map(|object| object.id).collect();
+    let mut wanted: Vec<_> = calls[..3].iter().map(|(_, object)| object.clone()).collect();
+    (removable.sort(), wanted.sort());
+    assert_eq!(removable, wanted);
+    assert_eq!(f.store.delete_outputs_beyond(0, 10).await.unwrap(), 2);
 }
