@@ -8,6 +8,7 @@ mod delivery;
 mod function_urls;
 mod images;
 mod observed;
+mod outputs;
 mod requests;
 mod resources;
 mod runs;

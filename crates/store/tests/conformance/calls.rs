@@ -260,7 +260,7 @@ pub async fn of_many_calls_at_one_time_each_keeps_its_own(f: Fixture) {
     let other = InstanceId::generate();
     let outcomes: Vec<_> = (0..150).map(|n| CallOutcome { exit_code: Some(n), ..succeeded() }).collect();
     let outputs: Vec<_> = (0..150)
-        .map(|n| CallOutput { result: format!("result {n}").into_bytes(), log: Vec::new() })
+        .map(|n| CallOutput { result: format!("result {n}").into_bytes(), ..CallOutput::default() })
         .collect();
     let endings = (0..150).map(|n| {
         let by = if n % 10 == 8 { &other } else { &owner };
