@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_engine::{CallKeeping, EngineSettings};
-use picasso_store::Store as _;
 use picasso_testkit::process::wait_until;
 use picasso_types::{NewObject, ObjectId, ProjectId, Timestamp};
 use serde_json::{Value, json};
