@@ -252,14 +252,20 @@ impl ObjectWriter {
     /// Stores the next part; `false` where there is no store, or it failed now or before.
     pub(crate) async fn put(&mut self, body: &[u8]) -> bool {
         let Some(large) = self.large.clone().filter(|_| !self.lost) else { return false };
+        // A call that is ended while this waits leaves a gap.
+        self.lost = true;
         if large.keep_part(&self.of, &mut self.id, self.parts, self.max_bytes, body).await {
             self.parts += 1;
-            return true;
+            self.lost = false;
+        } else {
+            LargeOutputs::lost();
         }
-        self.lost = true;
-        LargeOutputs::lost();
-        self.abandon().await;
-        false
+        !self.lost
+    }
+
+    /// Whether everything was stored that was to be.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.lost
     }
 
     /// The whole of it, which holds `bytes`; `None` where nothing was stored.

@@ -107,6 +107,7 @@ impl Spool {
             let Some(part) = self.state().full.pop_front() else { return };
             if !writer.put(&part).await {
                 self.state().lose();
+                writer.abandon().await;
             }
         }
     }
@@ -128,10 +129,11 @@ impl Spool {
         };
         if kept > self.bounds.inline && self.spills && !self.state().lost {
             // An output of whole parts has no rest.
-            if rest.is_empty() || writer.put(&rest).await {
+            let stored = if rest.is_empty() { writer.is_whole() } else { writer.put(&rest).await };
+            if stored {
                 return Kept { inline: Vec::new(), object: writer.take(kept as u64) };
             }
-            self.state().lose();
+            writer.abandon().await;
         }
         let mut inline = self.state().head.clone();
         inline.truncate(self.bounds.inline);

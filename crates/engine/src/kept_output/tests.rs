@@ -217,6 +217,22 @@ async fn a_store_that_is_away_leaves_the_beginning_and_costs_the_next_calls_noth
 }
 
 #[tokio::test]
+async fn a_call_that_is_ended_while_a_part_is_stored_leaves_no_gap() {
+    let f = Fixture::new().await;
+    let kept = f.kept(4 << 20, 1000);
+    {
+        let begun = kept.keep_result(&[b'x'; PART_BYTES]);
+        // Polled once: it waits for the database.
+        assert!(futures_util::poll!(std::pin::pin!(begun)).is_pending());
+    }
+    kept.keep_result(&[b'y'; PART_BYTES]).await;
+    let output = kept.close().await;
+    assert_eq!(output.objects, []);
+    let result = KeptResult::decode(&output.result).unwrap();
+    assert_eq!((result.total_bytes, result.body), (2 * PART_BYTES as u64, vec![b'x'; 64 << 10]));
+}
+
+#[tokio::test]
 async fn whoever_follows_too_slowly_is_told_how_many_lines_are_not_shown() {
     let f = Fixture::new().await;
     let kept = f.kept(1000, 4 << 20);
