@@ -99,7 +99,11 @@ impl<A: SwiftAccess> SwiftObjects<A> {
         let mut value = HeaderValue::from_str(token.expose_secret())
             .map_err(|_| ObjectError::unavailable("asking Swift", "our token cannot be a header value"))?;
         value.set_sensitive(true);
-        let request = self.http.request(method, url.clone()).header("x-auth-token", value);
+        let mut request = self.http.request(method.clone(), url.clone()).header("x-auth-token", value);
+        if method == Method::PUT {
+            // Also of an empty body, which has none by itself.
+            request = request.header("content-length", body.len());
+        }
         request
             .header("content-type", "application/octet-stream")
             .body(body)
