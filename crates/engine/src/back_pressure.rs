@@ -61,24 +61,36 @@ impl Queued {
     }
 }
 
-/// A place in the queue that is given back unless the call is accepted.
+/// Places in the queue that are given back unless their calls are queued.
 pub(crate) struct Reserved<'a> {
     back_pressure: &'a BackPressure,
     project: ProjectId,
-    kept: bool,
+    calls: u32,
+    kept: u32,
 }
 
 impl Reserved<'_> {
-    /// The call is in the outbox.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    /// How many there are.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// As many calls are in the outbox.
+    pub(crate) fn keep(self) {
+        let calls = self.calls;
+        self.keep_some(calls);
+    }
+
+    /// So many calls are in the outbox.
+    pub(crate) fn keep_some(mut self, calls: u32) {
+        self.kept = calls.min(self.calls);
     }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        if !self.kept {
-            self.back_pressure.queued().add(&self.project, -1);
+        if self.kept < self.calls {
+            self.back_pressure.queued().add(&self.project, i64::from(self.kept) - i64::from(self.calls));
         }
     }
 }
@@ -94,15 +106,23 @@ impl BackPressure {
 
     /// A place for one more call of the project.
     pub(crate) fn reserve(&self, project: &ProjectId) -> Result<Reserved<'_>, QueueFull> {
+        self.reserve_up_to(project, 1)
+    }
+
+    /// Places for as many calls of the project as there are, up to `calls`.
+    pub(crate) fn reserve_up_to(&self, project: &ProjectId, calls: u32) -> Result<Reserved<'_>, QueueFull> {
         let mut queued = self.queued();
-        if queued.of(project) >= self.max_per_project {
+        let of_project = self.max_per_project.saturating_sub(queued.of(project));
+        if of_project == 0 {
             return Err(QueueFull::Project(self.max_per_project));
         }
-        if u64::try_from(queued.all).unwrap_or(0) >= self.max {
+        let in_all = self.max.saturating_sub(u64::try_from(queued.all).unwrap_or(0));
+        if in_all == 0 {
             return Err(QueueFull::Service(self.max));
         }
-        queued.add(project, 1);
-        Ok(Reserved { back_pressure: self, project: project.clone(), kept: false })
+        let calls = calls.min(u32::try_from(of_project.min(in_all)).unwrap_or(u32::MAX));
+        queued.add(project, calls.into());
+        Ok(Reserved { back_pressure: self, project: project.clone(), calls, kept: 0 })
     }
 
     /// A call of the project was claimed here.
@@ -207,6 +227,17 @@ mod tests {
         }
         keep(&bounds, 1, 1);
         assert!(bounds.reserve(&project(1)).is_err());
+    }
+
+    #[test]
+    fn of_many_places_what_is_not_used_is_given_back() {
+        let bounds = BackPressure::new(5, 100);
+        keep(&bounds, 1, 2);
+        let many = bounds.reserve_up_to(&project(1), 250).unwrap();
+        assert_eq!(many.calls(), 3);
+        assert!(bounds.reserve(&project(1)).is_err());
+        many.keep_some(1);
+        assert_eq!(bounds.queued().of(&project(1)), 3);
     }
 
     #[test]

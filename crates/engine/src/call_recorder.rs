@@ -178,3 +178,73 @@ pub(crate) fn state_of(failure: Option<&Failure>) -> CallState {
         Some(_) => CallState::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::{Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use picasso_types::CallFilter;
+
+    use super::*;
+    use crate::hot::tests::fake::Bench;
+    use crate::testing;
+
+    /// One number for all counters that are made while it is installed.
+    #[derive(Default)]
+    struct Counted(Arc<AtomicU64>);
+
+    impl Recorder for Counted {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.0.clone())
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_buffer_drops_records_and_counts_them_and_slows_no_call() {
+        let bench = Bench::new().await;
+        let target = bench.function(|_| ()).await;
+        let counted = Counted::default();
+        let recorder =
+            metrics::with_local_recorder(&counted, || CallRecorder::new(&bench.engine.shared.parts));
+        let invocation = testing::invocation("/f");
+        let offer = || {
+            recorder.offer(&EndedCall {
+                id: &CallId::generate(),
+                request_id: &invocation.request_id,
+                trigger: invocation.trigger,
+                target: &target,
+                end: &End::success(),
+                began: Instant::now(),
+                started: None,
+            });
+        };
+        let dropped = || counted.0.load(Ordering::Relaxed);
+        // Nobody writes meanwhile, and still no offer waits.
+        for _ in 0..BUFFER + 10 {
+            offer();
+        }
+        assert_eq!(dropped(), 10);
+        recorder.flush().await;
+        let filter = CallFilter {
+            project_id: target.app.project_id.clone(),
+            app_name: None,
+            route_path: None,
+            state: None,
+            since: None,
+            after: None,
+            limit: 10_000,
+        };
+        assert_eq!(bench.store.list_calls(&filter).await.unwrap().len(), BUFFER);
+        offer();
+        assert_eq!(dropped(), 10, "there is room again");
+        bench.finish().await;
+    }
+}

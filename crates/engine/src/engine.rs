@@ -8,8 +8,8 @@ use picasso_outbound::TargetFault;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
 use picasso_types::{
-    Accepted, App, AppId, CallFilter, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant,
-    Retried, RetriedCalls, RouteVersion, Timestamp, VersionState,
+    Accepted, App, AppId, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant, RouteVersion,
+    Timestamp, VersionState,
 };
 use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc};
@@ -240,24 +240,6 @@ impl Engine {
             call.cancel.cancel();
         }
         Ok(cancelled)
-    }
-
-    /// Queues an ended call of the project again.
-    pub async fn retry_call(&self, project: &ProjectId, id: &CallId) -> Result<Retried, StoreError> {
-        let retried = self.shared.parts.store.retry_call(project, id).await?;
-        if retried == Retried::Queued {
-            self.shared.accepted.notify_one();
-        }
-        Ok(retried)
-    }
-
-    /// Queues many ended calls of a project again; see [`picasso_store::Store::retry_calls`].
-    pub async fn retry_calls(&self, filter: &CallFilter) -> Result<RetriedCalls, StoreError> {
-        let retried = self.shared.parts.store.retry_calls(filter).await?;
-        if retried.queued > 0 {
-            self.shared.accepted.notify_one();
-        }
-        Ok(retried)
     }
 
     /// Gives an app a new key that signs what its calls send, in the form that receivers are given.

@@ -36,6 +36,7 @@ mod parts;
 mod place;
 mod prepare;
 mod retention;
+mod retry;
 mod run_end;
 mod running_calls;
 mod settings;
@@ -56,4 +57,5 @@ pub use invocation::{Answer, AnswerHead, Body, BodyError, CallError, Invocation,
 pub use kept_output::{KeptLog, KeptOutput, KeptResult, LogCut, LogLine, LogLines, NewLines};
 pub use large_outputs::{ObjectRef, OutputObjects, OutputReadError, OutputStream, PART_BYTES};
 pub use parts::EngineParts;
+pub use retry::RetryError;
 pub use settings::{CallKeeping, DeliverySettings, EngineSettings};

@@ -164,6 +164,31 @@ async fn many_may_upgrade_at_once() {
 }
 
 /// Error, its cause, and whether it may pass.
+#[tokio::test]
+async fn an_upgrade_keeps_its_lock_however_long_it_takes() {
+    let Some((server, fixture)) = own_server().await else { return };
+    server.run("SET GLOBAL idle_transaction_timeout = 1").unwrap();
+    let url = server.url("picasso");
+    let store = connect(&url, fixture.clock.clone()).await;
+    let (mut blocker, mut watcher) = (raw(&url).await, raw(&url).await);
+    run(&mut blocker, "DELETE FROM store_migrations ORDER BY version DESC LIMIT 1").await;
+    sqlx::raw_sql("LOCK TABLES store_migrations READ").execute(&mut blocker).await.unwrap();
+    let release = async {
+        let watcher = Mutex::new(&mut watcher);
+        // It waits longer than an idle transaction may last here, and so does what holds its lock.
+        let waits = || async {
+            let waiting = "SELECT count(*) FROM information_schema.processlist \
+                           WHERE info LIKE 'INSERT INTO store_migrations%' AND time >= 3";
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut **watcher.lock().await).await.unwrap() == 1
+        };
+        wait_until(Duration::from_mins(1), "an upgrade that waits", waits).await.unwrap();
+        sqlx::raw_sql("UNLOCK TABLES").execute(&mut blocker).await.unwrap();
+    };
+    let (upgraded, ()) = tokio::join!(store.upgrade(), release);
+    upgraded.unwrap();
+    store.check_schema().await.unwrap();
+}
+
 async fn refusal(settings: &MariaDbSettings) -> (String, bool) {
     let key = SecretKey::from_bytes(&KEY).unwrap();
     let error = MariaDbStore::connect(settings, key, TestClock::new()).await.unwrap_err();

@@ -11,8 +11,8 @@ use crate::Trouble;
 use crate::load::Load;
 use crate::world::{Queue, World};
 
-/// How long a cable stays cut: longer than a lease's beat, so that leases of running calls end.
-const CUT: Duration = Duration::from_secs(8);
+/// How long a cable stays cut: longer than a lease, so that those of running calls end.
+const CUT: Duration = Duration::from_secs(6);
 
 /// One kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use picasso_suites::cloud::Cloud;
 use picasso_testkit::broker::{Broker, Kind};
+use picasso_testkit::database::{self, Database};
 use picasso_testkit::picasso::PicassoOptions;
-use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::require;
 use reqwest::Url;
 use serde_json::json;
@@ -23,7 +23,7 @@ pub enum Queue {
     Sqlite,
     /// RabbitMQ, with PostgreSQL.
     RabbitMq,
-    /// NATS JetStream, with PostgreSQL.
+    /// NATS JetStream, with MariaDB.
     Nats,
     /// Redis, with PostgreSQL.
     Redis,
@@ -48,12 +48,12 @@ impl Queue {
         Self::ALL.into_iter().find(|queue| queue.name() == name)
     }
 
-    fn broker(self) -> Option<Kind> {
+    fn services(self) -> Option<(Kind, database::Kind)> {
         match self {
             Self::Sqlite => None,
-            Self::RabbitMq => Some(Kind::RabbitMq),
-            Self::Nats => Some(Kind::Nats),
-            Self::Redis => Some(Kind::Redis),
+            Self::RabbitMq => Some((Kind::RabbitMq, database::Kind::Postgres)),
+            Self::Nats => Some((Kind::Nats, database::Kind::MariaDb)),
+            Self::Redis => Some((Kind::Redis, database::Kind::Postgres)),
         }
     }
 }
@@ -75,7 +75,7 @@ pub struct World {
     /// The broker; `None` where the queue is a file.
     pub broker: Option<Linked<Broker>>,
     /// The database server; `None` where the database is a file.
-    pub database: Option<Linked<PostgresServer>>,
+    pub database: Option<Linked<Database>>,
     /// A member's token.
     pub token: String,
     /// The member's project.
@@ -89,9 +89,9 @@ impl World {
     pub async fn start(queue: Queue) -> Result<Self, Trouble> {
         let (mut queue_url, mut database_section) = (String::new(), String::new());
         let (mut broker, mut database) = (None, None);
-        if let Some(kind) = queue.broker() {
+        if let Some((kind, database_kind)) = queue.services() {
             if !require(queue.name(), Broker::missing(kind).as_deref())
-                || !require("PostgreSQL", PostgresServer::missing().as_deref())
+                || !require(&format!("{database_kind:?}"), Database::missing(database_kind).as_deref())
             {
                 return Err("a service is missing".into());
             }
@@ -104,8 +104,8 @@ impl World {
             let (url, cable) = behind_cable(&service.url()).await?;
             queue_url = format!("url = \"{url}\"\n");
             broker = Some(Linked { service, cable });
-            let service = PostgresServer::start().await?;
-            let (url, cable) = behind_cable(&service.create_database("chaos")?).await?;
+            let (service, url) = Database::start(database_kind).await?;
+            let (url, cable) = behind_cable(&url).await?;
             database_section = format!("\n[database]\nurl = \"{url}\"\n");
             database = Some(Linked { service, cable });
         }

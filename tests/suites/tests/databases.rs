@@ -1,26 +1,26 @@
-//! `picasso serve` on PostgreSQL, alone and with each broker, and without its database for a while.
+//! `picasso serve` on PostgreSQL and on MariaDB, alone and with brokers, and without its database for a
+//! while.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
 use std::time::Duration;
 
 use picasso_suites::cloud::{Cloud, ready};
-use picasso_testkit::broker::{Broker, Kind};
+use picasso_testkit::broker::{self, Broker};
+use picasso_testkit::database::{Database, Kind};
 use picasso_testkit::picasso::{Picasso, PicassoOptions};
-use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::{require, run, wait_until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(90);
 
-/// A PostgreSQL with an empty database, and a cloud on it; `None` where something is missing.
-async fn on_postgres(broker: Option<&Broker>) -> Option<(PostgresServer, Cloud)> {
-    if !ready() || !require("PostgreSQL", PostgresServer::missing().as_deref()) {
+/// A database server with an empty database, and a cloud on it; `None` where something is missing.
+async fn on(kind: Kind, broker: Option<&Broker>) -> Option<(Database, Cloud)> {
+    if !ready() || !require(&format!("{kind:?}"), Database::missing(kind).as_deref()) {
         return None;
     }
-    let database = PostgresServer::start().await.unwrap();
-    let url = database.create_database("picasso").unwrap();
+    let (database, url) = Database::start(kind).await.unwrap();
     let mut more_config = format!("[database]\nurl = \"{url}\"\n");
     if let Some(broker) = broker {
         more_config = format!("{more_config}[queue]\nurl = \"{}\"\n", broker.url());
@@ -48,13 +48,13 @@ async fn succeeded(cloud: &Cloud, token: &str, id: &str) -> Value {
 
 const ASYNC: &str = r#"{"type": "async", "memory": 16, "is_public": "false"}"#;
 
-async fn an_accepted_call_runs(kind: Option<Kind>) {
-    let broker = match kind {
+async fn an_accepted_call_runs(kind: Kind, broker: Option<broker::Kind>) {
+    let broker = match broker {
         Some(kind) if !require(&format!("{kind:?}"), Broker::missing(kind).as_deref()) => return,
         Some(kind) => Some(Broker::start(kind).await.unwrap()),
         None => None,
     };
-    let Some((_database, cloud)) = on_postgres(broker.as_ref()).await else { return };
+    let Some((_database, cloud)) = on(kind, broker.as_ref()).await else { return };
     let token = cloud.token("demo1-member").await;
     let app = cloud.app(&token, "served").await;
     cloud.route(&token, &app, "/work", "echo done", serde_json::from_str(ASYNC).unwrap()).await;
@@ -71,7 +71,8 @@ async fn an_accepted_call_runs(kind: Option<Kind>) {
     let says = log.lines().find(|line| line.contains("dispatched by the queue")).unwrap();
     let scheme = broker.as_ref().map(Broker::url);
     let scheme = scheme.as_deref().and_then(|url| url.split(':').next()).unwrap_or("sqlite");
-    assert!(says.contains("postgres://") && says.contains(&format!("{scheme}:")), "{says}");
+    let database = if kind == Kind::Postgres { "postgres://" } else { "mysql://" };
+    assert!(says.contains(database) && says.contains(&format!("{scheme}:")), "{says}");
     assert!(broker.as_ref().is_none_or(|broker| !log.contains(broker.password())));
     // A queue's file is made only where it is the queue.
     let file = cloud.picasso.data_dir().join("picasso.queue.db");
@@ -88,27 +89,41 @@ async fn an_accepted_call_runs(kind: Option<Kind>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_call_runs_on_postgresql_alone() {
-    an_accepted_call_runs(None).await;
+    an_accepted_call_runs(Kind::Postgres, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_call_runs_on_postgresql_and_rabbitmq() {
-    an_accepted_call_runs(Some(Kind::RabbitMq)).await;
+    an_accepted_call_runs(Kind::Postgres, Some(broker::Kind::RabbitMq)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_call_runs_on_postgresql_and_nats() {
-    an_accepted_call_runs(Some(Kind::Nats)).await;
+    an_accepted_call_runs(Kind::Postgres, Some(broker::Kind::Nats)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_call_runs_on_postgresql_and_redis() {
-    an_accepted_call_runs(Some(Kind::Redis)).await;
+    an_accepted_call_runs(Kind::Postgres, Some(broker::Kind::Redis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cached_functions_answer_while_the_database_is_away_and_no_accepted_call_is_lost() {
-    let Some((mut database, cloud)) = on_postgres(None).await else { return };
+async fn an_accepted_call_runs_on_mariadb_and_rabbitmq() {
+    an_accepted_call_runs(Kind::MariaDb, Some(broker::Kind::RabbitMq)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_functions_answer_while_postgresql_is_away_and_no_accepted_call_is_lost() {
+    the_database_is_away(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_functions_answer_while_mariadb_is_away_and_no_accepted_call_is_lost() {
+    the_database_is_away(Kind::MariaDb).await;
+}
+
+async fn the_database_is_away(kind: Kind) {
+    let Some((mut database, cloud)) = on(kind, None).await else { return };
     let token = cloud.token("demo1-member").await;
     let known = cloud.app(&token, "known").await;
     cloud.route(&token, &known, "/hello", "echo hello", json!({"memory": 16})).await;
@@ -132,13 +147,17 @@ async fn cached_functions_answer_while_the_database_is_away_and_no_accepted_call
         assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "hello\n"));
     }
     let apps = format!("/v1/{}/apps", cloud.project("demo1").await);
+    let run = format!("/v1/r/{}/{known}/work", cloud.project("demo1").await);
     for answer in [
+        cloud.api(Method::POST, &run, Some(&token), Some(json!({}))).await,
         cloud.send(cloud.http.get(&new)).await,
         cloud.send(cloud.http.get(cloud.function_url(&known, "/made-meanwhile"))).await,
         cloud.api(Method::GET, &apps, Some(&token), None).await,
     ] {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
         assert_eq!(answer.headers["picasso-error-kind"], "database_unavailable");
+        let seconds = answer.headers["retry-after"].to_str().unwrap().parse::<u32>();
+        assert!(seconds.is_ok_and(|seconds| seconds >= 1), "{:?}", answer.headers);
     }
 
     database.start_again().await.unwrap();

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use picasso_suites::cloud::{Cloud, ready};
+use picasso_testkit::picasso::PicassoOptions;
 use picasso_testkit::process::wait_until;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -66,4 +67,35 @@ async fn a_failing_function_is_repeated_a_delay_kept_and_a_repeated_request_answ
     let again = || async { call(&cloud, &token, &failing).await["attempt"] == 6 };
     wait_until(SOON, "its attempts are used up again", again).await.unwrap();
     comes_to(&cloud, &token, &failing, "dead").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_higher_priority_overtake_those_that_wait() {
+    if !ready() {
+        return;
+    }
+    let more_config = "[queue]\nworkers = 1\n".to_owned();
+    let cloud = Cloud::start_with(PicassoOptions { more_config, ..PicassoOptions::default() }).await;
+    let token = cloud.token("demo1-member").await;
+    let app = cloud.app(&token, "urgent").await;
+    let options = |priority: u8| json!({"type": "async", "memory": 16, "priority": priority});
+    cloud.route(&token, &app, "/hold", "b sleep 4", options(1)).await;
+    for priority in [0, 1, 2] {
+        cloud.route(&token, &app, &format!("/p{priority}"), "echo done", options(priority)).await;
+    }
+    let hold = accept(&cloud, &app, "/hold", &[]).await;
+    comes_to(&cloud, &token, &hold, "running").await;
+    // While the only place is taken, the least urgent first.
+    let mut ids = Vec::new();
+    for path in ["/p0", "/p0", "/p1", "/p1", "/p2", "/p2"] {
+        ids.push(accept(&cloud, &app, path, &[]).await);
+    }
+    let mut order = Vec::new();
+    for id in &ids {
+        let ended = comes_to(&cloud, &token, id, "succeeded").await;
+        order.push((ended["started_at"].as_str().unwrap().to_owned(), id));
+    }
+    order.sort();
+    let order: Vec<_> = order.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(order, [&ids[4], &ids[5], &ids[2], &ids[3], &ids[0], &ids[1]]);
 }

@@ -7,7 +7,7 @@
 //!
 //! Four pairs of queue and database; every other one, too, with `PICASSO_FAILPOINTS=all`.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,38 +17,32 @@ use picasso_engine::failpoints;
 use picasso_suites::cloud::{Cloud, ready};
 use picasso_suites::runs::runs;
 use picasso_testkit::broker::{Broker, Kind};
-use picasso_testkit::mariadb::MariaDbServer;
+use picasso_testkit::database::{self, Database};
 use picasso_testkit::picasso::PicassoOptions;
-use picasso_testkit::postgres::PostgresServer;
 use picasso_testkit::process::{require, wait_until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(90);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Database {
-    Sqlite,
-    Postgres,
-    MariaDb,
-}
-
-const DATABASES: [Database; 3] = [Database::Sqlite, Database::Postgres, Database::MariaDb];
+/// `None`: SQLite.
+const DATABASES: [Option<database::Kind>; 3] =
+    [None, Some(database::Kind::Postgres), Some(database::Kind::MariaDb)];
 /// `None`: the node's own file.
 const QUEUES: [Option<Kind>; 4] = [None, Some(Kind::RabbitMq), Some(Kind::Nats), Some(Kind::Redis)];
 /// Each queue and each database at least once.
-const ALWAYS: [(Database, Option<Kind>); 4] = [
-    (Database::Sqlite, None),
-    (Database::Postgres, Some(Kind::RabbitMq)),
-    (Database::MariaDb, Some(Kind::Nats)),
-    (Database::Sqlite, Some(Kind::Redis)),
+const ALWAYS: [(Option<database::Kind>, Option<Kind>); 4] = [
+    (None, None),
+    (Some(database::Kind::Postgres), Some(Kind::RabbitMq)),
+    (Some(database::Kind::MariaDb), Some(Kind::Nats)),
+    (None, Some(Kind::Redis)),
 ];
 
 /// A server with its services; dropped in this order.
 struct World {
     cloud: Cloud,
     _broker: Option<Broker>,
-    _databases: (Option<PostgresServer>, Option<MariaDbServer>),
+    _database: Option<Database>,
     token: String,
     project: String,
     app: String,
@@ -79,12 +73,8 @@ fn expected(place: &str) -> Expected {
 }
 
 impl World {
-    async fn start(database: Database, queue: Option<Kind>) -> Option<Self> {
-        let missing = match database {
-            Database::Sqlite => None,
-            Database::Postgres => PostgresServer::missing(),
-            Database::MariaDb => MariaDbServer::missing(),
-        };
+    async fn start(database: Option<database::Kind>, queue: Option<Kind>) -> Option<Self> {
+        let missing = database.and_then(Database::missing);
         let no_broker = queue.and_then(Broker::missing);
         if !ready()
             || !require(&format!("{database:?}"), missing.as_deref())
@@ -105,20 +95,11 @@ impl World {
             more_config = format!("{more_config}url = \"{}\"\n", service.url());
             broker = Some(service);
         }
-        let mut databases = (None, None);
-        let url = match database {
-            Database::Sqlite => None,
-            Database::Postgres => {
-                let server = databases.0.insert(PostgresServer::start().await.unwrap());
-                Some(server.create_database("failpoints").unwrap())
-            }
-            Database::MariaDb => {
-                let server = databases.1.insert(MariaDbServer::start().await.unwrap());
-                Some(server.create_database("failpoints").unwrap())
-            }
-        };
-        if let Some(url) = url {
+        let mut service = None;
+        if let Some(kind) = database {
+            let (server, url) = Database::start(kind).await.unwrap();
             more_config = format!("{more_config}[database]\nurl = \"{url}\"\n");
+            service = Some(server);
         }
         let cloud = Cloud::start_with(PicassoOptions { more_config, ..PicassoOptions::default() }).await;
         let (token, project) = (cloud.token("demo1-member").await, cloud.project("demo1").await);
@@ -135,7 +116,7 @@ impl World {
         let then = json!({"on_success": format!("route:{app}/then")});
         cloud.route(&token, &app, "/work", script, options(then)).await;
         cloud.route(&token, &app, "/hold", "b sleep 2", options(json!({}))).await;
-        Some(Self { cloud, _broker: broker, _databases: databases, token, project, app })
+        Some(Self { cloud, _broker: broker, _database: service, token, project, app })
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -227,7 +208,8 @@ impl World {
     }
 }
 
-async fn every_place(database: Database, queue: Option<Kind>) {
+#[expect(clippy::print_stdout, reason = "the suite says how long it takes")]
+async fn every_place(database: Option<database::Kind>, queue: Option<Kind>) {
     let Some(mut world) = World::start(database, queue).await else { return };
     let began = Instant::now();
     for place in failpoints::ALL {
@@ -254,6 +236,45 @@ async fn a_killed_server_loses_and_repeats_nothing_on_mariadb_and_nats() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_loses_and_repeats_nothing_on_sqlite_and_redis() {
     every_place(ALWAYS[3].0, ALWAYS[3].1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_ends_its_server_again_and_again_is_given_up() {
+    if !ready() {
+        return;
+    }
+    let more_config = "[queue]\nmax_lost_runs = 2\n".to_owned();
+    let mut cloud = Cloud::start_with(PicassoOptions { more_config, ..PicassoOptions::default() }).await;
+    let token = cloud.token("demo1-member").await;
+    let app = cloud.app(&token, "deadly").await;
+    let options = json!({"type": "async", "memory": 16});
+    cloud.route(&token, &app, "/work", "echo done", options).await;
+    let accept = async |cloud: &Cloud| {
+        let answer = cloud.send(cloud.http.post(cloud.function_url(&app, "/work"))).await;
+        answer.json()["call_id"].as_str().unwrap().to_owned()
+    };
+    let call = async |cloud: &Cloud, id: &str| {
+        let path = format!("/v1/{}/calls/{id}", cloud.project("demo1").await);
+        cloud.api(Method::GET, &path, Some(&token), None).await.json()["call"].clone()
+    };
+    cloud.picasso.arm(failpoints::CLAIMED).unwrap();
+    let id = accept(&cloud).await;
+    cloud.picasso.wait(SOON).await.unwrap();
+    assert!(!cloud.picasso.is_armed());
+    cloud.picasso.arm(failpoints::CLAIMED).unwrap();
+    // It may claim the call, and end, before it is healthy.
+    let _ = cloud.picasso.start_again().await;
+    cloud.picasso.wait(SOON).await.unwrap();
+    assert!(!cloud.picasso.is_armed());
+    cloud.picasso.start_again().await.unwrap();
+    let dead = || async { call(&cloud, &id).await["status"] == "dead" };
+    wait_until(SOON, "the call is given up", dead).await.unwrap();
+    let given_up = call(&cloud, &id).await;
+    assert_eq!(given_up["attempt"], 3, "{given_up}");
+    assert_eq!(runs(&cloud.picasso.log()).get(&id), None, "its function never ran to an end");
+    let next = accept(&cloud).await;
+    let succeeded = || async { call(&cloud, &next).await["status"] == "succeeded" };
+    wait_until(SOON, "the next call runs", succeeded).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

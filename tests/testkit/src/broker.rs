@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::evidence::note_secret;
 use crate::process::{Process, ProcessError, TestDir, free_port};
+use crate::tls::Certificates;
 
 /// How long a start may take; RabbitMQ needs ten seconds on an idle machine.
 const READY_WITHIN: Duration = Duration::from_mins(3);
@@ -46,6 +47,14 @@ pub struct Broker {
     port: u16,
     /// Ports of helpers: RabbitMQ's distribution and port mapper.
     helpers: [u16; 2],
+    tls: Option<TlsFiles>,
+}
+
+/// Certificate and key of a broker that takes clients with TLS only.
+#[derive(Debug)]
+struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 impl Broker {
@@ -61,6 +70,16 @@ impl Broker {
 
     /// Starts one and waits until it answers.
     pub async fn start(kind: Kind) -> Result<Self, ProcessError> {
+        Self::start_as(kind, None).await
+    }
+
+    /// The same for clients with TLS only.
+    pub async fn start_with_tls(kind: Kind, certificates: &Certificates) -> Result<Self, ProcessError> {
+        let tls = TlsFiles { certificate: certificates.certificate(), key: certificates.key() };
+        Self::start_as(kind, Some(tls)).await
+    }
+
+    async fn start_as(kind: Kind, tls: Option<TlsFiles>) -> Result<Self, ProcessError> {
         let io = |source| ProcessError::Start { program: format!("{kind:?}"), source };
         note_secret(PASSWORD);
         let dir = TestDir::new("broker").map_err(io)?;
@@ -75,20 +94,22 @@ impl Broker {
         } else {
             None
         };
-        let process = spawn(kind, dir.path(), port, helpers)?;
-        let mut broker = Self { process, _mapper: mapper, dir, kind, port, helpers };
+        let process = spawn(kind, dir.path(), port, helpers, tls.as_ref())?;
+        let mut broker = Self { process, _mapper: mapper, dir, kind, port, helpers, tls };
         broker.ready().await?;
         Ok(broker)
     }
 
     /// Its URL, with the password.
     pub fn url(&self) -> String {
-        let scheme = match self.kind {
-            Kind::RabbitMq => "amqp",
-            Kind::Nats => "nats",
-            Kind::Redis | Kind::ForgetfulRedis => "redis",
+        let (scheme, user) = match (self.kind, &self.tls) {
+            (Kind::RabbitMq, None) => ("amqp", "picasso"),
+            (Kind::RabbitMq, Some(_)) => ("amqps", "picasso"),
+            (Kind::Nats, None) => ("nats", "picasso"),
+            (Kind::Nats, Some(_)) => ("tls", "picasso"),
+            (Kind::Redis | Kind::ForgetfulRedis, None) => ("redis", ""),
+            (Kind::Redis | Kind::ForgetfulRedis, Some(_)) => ("rediss", ""),
         };
-        let user = if scheme == "redis" { "" } else { "picasso" };
         format!("{scheme}://{user}:{PASSWORD}@127.0.0.1:{}", self.port)
     }
 
@@ -123,16 +144,17 @@ impl Broker {
 
     /// Starts it again with the same data, after [`Broker::stop`] or [`Broker::kill`].
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
-        self.process = spawn(self.kind, self.dir.path(), self.port, self.helpers)?;
+        self.process = spawn(self.kind, self.dir.path(), self.port, self.helpers, self.tls.as_ref())?;
         self.ready().await
     }
 
     async fn ready(&mut self) -> Result<(), ProcessError> {
         let (kind, port, root) = (self.kind, self.port, self.dir.path().to_owned());
+        let has_tls = self.tls.is_some();
         self.process
             .ready(READY_WITHIN, "an answer", || {
                 let root = root.clone();
-                async move { answers(kind, port, &root).await.unwrap_or(false) }
+                async move { answers(kind, port, &root, has_tls).await.unwrap_or(false) }
             })
             .await
     }
@@ -141,7 +163,13 @@ impl Broker {
 const NATS: &str = "/usr/sbin/nats-server";
 const REDIS: &str = "/usr/bin/redis-server";
 
-fn spawn(kind: Kind, root: &Path, port: u16, helpers: [u16; 2]) -> Result<Process, ProcessError> {
+fn spawn(
+    kind: Kind,
+    root: &Path,
+    port: u16,
+    helpers: [u16; 2],
+    tls: Option<&TlsFiles>,
+) -> Result<Process, ProcessError> {
     let io = |source| ProcessError::Start { program: format!("{kind:?}"), source };
     let write = |name: &str, text: String| -> Result<PathBuf, ProcessError> {
         let path = root.join(name);
@@ -151,14 +179,18 @@ fn spawn(kind: Kind, root: &Path, port: u16, helpers: [u16; 2]) -> Result<Proces
     let folder = root.display();
     match kind {
         Kind::RabbitMq => {
-            let command = rabbitmq::command(root, port, helpers, PASSWORD).map_err(io)?;
+            let command = rabbitmq::command(root, port, helpers, PASSWORD, tls).map_err(io)?;
             Process::spawn("rabbitmq", root, command)
         }
         Kind::Nats => {
+            let tls = tls.map_or_else(String::new, |TlsFiles { certificate, key }| {
+                let (certificate, key) = (certificate.display(), key.display());
+                format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}\n")
+            });
             let config = write(
                 "nats.conf",
                 format!(
-                    "listen: \"127.0.0.1:{port}\"\n\
+                    "listen: \"127.0.0.1:{port}\"\n{tls}\
                      authorization {{ user: picasso, password: \"{PASSWORD}\" }}\n\
                      jetstream {{ store_dir: \"{folder}/data\" }}\n"
                 ),
@@ -168,11 +200,21 @@ fn spawn(kind: Kind, root: &Path, port: u16, helpers: [u16; 2]) -> Result<Proces
             Process::spawn("nats", root, command)
         }
         Kind::Redis | Kind::ForgetfulRedis => {
+            let listener = tls.map_or_else(
+                || format!("port {port}\n"),
+                |TlsFiles { certificate, key }| {
+                    let (certificate, key) = (certificate.display(), key.display());
+                    format!(
+                        "port 0\ntls-port {port}\ntls-cert-file {certificate}\ntls-key-file {key}\n\
+                         tls-auth-clients no\n"
+                    )
+                },
+            );
             let aof = if kind == Kind::Redis { "yes" } else { "no" };
             let config = write(
                 "redis.conf",
                 format!(
-                    "bind 127.0.0.1\nport {port}\ndir {folder}\nrequirepass {PASSWORD}\n\
+                    "bind 127.0.0.1\n{listener}dir {folder}\nrequirepass {PASSWORD}\n\
                      appendonly {aof}\nappendfsync always\nsave \"\"\n"
                 ),
             )?;
@@ -184,11 +226,15 @@ fn spawn(kind: Kind, root: &Path, port: u16, helpers: [u16; 2]) -> Result<Proces
 }
 
 /// Whether the broker takes clients.
-async fn answers(kind: Kind, port: u16, root: &Path) -> std::io::Result<bool> {
+async fn answers(kind: Kind, port: u16, root: &Path, has_tls: bool) -> std::io::Result<bool> {
     if kind == Kind::RabbitMq && !rabbitmq::is_up(root) {
         return Ok(false);
     }
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    // NATS greets before it begins with TLS; the others say nothing that is not encrypted.
+    if has_tls && kind != Kind::Nats {
+        return Ok(true);
+    }
     let mut line = String::new();
     let expected = match kind {
         // What it says when the client speaks another protocol.

@@ -4,6 +4,7 @@
 //! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
 
 pub mod broker;
+pub mod database;
 pub mod docker;
 pub mod evidence;
 pub mod guest;
@@ -14,4 +15,5 @@ pub mod postgres;
 pub mod process;
 pub mod registry;
 pub mod swift;
+pub mod tls;
 pub mod zaqar;

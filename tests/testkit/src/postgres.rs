@@ -1,7 +1,7 @@
 //! A PostgreSQL server of the tests' own: initialised in a folder of its own, on a free port of
 //! 127.0.0.1, with what makes it durable left on.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::evidence::note_secret;
 use crate::process::{Process, ProcessError, TestDir, free_port};
+use crate::tls::Certificates;
 
 /// Its one user, who may do everything.
 const USER: &str = "picasso";
@@ -26,6 +27,7 @@ pub struct PostgresServer {
     programs: PathBuf,
     account: Option<(u32, u32)>,
     port: u16,
+    settings: Vec<String>,
 }
 
 impl PostgresServer {
@@ -36,6 +38,32 @@ impl PostgresServer {
 
     /// Initialises and starts a server.
     pub async fn start() -> Result<Self, ProcessError> {
+        Self::start_with(|_, _| Ok(Vec::new())).await
+    }
+
+    /// The same for clients with TLS, too.
+    pub async fn start_with_tls(certificates: &Certificates) -> Result<Self, ProcessError> {
+        Self::start_with(|dir, account| {
+            // It takes no key that others can read.
+            let key = dir.join("server.key");
+            std::fs::copy(certificates.key(), &key)?;
+            std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600))?;
+            if let Some((user, group)) = account {
+                chown(&key, Some(user), Some(group))?;
+            }
+            let certificate = certificates.certificate();
+            Ok(vec![
+                "ssl=on".to_owned(),
+                format!("ssl_cert_file={}", certificate.display()),
+                format!("ssl_key_file={}", key.display()),
+            ])
+        })
+        .await
+    }
+
+    async fn start_with(
+        settings: impl FnOnce(&Path, Option<(u32, u32)>) -> std::io::Result<Vec<String>>,
+    ) -> Result<Self, ProcessError> {
         let failed = |reason: String| start_failed(std::io::Error::other(reason));
         let programs = programs().map_err(failed)?;
         let account = account().map_err(failed)?;
@@ -57,8 +85,9 @@ impl PostgresServer {
             .arg(dir.path().join("data"));
         finish(as_account(initdb, account, dir.path())).map_err(failed)?;
         let port = free_port().map_err(start_failed)?;
-        let process = spawn(&programs, account, dir.path(), port).await?;
-        Ok(Self { process, dir, programs, account, port })
+        let settings = settings(dir.path(), account).map_err(start_failed)?;
+        let process = spawn(&programs, account, dir.path(), port, &settings).await?;
+        Ok(Self { process, dir, programs, account, port, settings })
     }
 
     /// The URL of one of its databases, with user and password.
@@ -93,7 +122,7 @@ impl PostgresServer {
         // its memory is in use and a new one refuses.
         let began = Instant::now();
         loop {
-            match spawn(&self.programs, self.account, self.dir.path(), self.port).await {
+            match spawn(&self.programs, self.account, self.dir.path(), self.port, &self.settings).await {
                 Ok(process) => {
                     self.process = process;
                     return Ok(());
@@ -110,10 +139,12 @@ async fn spawn(
     account: Option<(u32, u32)>,
     dir: &Path,
     port: u16,
+    settings: &[String],
 ) -> Result<Process, ProcessError> {
     let mut command = Command::new(programs.join("postgres"));
     command.arg("-D").arg(dir.join("data")).args(["-p", &port.to_string(), "-k"]).arg(dir);
     command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=200"]);
+    command.args(settings.iter().flat_map(|setting| ["-c", setting]));
     let mut process = Process::spawn("postgres", dir, as_account(command, account, dir))?
         .stop_with(Signal::INT, Duration::from_secs(20));
     let ready = || {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use picasso_engine::QueueFull;
 use picasso_identity::AuthError;
 use picasso_store::StoreError;
 use picasso_types::cloud_event::EventFault;
@@ -213,6 +214,15 @@ impl ApiError {
 impl From<FieldFault> for ApiError {
     fn from(fault: FieldFault) -> Self {
         Self::InvalidField(fault)
+    }
+}
+
+impl From<QueueFull> for ApiError {
+    fn from(full: QueueFull) -> Self {
+        match full {
+            QueueFull::Project(limit) => Self::ProjectQueueFull(limit),
+            QueueFull::Service(_) => Self::ServiceQueueFull,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use picasso_engine::RetryError;
 use picasso_store::StoreError;
 use picasso_types::{
     Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, Timestamp,
@@ -220,6 +221,8 @@ pub(crate) async fn cancel_call(
         (status = 200, description = "The call is queued again, its attempts count on", body = CallAnswer),
         (status = 404, description = "The project has no such call", body = ErrorView),
         (status = 409, description = "The call has not ended, has succeeded, or what its caller sent is not kept", body = ErrorView),
+        (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
+        (status = 503, description = "The whole service has as many", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
@@ -230,7 +233,11 @@ pub(crate) async fn retry_call(
     headers: HeaderMap,
 ) -> Result<Json<CallAnswer>, ApiError> {
     let missing = || ApiError::CallNotFound(id.to_string());
-    match state.engine.retry_call(&auth.project, &id).await.map_err(from_store(missing))? {
+    let retried = state.engine.retry_call(&auth.project, &id).await.map_err(|error| match error {
+        RetryError::QueueFull(full) => full.into(),
+        RetryError::Store(error) => from_store(missing)(error),
+    })?;
+    match retried {
         Retried::Queued => {
             answer(&state, &auth.project, &id, &headers, "Call successfully queued again").await
         }
@@ -256,6 +263,8 @@ pub(crate) async fn retry_call(
     responses(
         (status = 200, description = "How many calls are queued again, and whether there are more", body = RetriedAnswer),
         (status = 400, description = "A filter is refused; the message names it", body = ErrorView),
+        (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
+        (status = 503, description = "The whole service has as many", body = ErrorView),
     ),
     security(("keystone_token" = ["member"]))
 )]
@@ -271,11 +280,13 @@ pub(crate) async fn retry_calls(
         let allowed = "must be one of: \"dead\" \"failed\" \"timed_out\" \"cancelled\"";
         return Err(FieldFault::new("status", allowed).into());
     }
-    let retried = state
-        .engine
-        .retry_calls(&CallFilter { state: Some(status), ..filter })
-        .await
-        .map_err(|error| ApiError::store("retrying calls", error))?;
+    let retried =
+        state.engine.retry_calls(&CallFilter { state: Some(status), ..filter }).await.map_err(|error| {
+            match error {
+                RetryError::QueueFull(full) => full.into(),
+                RetryError::Store(error) => ApiError::store("retrying calls", error),
+            }
+        })?;
     Ok(Json(RetriedAnswer {
         retried: retried.queued,
         more: retried.more,

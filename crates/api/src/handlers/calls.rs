@@ -6,8 +6,7 @@ use std::sync::Arc;
 use http::header;
 use http::request::Parts;
 use picasso_engine::{
-    AcceptError, AcceptOptions, AcceptedCall, Body, BodyError, CallError, Invocation, QueueFull, Target,
-    depth,
+    AcceptError, AcceptOptions, AcceptedCall, Body, BodyError, CallError, Invocation, Target, depth,
 };
 use picasso_types::{CallId, CallState, Failure, PathParams, Trigger, VersionState};
 
@@ -155,8 +154,7 @@ fn accept_error(inbound: &Inbound, call_id: CallId, error: AcceptError) -> ApiEr
         AcceptError::Body(body) => body_error(body),
         AcceptError::Refused(failure) => inbound.failure(call_id, failure, &[], None),
         AcceptError::KeyOfOther => ApiError::IdempotencyKeyReused,
-        AcceptError::QueueFull(QueueFull::Project(limit)) => ApiError::ProjectQueueFull(limit),
-        AcceptError::QueueFull(QueueFull::Service(_)) => ApiError::ServiceQueueFull,
+        AcceptError::QueueFull(full) => full.into(),
         AcceptError::Store(error) => {
             // The route or app can go between look-up and acceptance.
             let path = inbound.parts.uri.path().to_owned();

@@ -82,3 +82,28 @@ async fn a_service_with_a_full_queue_gets_503_and_cancelled_calls_make_room() {
     comes_in(&server).await;
     std::fs::write(&gate, "").unwrap();
 }
+
+#[tokio::test]
+async fn a_retry_by_hand_finds_a_full_queue_like_any_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("go");
+    let settings = EngineSettings { max_queued_per_project: 1, ..EngineSettings::default() };
+    let server = busy_server(settings, &gate).await;
+    comes_in(&server).await;
+    let listed = server.api.get(&format!("/v1/{PROJECT}/calls?status=queued"), "reader").await.json();
+    let id = listed["calls"][0]["id"].as_str().unwrap().to_owned();
+    let post = async |rest: &str| {
+        server.api.post(&format!("/v1/{PROJECT}/calls/{rest}"), "member", &json!({})).await
+    };
+    assert_eq!(post(&format!("{id}/cancel")).await.status, 200);
+    comes_in(&server).await;
+    for rest in [format!("{id}/retry"), "retry?status=cancelled".to_owned()] {
+        let refused = post(&rest).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (429, "project_queue_full"), "{rest}");
+        assert_eq!(refused.header("retry-after"), "5");
+    }
+    assert_eq!(statuses(&server).await, ["queued", "cancelled", "running"], "nothing is changed");
+    std::fs::write(&gate, "").unwrap();
+    let queued = || async { post(&format!("{id}/retry")).await.status == 200 };
+    wait_until(SOON, "room for it", queued).await.unwrap();
+}

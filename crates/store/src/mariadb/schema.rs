@@ -39,6 +39,7 @@ pub(super) async fn upgrade(options: &MySqlConnectOptions) -> Result<(), StoreEr
     .await
     .context("making the tables of migrations")?;
     let mut holder = session::connect(options).await?;
+    session::may_idle(&mut holder).await?;
     let mut lock = holder.begin().await.context("locking the database for its upgrade")?;
     wait_for_lock(&mut lock).await?;
     apply_missing(&mut connection).await?;

@@ -34,7 +34,9 @@ pub(super) async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnec
 }
 
 /// Whatever the server's defaults are: text as UTF-8 that compares like the columns, values that do
-/// not fit refused instead of cut, checks on, no lock waited for longer than a method may take.
+/// not fit refused instead of cut, checks on, no lock waited for longer than a method may take. And the
+/// locks of a process whose network is cut in the middle of a transaction go long before TCP gives it
+/// up: no transaction of ours lives on after `answer_timeout`.
 pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
         "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, \
@@ -42,12 +44,22 @@ pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx
          ERROR_FOR_DIVISION_BY_ZERO', \
          SESSION autocommit = 1, SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
          SESSION check_constraint_checks = 1, SESSION innodb_lock_wait_timeout = 5, \
+         SESSION idle_transaction_timeout = IF(@@idle_transaction_timeout = 0, 60, @@idle_transaction_timeout), \
          SESSION time_zone = '+00:00'; \
          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// For a transaction that only holds a lock while another session works, however long.
+pub(super) async fn may_idle(connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    let asked = sqlx::raw_sql(
+        "SET SESSION idle_transaction_timeout = 0, SESSION idle_write_transaction_timeout = 0, \
+         SESSION idle_readonly_transaction_timeout = 0",
+    );
+    asked.execute(connection).await.context("preparing a session").map(drop)
 }
 
 /// `Database` where the server cannot hold what Picasso stores; a warning where a crash can lose
@@ -118,7 +130,42 @@ fn refused(why: String) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use picasso_testkit::mariadb::MariaDbServer;
+    use picasso_testkit::process::require;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_its_process_left_open_does_not_keep_its_locks() {
+        if !require("MariaDB", MariaDbServer::missing().as_deref()) {
+            return;
+        }
+        let server = MariaDbServer::start().await.unwrap();
+        let options = options(&SecretString::from(server.create_database("idle").unwrap())).unwrap();
+        let limit = async |session: &mut MySqlConnection| {
+            let asked = sqlx::query_scalar::<_, i64>("SELECT CAST(@@idle_transaction_timeout AS SIGNED)");
+            asked.fetch_one(session).await.unwrap()
+        };
+        let mut session = connect(&options).await.unwrap();
+        assert_eq!(limit(&mut session).await, 60);
+        may_idle(&mut session).await.unwrap();
+        assert_eq!(limit(&mut session).await, 0);
+        sqlx::raw_sql("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)")
+            .execute(&mut session)
+            .await
+            .unwrap();
+
+        // A limit of the server's own is kept.
+        server.run("SET GLOBAL idle_transaction_timeout = 1").unwrap();
+        let mut left = connect(&options).await.unwrap();
+        assert_eq!(limit(&mut left).await, 1);
+        let lock = "SELECT id FROM t WHERE id = 1 FOR UPDATE";
+        sqlx::raw_sql("START TRANSACTION").execute(&mut left).await.unwrap();
+        sqlx::query(lock).fetch_one(&mut left).await.unwrap();
+        // Waits, and no longer than `innodb_lock_wait_timeout`.
+        sqlx::query(lock).fetch_one(&mut session).await.unwrap();
+        assert!(sqlx::query("SELECT 1").fetch_one(&mut left).await.is_err(), "the server ended it");
+    }
 
     #[test]
     fn mariadb_from_10_6_is_taken_and_others_are_named_in_the_refusal() {

@@ -13,12 +13,24 @@ pub(super) fn command(
     port: u16,
     [distribution, mapper]: [u16; 2],
     password: &str,
+    tls: Option<&super::TlsFiles>,
 ) -> std::io::Result<Command> {
     let config = root.join("rabbitmq.conf");
+    let listener = tls.map_or_else(
+        || format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+        |files| {
+            let (certificate, key) = (files.certificate.display(), files.key.display());
+            format!(
+                "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+                 ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+                 ssl_options.verify = verify_none\n"
+            )
+        },
+    );
     std::fs::write(
         &config,
         format!(
-            "listeners.tcp.1 = 127.0.0.1:{port}\n\
+            "{listener}\
              default_user = picasso\ndefault_pass = {password}\n\
              log.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n"
         ),
