@@ -1,4 +1,5 @@
-//! The one HTTP client for everything that tenants can aim: image pulls, destinations, callbacks.
+//! The one HTTP client for everything that tenants can aim: image pulls, destinations, callbacks; and
+//! Zaqar's API on top of it.
 //!
 //! Three rules make it safe to hand it a tenant's URL. Names are resolved first and the addresses
 //! judged after that, the very ones that are connected to ([`Guard`]), so neither a name that

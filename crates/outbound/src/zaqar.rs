@@ -122,12 +122,12 @@ pub struct PostError {
 }
 
 impl PostError {
-    fn later(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), again: true }
+    fn later(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), again: true }
     }
 
-    fn never(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), again: false }
+    fn never(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), again: false }
     }
 }
 
@@ -184,7 +184,8 @@ impl Zaqar {
     /// Posts `message`, a JSON document, into the queue. How long it lives is for the queue to say
     /// (`_default_message_ttl`), or for Zaqar.
     pub async fn post(&self, queue: &str, grant: &Grant, message: &[u8]) -> Result<(), PostError> {
-        let endpoint = self.endpoint.messaging_endpoint().await.map_err(PostError::later)?;
+        let endpoint =
+            self.endpoint.messaging_endpoint().await.map_err(|error| PostError::later(error.to_string()))?;
         let endpoint = endpoint.ok_or_else(|| PostError::later("this cloud has no messaging service now"))?;
         let url = queue_url(&endpoint, queue, "messages")
             .ok_or_else(|| PostError::never("the messaging service's URL cannot be used"))?;
