@@ -199,7 +199,7 @@ pub async fn a_first_signing_key_never_takes_the_place_of_another(f: Fixture) {
 }
 
 pub async fn a_grant_opens_for_its_own_app_and_queue_only(f: Fixture) {
-    let (app, other) = (AppId::generate(), AppId::generate());
+    let (app, other) = (f.app("grants").await.id, AppId::generate());
     let shown = QueueGrant {
         queue: "dead".to_owned(),
         expires_at: Timestamp(7),
