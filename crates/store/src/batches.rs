@@ -184,11 +184,14 @@ mod tests {
         Number { call: CallId::generate(), n, bytes: 1 }
     }
 
+    /// The numbers of each batch, one after the other.
+    type Seen = Arc<Mutex<Vec<Vec<u32>>>>;
+
     /// Doubles numbers; a batch with one that `fails` fails as a whole. What each batch held is told.
     fn doubling(
         fails: impl Fn(&Number) -> Option<StoreError> + Send + Sync + 'static,
-    ) -> (Batches<Number>, Arc<Mutex<Vec<Vec<u32>>>>) {
-        let seen = Arc::new(Mutex::new(Vec::new()));
+    ) -> (Batches<Number>, Seen) {
+        let seen = Seen::default();
         let told = Arc::clone(&seen);
         let batches = Batches::start(1, move |batch: Vec<Arc<Number>>| {
             told.lock().unwrap().push(batch.iter().map(|number| number.n).collect());

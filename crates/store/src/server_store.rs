@@ -195,7 +195,7 @@ impl Store for ServerStore {
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let call = Acceptance::seal(&self.key, new)?;
         let Some(key) = &new.idempotency else {
-            return bounded(self.answer_timeout, self.writes.accepting.write(call)).await;
+            return bounded(self.answer_timeout, self.call_writes.accepting.write(call)).await;
         };
         let call = &Arc::new(call);
         write!(self, |db| call_batches::accept_once(db, call, key, self.clock.now()))
@@ -212,7 +212,7 @@ impl Store for ServerStore {
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
         let claim = Claim { id: id.clone(), owner: owner.clone(), lease_until };
-        bounded(self.answer_timeout, self.writes.claiming.write(claim)).await
+        bounded(self.answer_timeout, self.call_writes.claiming.write(claim)).await
     }
 
     async fn extend_lease(
@@ -252,7 +252,7 @@ impl Store for ServerStore {
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
-        bounded(self.answer_timeout, self.writes.ending.write(ending)).await
+        bounded(self.answer_timeout, self.call_writes.ending.write(ending)).await
     }
 
     async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {

@@ -74,7 +74,7 @@ impl MariaDbSettings {
 /// [`crate::Store`] in a MariaDB database.
 pub struct MariaDbStore {
     pool: MySqlPool,
-    writes: CallWrites,
+    call_writes: CallWrites,
     line: Arc<Line<MySqlConnection>>,
     options: MySqlConnectOptions,
     key: Arc<SecretKey>,
@@ -126,8 +126,8 @@ impl MariaDbStore {
             })
             .connect_lazy_with(options.clone());
         let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
-        let writes = store::start_writes(&pool, &key, &clock, answer_timeout);
-        Ok(Self { pool, writes, line, options, key, clock, answer_timeout })
+        let call_writes = store::start_writes(&pool, &key, &clock, answer_timeout);
+        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout })
     }
 
     /// A connection that follows the changes.

@@ -70,7 +70,7 @@ impl PostgresSettings {
 /// [`crate::Store`] in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
-    writes: CallWrites,
+    call_writes: CallWrites,
     line: Arc<Line<PgConnection>>,
     options: PgConnectOptions,
     key: Arc<SecretKey>,
@@ -124,8 +124,8 @@ impl PostgresStore {
             })
             .connect_lazy_with(options.clone());
         let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
-        let writes = store::start_writes(&pool, &key, &clock, answer_timeout);
-        Ok(Self { pool, writes, line, options, key, clock, answer_timeout })
+        let call_writes = store::start_writes(&pool, &key, &clock, answer_timeout);
+        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout })
     }
 
     /// A connection that follows the changes.

@@ -55,7 +55,7 @@ impl SqliteSettings {
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Arc<Writer>,
-    writes: CallWrites,
+    call_writes: CallWrites,
     readers: SqlitePool,
     options: SqliteConnectOptions,
     key: Arc<SecretKey>,
@@ -90,8 +90,8 @@ impl SqliteStore {
             .await
             .context("opening the database for reading")?;
         let key = Arc::new(key);
-        let writes = call_batches::start(&writer, &readers, &key, &clock);
-        Ok(Self { writer, writes, readers, options, key, clock })
+        let call_writes = call_batches::start(&writer, &readers, &key, &clock);
+        Ok(Self { writer, call_writes, readers, options, key, clock })
     }
 
     /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from

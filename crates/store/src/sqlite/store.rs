@@ -165,7 +165,7 @@ impl Store for SqliteStore {
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let call = Acceptance::seal(&self.key, new)?;
-        let Some(key) = new.idempotency.clone() else { return self.writes.accepting.write(call).await };
+        let Some(key) = new.idempotency.clone() else { return self.call_writes.accepting.write(call).await };
         let (call, clock) = (Arc::new(call), Arc::clone(&self.clock));
         self.writer
             .run(move |db| {
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
-        self.writes.claiming.write(Claim { id: id.clone(), owner: owner.clone(), lease_until }).await
+        self.call_writes.claiming.write(Claim { id: id.clone(), owner: owner.clone(), lease_until }).await
     }
 
     async fn extend_lease(
@@ -248,7 +248,7 @@ impl Store for SqliteStore {
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
-        self.writes.ending.write(ending).await
+        self.call_writes.ending.write(ending).await
     }
 
     async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError> {
