@@ -1,4 +1,5 @@
 //! The files driver: the suite, and what is special about files.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 mod conformance;
 

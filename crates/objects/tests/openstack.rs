@@ -1,5 +1,6 @@
 //! Swift and S3, against one real Swift with a real Keystone: the suite for each, and both when the
 //! store is killed and comes back.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 mod conformance;
 

@@ -214,7 +214,7 @@ impl LogKeeper {
             // What was to lie elsewhere and does not, was cut anywhere.
             let whole = kept.inline.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             kept.inline.truncate(whole);
-            let lines = kept.inline.iter().filter(|byte| **byte == b'\n').count();
+            let lines = kept.inline.split_inclusive(|byte| *byte == b'\n').count();
             if lines < state.lines {
                 let cut = cut.get_or_insert(LogCut { at: now, lines: 0, bytes: 0 });
                 cut.lines += (state.lines - lines) as u64;
