@@ -221,7 +221,8 @@ async fn a_call_that_is_ended_while_a_part_is_stored_leaves_no_gap() {
     let f = Fixture::new().await;
     let kept = f.kept(4 << 20, 1000);
     {
-        let begun = kept.keep_result(&vec![b'x'; PART_BYTES]);
+        let first = vec![b'x'; PART_BYTES];
+        let begun = kept.keep_result(&first);
         // Polled once: it waits for the database.
         assert!(futures_util::poll!(std::pin::pin!(begun)).is_pending());
     }
