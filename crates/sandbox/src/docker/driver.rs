@@ -1,16 +1,16 @@
 //! The driver itself.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use picasso_image::RootFs;
@@ -25,6 +25,8 @@ use crate::{
     Ended, EndedBy, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
 };
 
+/// How long news of missing memory may come after the end that it caused.
+const LATE_NEWS: Duration = Duration::from_millis(500);
 /// How long a container that is being removed may take to be gone.
 const REMOVAL: Duration = Duration::from_mins(1);
 
@@ -55,6 +57,8 @@ struct Slot {
     container: String,
     /// Held while a container is made or removed, so that neither overtakes the other.
     phase: Mutex<Phase>,
+    /// Whether its end is our doing.
+    killed: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,11 +205,21 @@ impl Inner {
                 reason: "the Docker Engine stopped waiting for a container".to_owned(),
             });
         }
-        Ok(Ended {
-            by: ended_by(state.exit_code.unwrap_or(-1)),
-            out_of_memory: state.oom_killed == Some(true),
-            memory_peak_bytes: None,
-        })
+        let by = ended_by(state.exit_code.unwrap_or(-1));
+        let is_unexplained = by == EndedBy::Signal(9) && !slot.killed.load(Ordering::Acquire);
+        let out_of_memory =
+            state.oom_killed == Some(true) || (is_unexplained && self.was_short_of_memory(slot).await);
+        Ok(Ended { by, out_of_memory, memory_peak_bytes: None })
+    }
+
+    /// Whether the Engine says so apart: it hears of the end and of its cause from two sources, and
+    /// notes the cause with the end only where it came first.
+    async fn was_short_of_memory(&self, slot: &Slot) -> bool {
+        let filters = HashMap::from([("container", vec![slot.container.as_str()]), ("event", vec!["oom"])]);
+        let options = EventsOptionsBuilder::new().since("1").filters(&filters).build();
+        let mut events = Box::pin(self.api.long().events(Some(options)));
+        let next = tokio::time::timeout(LATE_NEWS, events.next()).await;
+        matches!(next, Ok(Some(Ok(_))))
     }
 
     fn gone_or(&self, error: &Error, context: &str) -> SandboxError {
@@ -331,7 +345,8 @@ impl Sandbox for DockerSandbox {
         }
         let id = SlotId(self.inner.next.fetch_add(1, Ordering::Relaxed));
         let container = format!("picasso-{}-{:x}-{}", self.inner.settings.instance, self.inner.run, id.0);
-        let slot = Slot { spec: *spec, container, phase: Mutex::new(Phase::Made) };
+        let slot =
+            Slot { spec: *spec, container, phase: Mutex::new(Phase::Made), killed: AtomicBool::new(false) };
         self.inner.slots().insert(id, Arc::new(slot));
         Ok(id)
     }
@@ -362,6 +377,7 @@ impl Sandbox for DockerSandbox {
 
     async fn kill(&self, slot: SlotId) -> Result<(), SandboxError> {
         let slot = self.inner.slot(slot)?;
+        slot.killed.store(true, Ordering::Release);
         self.inner.signal(&slot, "SIGKILL").await
     }
 
