@@ -15,9 +15,9 @@ use crate::rows::{call, column, to_json};
 use crate::sealed_body::SealedBody;
 use crate::{SecretKey, StoreError};
 
-/// Batches of a kind that are on their way at one time: while one waits for the disk, the next is
-/// gathered and handed to the writer.
-const AT_ONCE: usize = 2;
+/// Batches of a kind that are on their way at one time. There is one writer: a second batch would only
+/// make both smaller, and what a batch costs are the pages that it touches, however many its rows.
+const AT_ONCE: usize = 1;
 /// Rows of one statement: so few different numbers of them that the prepared statements are kept.
 const ROWS: [usize; 4] = [64, 16, 4, 1];
 
