@@ -1,10 +1,11 @@
 //! Writes of many callers done together: whatever has gathered while the last batch was on its way is
-//! one transaction, with statements over many rows. Nobody waits for others to come: a write that
-//! comes alone goes at once.
+//! one transaction, with statements over many rows. A write that comes alone goes at once; among many
+//! it waits a moment for the others.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use picasso_types::CallId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -17,6 +18,11 @@ const QUEUED: usize = 1024;
 const MOST: usize = 128;
 /// Most bytes of a batch of several: it is held in memory more than once on its way.
 const MOST_BYTES: usize = 4 << 20;
+
+/// A batch after one of so many waits [`GATHERED_FOR`] for more: a batch costs the pages that it touches
+/// and a sync, however many its writes.
+const CROWD: usize = 8;
+const GATHERED_FOR: Duration = Duration::from_millis(1);
 
 /// What can be one of many in a batch.
 pub(crate) trait Batched: Send + Sync + 'static {
@@ -76,14 +82,20 @@ where
     let places = Arc::new(Semaphore::new(at_once));
     let mut waiting = VecDeque::with_capacity(MOST);
     let mut received = Vec::with_capacity(MOST);
+    let mut before = 0;
     loop {
         // The place first: what comes while all are taken shares the next batch.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         if waiting.is_empty() && queue.recv_many(&mut received, MOST).await == 0 {
             return;
         }
+        if before >= CROWD && received.len() < before {
+            tokio::time::sleep(GATHERED_FOR).await;
+            received.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(MOST));
+        }
         waiting.extend(received.drain(..));
         let batch = next_batch(&mut waiting);
+        before = batch.len();
         if batch.is_empty() {
             continue;
         }
