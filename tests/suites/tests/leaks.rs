@@ -17,6 +17,8 @@ const NOT_OURS: &[&str] = &[
     "picasso-broker-",
     "picasso-postgres-",
     "picasso-mariadb-",
+    "picasso-swift-",
+    "picasso-zaqar-",
 ];
 /// Folders in which the tests hand secrets to Picasso, as an operator would.
 const HANDED_OVER: &[&str] = &["etc"];
