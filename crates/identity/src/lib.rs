@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-pub use caller::{Access, Caller};
+pub use caller::{Access, ApplicationCredential, Caller, Domain, Project, Scope, Trust};
 pub use error::{KeystoneError, KeystoneSettingsError};
 pub use settings::{KeystoneSettings, ServiceCredentials};
 pub use validator::KeystoneValidator;

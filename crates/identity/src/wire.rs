@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::caller::Caller;
+use crate::caller::{self, Caller};
 use crate::settings::ServiceCredentials;
 
 /// The body of `POST /v3/auth/tokens` for our own token.
@@ -42,21 +42,36 @@ pub(crate) struct TokenDocument {
 #[derive(Deserialize)]
 struct Token {
     expires_at: Instant,
-    user: Named,
-    project: Option<Named>,
-    #[serde(default)]
-    is_domain: bool,
-    domain: Option<Value>,
+    user: User,
+    project: Option<Project>,
+    domain: Option<Domain>,
     system: Option<Value>,
     #[serde(default)]
     roles: Vec<Role>,
+    #[serde(rename = "OS-TRUST:trust")]
+    trust: Option<Trust>,
     application_credential: Option<ApplicationCredential>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct User {
     id: String,
     name: String,
+    domain: Option<Domain>,
+}
+
+#[derive(Deserialize)]
+struct Project {
+    id: String,
+    name: String,
+    domain: Option<Domain>,
+}
+
+#[derive(Deserialize)]
+struct Domain {
+    /// Null in the domain of a project that is itself a domain.
+    id: Option<String>,
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +80,23 @@ struct Role {
 }
 
 #[derive(Deserialize)]
+struct Trust {
+    id: String,
+    impersonation: bool,
+    trustor_user: Identified,
+    trustee_user: Identified,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    id: String,
+}
+
+#[derive(Deserialize)]
 struct ApplicationCredential {
+    id: String,
+    #[serde(default)]
+    restricted: bool,
     /// Absent: everything is allowed; present: only what it lists, and nothing when it is empty.
     access_rules: Option<Value>,
 }
@@ -125,13 +156,13 @@ impl TokenDocument {
         if token.system.is_some() {
             return Err(NoCaller::Refused("The token is scoped to the system; use one scoped to a project"));
         }
-        if token.domain.is_some() || token.is_domain {
+        if token.domain.is_some() {
             return Err(NoCaller::Refused("The token is scoped to a domain; use one scoped to a project"));
         }
         let Some(project) = token.project else {
             return Err(NoCaller::Refused("The token is not scoped; use one scoped to a project"));
         };
-        if token.application_credential.is_some_and(|credential| credential.access_rules.is_some()) {
+        if token.application_credential.as_ref().is_some_and(|credential| credential.access_rules.is_some()) {
             return Err(NoCaller::Refused(
                 "The token comes from an application credential with access rules, which this service does not enforce; use one without",
             ));
@@ -142,10 +173,31 @@ impl TokenDocument {
         Ok(Caller {
             user_id: token.user.id,
             user_name: token.user.name,
-            project_id,
-            roles: token.roles.into_iter().map(|role| role.name.to_lowercase()).collect(),
+            user_domain: token.user.domain.and_then(Domain::known),
+            scope: caller::Scope::Project(caller::Project {
+                id: project_id,
+                name: project.name,
+                domain: project.domain.and_then(Domain::known),
+            }),
+            roles: token.roles.into_iter().map(|role| role.name).collect(),
             expires_at,
+            trust: token.trust.map(|trust| caller::Trust {
+                id: trust.id,
+                trustor_user_id: trust.trustor_user.id,
+                trustee_user_id: trust.trustee_user.id,
+                impersonation: trust.impersonation,
+            }),
+            application_credential: token.application_credential.map(|credential| {
+                caller::ApplicationCredential { id: credential.id, restricted: credential.restricted }
+            }),
+            service: None,
         })
+    }
+}
+
+impl Domain {
+    fn known(self) -> Option<caller::Domain> {
+        Some(caller::Domain { id: self.id?, name: self.name? })
     }
 }
 
@@ -171,11 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn a_project_token_becomes_a_caller_with_lower_case_roles() {
+    fn a_project_token_becomes_a_caller() {
         let caller = document(|_| ()).unwrap();
         assert_eq!(caller.user_id, "ce6416d4011a41fc9772c6b6c1e20966");
-        assert_eq!(caller.project_id.as_str(), "968f523b6fec4a7694aaa27b300bb879");
-        assert_eq!(caller.roles, ["reader", "member"]);
+        assert_eq!(caller.project_id().unwrap().as_str(), "968f523b6fec4a7694aaa27b300bb879");
+        assert_eq!(caller.roles, ["Reader", "member"]);
+        assert!(caller.has_role("reader"));
         assert_eq!(caller.expires_at, Timestamp(1_795_363_413_000_000));
     }
 
@@ -219,7 +272,6 @@ mod tests {
             token["domain"] = json!({"id": "default", "name": "Default"});
         };
         assert!(refused(&domain).contains("domain"));
-        assert!(refused(&|token| token["is_domain"] = json!(true)).contains("domain"));
         let system = |token: &mut Value| {
             without_project(token);
             token["system"] = json!({"all": true});

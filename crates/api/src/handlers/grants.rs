@@ -26,7 +26,7 @@ pub(super) async fn complete_grants(
         let fault = |message: String| {
             ApiError::InvalidField(FieldFault { field: format!("{wrapper}{field}"), message })
         };
-        if auth.caller.project_id != app.project_id {
+        if auth.caller.project_id() != Some(&app.project_id) {
             // Zaqar would give leave for a queue of the token's project.
             let message = "names a queue, which takes a token scoped to the project of the route";
             return Err(fault(message.to_owned()));

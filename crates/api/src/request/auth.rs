@@ -78,7 +78,7 @@ async fn authorize(parts: &mut Parts, state: &ApiState, needs: Access) -> Result
     let params = Params::of(parts).await;
     let project = ProjectId::parse(params.get("project_id").unwrap_or_default());
     match project {
-        Ok(project) if project == caller.project_id || caller.is_admin() => {
+        Ok(project) if Some(&project) == caller.project_id() || caller.is_admin() => {
             Ok(Authorized { caller, project })
         }
         Ok(_) | Err(_) => Err(as_if_missing(parts, &params)),

@@ -71,7 +71,7 @@ impl RequestNotes {
     /// The project whose function or resource it is.
     pub(crate) fn project(&self) -> Option<&str> {
         let of_target = self.target.get().map(|target| target.app.project_id.as_str());
-        of_target.or_else(|| self.caller.get().map(|caller| caller.project_id.as_str()))
+        of_target.or_else(|| Some(self.caller.get()?.project_id()?.as_str()))
     }
 
     /// Notes who asks.

@@ -24,7 +24,7 @@ async fn a_valid_token_tells_user_project_roles_and_end() {
     let caller = check(&validator, &token).await.unwrap();
     assert_eq!(caller.user_id, keystone.user_id("demo1-member").await.unwrap());
     assert_eq!(caller.user_name, "demo1-member");
-    assert_eq!(caller.project_id.as_str(), keystone.project_id("demo1").await.unwrap());
+    assert_eq!(caller.project_id().unwrap().as_str(), keystone.project_id("demo1").await.unwrap());
     assert_eq!(caller.access(), Some(Access::Write));
     assert!(!caller.is_admin());
     let left = caller.expires_at.since(SystemClock.now());
@@ -201,7 +201,7 @@ async fn a_trust_token_acts_for_the_trustor_with_the_trusted_role_only() {
     let token = keystone.scoped_token("demo2-member", Scope::Trust(&trust)).await.unwrap();
     let caller = check(&validator, &token).await.unwrap();
     assert_eq!(caller.user_id, trustor.id);
-    assert_eq!(caller.project_id.as_str(), keystone.project_id("demo1").await.unwrap());
+    assert_eq!(caller.project_id().unwrap().as_str(), keystone.project_id("demo1").await.unwrap());
     assert_eq!(caller.access(), Some(Access::Read));
     keystone.delete_trust(&trustor.name, "demo1", &trust).await.unwrap();
     refusal(check(&validator, &token).await);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use picasso_identity::{AuthError, Caller, TokenValidator};
+use picasso_identity::{AuthError, Caller, Project, Scope, TokenValidator};
 use picasso_types::{ProjectId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -31,9 +31,17 @@ impl TokenValidator for FixedTokens {
         Ok(Arc::new(Caller {
             user_id: format!("user-{role}"),
             user_name: role.to_owned(),
-            project_id: ProjectId::parse(project).unwrap(),
+            user_domain: None,
+            scope: Scope::Project(Project {
+                id: ProjectId::parse(project).unwrap(),
+                name: project.to_owned(),
+                domain: None,
+            }),
             roles: vec![role.to_owned()],
             expires_at: Timestamp(i64::MAX),
+            trust: None,
+            application_credential: None,
+            service: None,
         }))
     }
 
