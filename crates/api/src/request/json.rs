@@ -7,6 +7,7 @@ use picasso_types::FieldFault;
 use serde::de::DeserializeOwned;
 
 use super::body::read_all;
+use super::json_objects::Objects;
 use crate::error::ApiError;
 use crate::state::ApiState;
 
@@ -45,7 +46,7 @@ pub(crate) fn check_content_type(headers: &HeaderMap, body: &[u8]) -> Result<(),
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() && path != "." {

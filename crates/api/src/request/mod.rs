@@ -6,6 +6,7 @@ pub(crate) mod cloud_event;
 pub(crate) mod context;
 pub(crate) mod headers;
 pub(crate) mod json;
+mod json_objects;
 pub(crate) mod layer;
 pub(crate) mod path;
 pub(crate) mod query;

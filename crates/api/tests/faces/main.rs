@@ -3,10 +3,12 @@
 
 mod admin;
 mod back_pressure;
+mod bad_input;
 mod call_records;
 mod delivery;
 mod function_urls;
 mod images;
+mod isolation;
 mod observed;
 mod outputs;
 mod requests;

@@ -18,7 +18,7 @@ use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
-use picasso_store::{SecretKey, SqliteSettings, SqliteStore};
+use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
 use picasso_types::{Clock, ImageRef, InstanceId, SystemClock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,6 +59,13 @@ pub struct Options {
     pub limits: ServeLimits,
     pub tokens: Arc<dyn TokenValidator>,
     pub clock: Arc<dyn Clock>,
+    /// Absent: SQLite in the server's folder.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+/// What the stores of these tests seal their secrets under.
+pub fn key() -> SecretKey {
+    SecretKey::from_bytes(&[7; 32]).unwrap()
 }
 
 impl Default for Options {
@@ -69,6 +76,7 @@ impl Default for Options {
             limits: ServeLimits::default(),
             tokens: Arc::new(FixedTokens),
             clock: Arc::new(SystemClock),
+            store: None,
         }
     }
 }
@@ -81,15 +89,14 @@ impl Server {
     pub async fn start_with(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = options.clock;
-        let key = SecretKey::from_bytes(&[7; 32]).unwrap();
         let outputs = OutputObjects {
             objects: Arc::new(FileObjects::open(folder.path().join("outputs")).unwrap()),
-            key: Arc::new(key.clone()),
+            key: Arc::new(key()),
         };
-        let settings = SqliteSettings::at(folder.path().join("picasso.db"));
-        let store = SqliteStore::connect(&settings, key, clock.clone()).await.unwrap();
-        store.upgrade().await.unwrap();
-        let store = Arc::new(store);
+        let store = match options.store {
+            Some(store) => store,
+            None => sqlite(&folder.path().join("picasso.db"), clock.clone()).await,
+        };
         let settings = SqliteQueueSettings::at(folder.path().join("queue.db"));
         let queue = SqliteQueue::connect(&settings, clock.clone()).await.unwrap();
         queue.upgrade().await.unwrap();
@@ -176,6 +183,12 @@ impl Server {
     pub fn shut_down(&self) {
         self.shutdown.cancel();
     }
+}
+
+async fn sqlite(path: &Path, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
+    let store = SqliteStore::connect(&SqliteSettings::at(path.to_owned()), key(), clock).await.unwrap();
+    store.upgrade().await.unwrap();
+    Arc::new(store)
 }
 
 fn write_image(path: &Path, script: &str) {
