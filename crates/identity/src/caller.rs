@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use picasso_types::{ProjectId, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Who is calling, in what scope, with which roles, and on whose behalf.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// Keystone's user id; of a trust with impersonation the trustor's.
     pub user_id: String,
@@ -26,12 +27,14 @@ pub struct Caller {
     pub trust: Option<Trust>,
     /// The application credential that the token comes from.
     pub application_credential: Option<ApplicationCredential>,
-    /// The service that passes the request on, where it came with a valid service token.
+    /// The service that passes the request on, where it came with a valid service token. It is of
+    /// the request, not of the user's token.
+    #[serde(skip)]
     pub service: Option<Arc<Self>>,
 }
 
 /// What a token is good for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// One project.
     Project(Project),
@@ -44,7 +47,7 @@ pub enum Scope {
 }
 
 /// A project of Keystone's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
@@ -55,7 +58,7 @@ pub struct Project {
 }
 
 /// A domain of Keystone's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
     /// Its id.
     pub id: String,
@@ -64,7 +67,7 @@ pub struct Domain {
 }
 
 /// A trust, by which one user acts with the roles of another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// Its id.
     pub id: String,
@@ -77,7 +80,7 @@ pub struct Trust {
 }
 
 /// An application credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicationCredential {
     /// Its id.
     pub id: String,

@@ -33,6 +33,15 @@ pub(crate) enum Verdict {
     OursIsStale,
 }
 
+/// What is wanted of a look-up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Query {
+    /// The catalog of whoever the token stands for.
+    pub(crate) catalog: bool,
+    /// Also a token that has ended, as long ago as Keystone allows it (`allow_expired_window`).
+    pub(crate) allow_expired: bool,
+}
+
 /// A connection pool to one Keystone.
 pub(crate) struct KeystoneClient {
     http: Client,
@@ -88,11 +97,18 @@ impl KeystoneClient {
         &self,
         ours: &SecretString,
         subject: &SecretString,
+        query: Query,
     ) -> Result<Verdict, KeystoneError> {
         let ours = sensitive(ours)?;
         let subject = sensitive(subject)?;
         let mut url = self.tokens.clone();
-        url.set_query(Some("nocatalog"));
+        url.set_query(match (query.catalog, query.allow_expired) {
+            (true, true) => Some("allow_expired=1"),
+            (true, false) => None,
+            (false, true) => Some("nocatalog&allow_expired=1"),
+            (false, false) => Some("nocatalog"),
+        });
+        let limit = if query.catalog { MAX_CATALOG } else { MAX_ANSWER };
         let answer = self
             .send(|| {
                 self.http
@@ -104,7 +120,7 @@ impl KeystoneClient {
             })
             .await?;
         match answer.status() {
-            StatusCode::OK => Ok(Verdict::Good(Box::new(document(answer, MAX_ANSWER).await?))),
+            StatusCode::OK => Ok(Verdict::Good(Box::new(document(answer, limit).await?))),
             StatusCode::NOT_FOUND => Ok(Verdict::Bad),
             StatusCode::UNAUTHORIZED => Ok(Verdict::OursIsStale),
             status => Err(unexpected("GET /v3/auth/tokens", status)),

@@ -15,6 +15,13 @@ pub struct KeystoneSettings {
     pub public_auth_url: Option<String>,
     /// As whom we ask. The role `service` is enough.
     pub credentials: ServiceCredentials,
+    /// Our type in the catalog and in access rules of application credentials.
+    pub service_type: String,
+    /// Roles of which a service token needs one.
+    pub service_token_roles: Vec<String>,
+    /// Whether a service token without any of those roles is refused; else it is a service token,
+    /// too, but makes no expired user token good.
+    pub service_token_roles_required: bool,
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// How long a validated token is believed; `None` asks Keystone on every request. A revoked
@@ -47,6 +54,9 @@ impl KeystoneSettings {
             auth_url: auth_url.into(),
             public_auth_url: None,
             credentials,
+            service_type: "functions".to_owned(),
+            service_token_roles: vec!["service".to_owned()],
+            service_token_roles_required: true,
             ca_file: None,
             cache_time: Some(Duration::from_mins(1)),
             refused_cache_time: Duration::from_secs(10),

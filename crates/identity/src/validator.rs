@@ -10,14 +10,15 @@ use picasso_types::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::caller::Caller;
-use crate::client::{KeystoneClient, Verdict};
+use crate::client::{KeystoneClient, Query, Verdict};
 use crate::error::{KeystoneError, KeystoneSettingsError};
 use crate::gate::Gate;
 use crate::session::ServiceSession;
 use crate::settings::KeystoneSettings;
 use crate::token::TokenKey;
-use crate::wire::{NoCaller, TokenDocument};
-use crate::{AuthError, TokenValidator};
+use crate::validated::{Question, Validated};
+use crate::wire::TokenDocument;
+use crate::{AuthError, Presented, TokenValidator};
 
 /// No cache is believed for longer, whatever the configuration says.
 const MAX_CACHE_TIME: Duration = Duration::from_hours(24);
@@ -26,6 +27,9 @@ const MAX_CACHE_TIME: Duration = Duration::from_hours(24);
 const RETRY_WHEN_BUSY: Duration = Duration::from_secs(1);
 
 const BAD_TOKEN: &str = "The token is not valid; it may have expired or been revoked";
+const BAD_SERVICE_TOKEN: &str = "The service token is not valid; it may have expired or been revoked";
+const NO_SERVICE_ROLE: &str = "The service token has none of the roles of a service";
+const NOT_IN_RULES: &str = "The access rules of the token's application credential do not allow the request";
 
 /// Validates tokens with Keystone.
 pub struct KeystoneValidator {
@@ -34,12 +38,21 @@ pub struct KeystoneValidator {
     gate: Gate,
     clock: Arc<dyn Clock>,
     /// Absent where every request asks Keystone.
-    good: Option<Cache<TokenKey, Arc<Caller>>>,
+    good: Option<Good>,
     /// Apart from the good ones, so that a flood of garbage pushes none of them out.
-    refused: Option<Cache<TokenKey, &'static str>>,
+    refused: Option<Cache<Question, ()>>,
+    service_type: String,
+    service_token_roles: Vec<String>,
+    service_token_roles_required: bool,
     total_timeout: Duration,
     retry_after: Duration,
     auth_uri: String,
+}
+
+/// Answers that are still believed.
+struct Good {
+    answers: Cache<Question, Arc<Validated>>,
+    time: Duration,
 }
 
 impl std::fmt::Debug for KeystoneValidator {
@@ -60,14 +73,19 @@ impl KeystoneValidator {
             Arc::clone(&clock),
             settings.retry_after,
         );
+        let capacity = settings.cache_capacity;
         let refused_time = Some(settings.refused_cache_time).filter(|time| !time.is_zero());
+        let good_time = settings.cache_time.map(|time| time.min(MAX_CACHE_TIME));
         Ok(Self {
             client,
             session,
             gate: Gate::new(settings.max_parallel, settings.max_waiting),
             clock,
-            good: settings.cache_time.map(|time| cache(time, settings.cache_capacity)),
-            refused: refused_time.map(|time| cache(time, settings.cache_capacity)),
+            good: good_time.map(|time| Good { answers: cache(time, capacity), time }),
+            refused: refused_time.map(|time| cache(time.min(MAX_CACHE_TIME), capacity)),
+            service_type: settings.service_type,
+            service_token_roles: settings.service_token_roles,
+            service_token_roles_required: settings.service_token_roles_required,
             total_timeout: settings.total_timeout,
             retry_after: settings.retry_after,
             auth_uri: settings.public_auth_url.unwrap_or(settings.auth_url),
@@ -120,36 +138,46 @@ impl KeystoneValidator {
     }
 
     /// What Keystone says of `token` now; a refusal is remembered.
-    async fn ask(&self, key: TokenKey, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
+    async fn ask(&self, question: Question, token: &SecretString) -> Result<Arc<Validated>, AuthError> {
         let started = Instant::now();
+        let at = self.clock.now();
         let asked = tokio::time::timeout(self.total_timeout, async {
             let _place = self.gate.enter().await?;
-            self.look_up(token).await
+            let query = Query { catalog: false, allow_expired: question.allow_expired };
+            match self.look_up(token, query).await? {
+                // Only rules need the catalog, and few tokens have any.
+                Some(document) if document.has_access_rules() => {
+                    self.look_up(token, Query { catalog: true, ..query }).await
+                }
+                answer => Ok(answer),
+            }
         });
         let document = asked.await.unwrap_or(Err(KeystoneError::TimedOut));
         histogram!("picasso_keystone_validation_seconds").record(started.elapsed());
-        let answer = match document {
-            Ok(Some(document)) => document.into_caller(),
-            Ok(None) => Err(NoCaller::Refused(BAD_TOKEN)),
-            Err(error) => return Err(self.unavailable(&error)),
-        };
-        match answer {
-            Ok(caller) => Ok(Arc::new(caller)),
-            Err(NoCaller::Malformed(what)) => Err(self.unavailable(&KeystoneError::Malformed(what))),
-            Err(NoCaller::Refused(reason)) => {
+        match document {
+            Ok(Some(document)) => match document.into_validated(at, &self.service_type) {
+                Ok(validated) => Ok(Arc::new(validated)),
+                Err(what) => Err(self.unavailable(&KeystoneError::Malformed(what))),
+            },
+            Ok(None) => {
                 if let Some(refused) = &self.refused {
-                    refused.insert(key, reason).await;
+                    refused.insert(question, ()).await;
                 }
-                Err(AuthError::Unauthorized { reason })
+                Err(refusal(BAD_TOKEN))
             }
+            Err(error) => Err(self.unavailable(&error)),
         }
     }
 
     /// What Keystone has on `token`; once more with a fresh token of ours where ours is stale.
-    async fn look_up(&self, token: &SecretString) -> Result<Option<Box<TokenDocument>>, KeystoneError> {
+    async fn look_up(
+        &self,
+        token: &SecretString,
+        query: Query,
+    ) -> Result<Option<Box<TokenDocument>>, KeystoneError> {
         let mut ours = self.session.token().await?;
         for _ in 0..2 {
-            match self.client.look_up(&ours.secret, token).await? {
+            match self.client.look_up(&ours.secret, token, query).await? {
                 Verdict::Good(document) => return Ok(Some(document)),
                 Verdict::Bad => return Ok(None),
                 Verdict::OursIsStale => ours = self.session.token_instead_of(&ours).await?,
@@ -168,32 +196,79 @@ impl KeystoneValidator {
         AuthError::Unavailable { retry_after: self.retry_after }
     }
 
-    async fn caller(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
-        let key = TokenKey::of(token).map_err(|reason| AuthError::Unauthorized { reason })?;
+    /// What is known of `token`, from the cache or from Keystone.
+    async fn validated(
+        &self,
+        token: &SecretString,
+        allow_expired: bool,
+    ) -> Result<Arc<Validated>, AuthError> {
+        let question = Question { token: TokenKey::of(token).map_err(refusal)?, allow_expired };
         if let Some(refused) = &self.refused
-            && let Some(reason) = refused.get(&key).await
+            && refused.get(&question).await.is_some()
         {
-            return Err(AuthError::Unauthorized { reason });
+            return Err(refusal(BAD_TOKEN));
         }
-        let caller = match &self.good {
-            // Those who come with the same token meanwhile wait for the one that asks.
-            Some(good) => good
-                .try_get_with(key, self.ask(key, token))
-                .await
-                .map_err(|error| AuthError::clone(&error))?,
-            None => self.ask(key, token).await?,
+        let validated = match &self.good {
+            Some(good) => {
+                if let Some(kept) = good.answers.get(&question).await
+                    && !kept.is_fresh(self.clock.now(), good.time)
+                {
+                    good.answers.invalidate(&question).await;
+                }
+                // Those who come with the same token meanwhile wait for the one that asks.
+                let asked = good.answers.try_get_with(question, self.ask(question, token)).await;
+                asked.map_err(|error| AuthError::clone(&error))?
+            }
+            None => self.ask(question, token).await?,
         };
-        if caller.expires_at <= self.clock.now() {
-            return Err(AuthError::Unauthorized { reason: BAD_TOKEN });
+        if !allow_expired && validated.caller.expires_at <= self.clock.now() {
+            return Err(refusal(BAD_TOKEN));
         }
-        Ok(caller)
+        Ok(validated)
+    }
+
+    /// The service whose token came along, and whether it may bring user tokens that have ended.
+    async fn service(&self, token: &SecretString) -> Result<(Arc<Caller>, bool), AuthError> {
+        let validated = match self.validated(token, false).await {
+            Err(AuthError::Unauthorized { .. }) => return Err(refusal(BAD_SERVICE_TOKEN)),
+            other => other?,
+        };
+        let service = Arc::clone(&validated.caller);
+        let has_role = self.service_token_roles.iter().any(|role| service.has_role(role));
+        if self.service_token_roles_required && !has_role {
+            return Err(refusal(NO_SERVICE_ROLE));
+        }
+        Ok((service, has_role))
+    }
+
+    async fn caller(&self, request: &Presented) -> Result<Arc<Caller>, AuthError> {
+        let service = match request.service_token() {
+            Some(token) => Some(self.service(token).await?),
+            None => None,
+        };
+        let allow_expired = service.as_ref().is_some_and(|(_, has_role)| *has_role);
+        let validated = self.validated(request.user_token(), allow_expired).await?;
+        if let Some(restriction) = &validated.restriction {
+            // With a service token the request is a service's, made for one that was allowed.
+            let allowed = service.is_some()
+                || restriction.rules.allow(&self.service_type, request.method(), request.path());
+            if !(restriction.in_catalog && allowed) {
+                return Err(refusal(NOT_IN_RULES));
+            }
+        }
+        Ok(match service {
+            None => Arc::clone(&validated.caller),
+            Some((service, _)) => {
+                Arc::new(Caller { service: Some(service), ..Caller::clone(&validated.caller) })
+            }
+        })
     }
 }
 
 #[async_trait]
 impl TokenValidator for KeystoneValidator {
-    async fn validate(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
-        let answer = self.caller(token).await;
+    async fn validate(&self, request: &Presented) -> Result<Arc<Caller>, AuthError> {
+        let answer = self.caller(request).await;
         let outcome = match &answer {
             Ok(_) => "accepted",
             Err(AuthError::Unauthorized { .. }) => "refused",
@@ -208,8 +283,12 @@ impl TokenValidator for KeystoneValidator {
     }
 }
 
-fn cache<V: Clone + Send + Sync + 'static>(time: Duration, capacity: u64) -> Cache<TokenKey, V> {
-    Cache::builder().max_capacity(capacity).time_to_live(time.min(MAX_CACHE_TIME)).build()
+fn cache<V: Clone + Send + Sync + 'static>(time: Duration, capacity: u64) -> Cache<Question, V> {
+    Cache::builder().max_capacity(capacity).time_to_live(time).build()
+}
+
+fn refusal(reason: &'static str) -> AuthError {
+    AuthError::Unauthorized { reason }
 }
 
 /// An error and all its causes, for the log.

@@ -1,13 +1,17 @@
 //! The documents exchanged with Keystone (Identity API v3), reduced to what is used of them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp as Instant;
 use picasso_types::{ProjectId, Timestamp};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::access_rules::AccessRules;
 use crate::caller::{self, Caller};
 use crate::settings::ServiceCredentials;
+use crate::validated::{Restriction, Validated};
 
 /// The body of `POST /v3/auth/tokens` for our own token.
 pub(crate) fn authentication(credentials: &ServiceCredentials) -> Value {
@@ -45,12 +49,14 @@ struct Token {
     user: User,
     project: Option<Project>,
     domain: Option<Domain>,
-    system: Option<Value>,
+    system: Option<System>,
     #[serde(default)]
     roles: Vec<Role>,
     #[serde(rename = "OS-TRUST:trust")]
     trust: Option<Trust>,
     application_credential: Option<ApplicationCredential>,
+    #[serde(default)]
+    catalog: Vec<Service>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +78,12 @@ struct Domain {
     /// Null in the domain of a project that is itself a domain.
     id: Option<String>,
     name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct System {
+    #[serde(default)]
+    all: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +110,7 @@ struct ApplicationCredential {
     #[serde(default)]
     restricted: bool,
     /// Absent: everything is allowed; present: only what it lists, and nothing when it is empty.
-    access_rules: Option<Value>,
+    access_rules: Option<AccessRules>,
 }
 
 /// The body of `GET /v3/auth/catalog`.
@@ -134,51 +146,42 @@ impl Catalog {
     }
 }
 
-/// Why a document from Keystone gives no caller.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoCaller {
-    /// The token is good for something else than us.
-    Refused(&'static str),
-    /// Keystone said something that it never says.
-    Malformed(&'static str),
-}
-
 impl TokenDocument {
     /// When the token ends.
     pub(crate) fn expires_at(&self) -> Timestamp {
         Timestamp(self.token.expires_at.as_microsecond())
     }
 
-    /// The caller that the token stands for, if it is scoped to a project and unrestricted.
-    pub(crate) fn into_caller(self) -> Result<Caller, NoCaller> {
+    /// Whether it comes from an application credential with access rules.
+    pub(crate) fn has_access_rules(&self) -> bool {
+        self.token.application_credential.as_ref().is_some_and(|one| one.access_rules.is_some())
+    }
+
+    /// What the token stands for; `at` is when Keystone said so, `service_type` is ours. An error
+    /// names something that Keystone never says.
+    pub(crate) fn into_validated(self, at: Timestamp, service_type: &str) -> Result<Validated, &'static str> {
         let expires_at = self.expires_at();
         let token = self.token;
-        if token.system.is_some() {
-            return Err(NoCaller::Refused("The token is scoped to the system; use one scoped to a project"));
-        }
-        if token.domain.is_some() {
-            return Err(NoCaller::Refused("The token is scoped to a domain; use one scoped to a project"));
-        }
-        let Some(project) = token.project else {
-            return Err(NoCaller::Refused("The token is not scoped; use one scoped to a project"));
+        let scope = match (token.project, token.domain, token.system) {
+            (Some(project), ..) => caller::Scope::Project(project.known()?),
+            (None, Some(domain), _) => {
+                caller::Scope::Domain(domain.known().ok_or("the token's domain has no id")?)
+            }
+            (None, None, Some(system)) if system.all => caller::Scope::System,
+            (None, None, _) => caller::Scope::Unscoped,
         };
-        if token.application_credential.as_ref().is_some_and(|credential| credential.access_rules.is_some()) {
-            return Err(NoCaller::Refused(
-                "The token comes from an application credential with access rules, which this service does not enforce; use one without",
-            ));
-        }
-        let Ok(project_id) = ProjectId::parse(&project.id) else {
-            return Err(NoCaller::Malformed("the id of the token's project is no project id"));
+        let (application_credential, rules) = match token.application_credential {
+            None => (None, None),
+            Some(ApplicationCredential { id, restricted, access_rules }) => {
+                (Some(caller::ApplicationCredential { id, restricted }), access_rules)
+            }
         };
-        Ok(Caller {
+        let in_catalog = token.catalog.iter().any(|service| service.r#type == service_type);
+        let caller = Caller {
             user_id: token.user.id,
             user_name: token.user.name,
             user_domain: token.user.domain.and_then(Domain::known),
-            scope: caller::Scope::Project(caller::Project {
-                id: project_id,
-                name: project.name,
-                domain: project.domain.and_then(Domain::known),
-            }),
+            scope,
             roles: token.roles.into_iter().map(|role| role.name).collect(),
             expires_at,
             trust: token.trust.map(|trust| caller::Trust {
@@ -187,11 +190,18 @@ impl TokenDocument {
                 trustee_user_id: trust.trustee_user.id,
                 impersonation: trust.impersonation,
             }),
-            application_credential: token.application_credential.map(|credential| {
-                caller::ApplicationCredential { id: credential.id, restricted: credential.restricted }
-            }),
+            application_credential,
             service: None,
-        })
+        };
+        let restriction = rules.map(|rules| Restriction { rules, in_catalog });
+        Ok(Validated { caller: Arc::new(caller), restriction, at })
+    }
+}
+
+impl Project {
+    fn known(self) -> Result<caller::Project, &'static str> {
+        let id = ProjectId::parse(&self.id).map_err(|_| "the id of the token's project is no project id")?;
+        Ok(caller::Project { id, name: self.name, domain: self.domain.and_then(Domain::known) })
     }
 }
 
@@ -206,7 +216,7 @@ mod tests {
     use super::*;
 
     /// An answer of Keystone 30 to `GET /v3/auth/tokens?nocatalog`, changed by `change`.
-    fn document(change: impl FnOnce(&mut Value)) -> Result<Caller, NoCaller> {
+    fn document(change: impl FnOnce(&mut Value)) -> Result<Validated, &'static str> {
         let mut body = json!({"token": {
             "audit_ids": ["TjWgIHWDSyKAevQhd8ED6g"],
             "expires_at": "2026-11-22T16:03:33.000000Z",
@@ -219,12 +229,16 @@ mod tests {
         }});
         change(&mut body["token"]);
         let document: TokenDocument = serde_json::from_value(body).unwrap();
-        document.into_caller()
+        document.into_validated(Timestamp(1), "functions")
+    }
+
+    fn caller(change: impl FnOnce(&mut Value)) -> Caller {
+        Arc::unwrap_or_clone(document(change).unwrap().caller)
     }
 
     #[test]
     fn a_project_token_becomes_a_caller() {
-        let caller = document(|_| ()).unwrap();
+        let caller = caller(|_| ());
         assert_eq!(caller.user_id, "ce6416d4011a41fc9772c6b6c1e20966");
         assert_eq!(caller.project_id().unwrap().as_str(), "968f523b6fec4a7694aaa27b300bb879");
         assert_eq!(caller.roles, ["Reader", "member"]);
@@ -253,50 +267,69 @@ mod tests {
 
     #[test]
     fn is_admin_project_gives_nothing() {
-        let caller = document(|token| token["is_admin_project"] = json!(true)).unwrap();
+        let caller = caller(|token| token["is_admin_project"] = json!(true));
         assert!(!caller.is_admin());
     }
 
     #[test]
-    fn every_scope_but_a_project_is_refused_by_its_name() {
-        let refused = |change: &dyn Fn(&mut Value)| match document(change) {
-            Err(NoCaller::Refused(reason)) => reason,
-            other => panic!("not refused: {other:?}"),
-        };
+    fn every_scope_is_an_identity_of_its_own() {
         let without_project = |token: &mut Value| {
             token.as_object_mut().unwrap().remove("project");
         };
-        assert!(refused(&without_project).contains("not scoped"));
+        assert_eq!(caller(without_project).scope, caller::Scope::Unscoped);
         let domain = |token: &mut Value| {
             without_project(token);
             token["domain"] = json!({"id": "default", "name": "Default"});
         };
-        assert!(refused(&domain).contains("domain"));
-        let system = |token: &mut Value| {
-            without_project(token);
-            token["system"] = json!({"all": true});
+        assert!(matches!(caller(domain).scope, caller::Scope::Domain(domain) if domain.id == "default"));
+        let system = |all: Value| {
+            caller(move |token| {
+                without_project(token);
+                token["system"] = all;
+            })
         };
-        assert!(refused(&system).contains("system"));
+        assert_eq!(system(json!({"all": true})).scope, caller::Scope::System);
+        assert_eq!(system(json!({})).scope, caller::Scope::Unscoped);
+        let itself = caller(|token| token["project"]["domain"] = json!({"id": null, "name": null}));
+        assert_eq!(itself.project().unwrap().domain, None);
     }
 
     #[test]
-    fn access_rules_are_refused_even_when_the_list_is_empty() {
+    fn a_trust_tells_who_trusts_whom() {
+        let caller = caller(|token| {
+            token["OS-TRUST:trust"] = json!({
+                "id": "7da9", "impersonation": true,
+                "trustee_user": {"id": "7451"}, "trustor_user": {"id": "ce64"},
+            });
+        });
+        let trust = caller.trust.unwrap();
+        assert_eq!((trust.trustor_user_id.as_str(), trust.trustee_user_id.as_str()), ("ce64", "7451"));
+        assert!(trust.impersonation);
+    }
+
+    #[test]
+    fn access_rules_restrict_even_when_the_list_is_empty() {
         for rules in [json!([]), json!([{"service": "functions", "method": "GET", "path": "/v1/**"}])] {
-            let answer = document(|token| {
+            let restricted = |token: &mut Value| {
                 token["application_credential"] =
                     json!({"id": "9f", "name": "ac", "restricted": true, "access_rules": rules});
+            };
+            assert!(!document(restricted).unwrap().restriction.unwrap().in_catalog);
+            let restriction = document(|token| {
+                restricted(token);
+                token["catalog"] = json!([{"type": "functions", "endpoints": []}]);
             });
-            assert!(matches!(answer, Err(NoCaller::Refused(reason)) if reason.contains("access rules")));
+            assert!(restriction.unwrap().restriction.unwrap().in_catalog);
         }
         let without = |token: &mut Value| {
             token["application_credential"] = json!({"id": "9f", "name": "ac", "restricted": true});
         };
-        assert!(document(without).is_ok());
+        assert_eq!(document(without).unwrap().restriction, None);
+        assert_eq!(caller(without).application_credential.unwrap().id, "9f");
     }
 
     #[test]
     fn a_project_id_that_is_none_is_never_let_through() {
-        let answer = document(|token| token["project"]["id"] = json!("../../etc"));
-        assert!(matches!(answer, Err(NoCaller::Malformed(_))));
+        assert!(document(|token| token["project"]["id"] = json!("../../etc")).is_err());
     }
 }

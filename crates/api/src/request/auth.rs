@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use http::request::Parts;
-use picasso_identity::{Access, Caller};
+use picasso_identity::{Access, Caller, Presented};
 use picasso_types::ProjectId;
 use secrecy::SecretString;
 
@@ -16,9 +16,6 @@ use super::context::RequestContext;
 use super::path::{function_path, with_slash};
 use crate::error::ApiError;
 use crate::state::ApiState;
-
-/// The header of user tokens.
-pub(crate) const AUTH_TOKEN: &str = "x-auth-token";
 
 /// A caller in a project it may act in.
 #[derive(Debug, Clone)]
@@ -39,7 +36,7 @@ impl FromRequestParts<ApiState> for CallerToken {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
-        token(parts).map(Self)
+        Ok(Self(presented(parts)?.user_token().clone()))
     }
 }
 
@@ -63,8 +60,7 @@ impl FromRequestParts<ApiState> for Writer {
 }
 
 async fn authorize(parts: &mut Parts, state: &ApiState, needs: Access) -> Result<Authorized, ApiError> {
-    let token = token(parts)?;
-    let caller = state.tokens.validate(&token).await?;
+    let caller = state.tokens.validate(&presented(parts)?).await?;
     if let Some(context) = parts.extensions.get::<RequestContext>() {
         context.note_caller(&caller);
     }
@@ -85,14 +81,8 @@ async fn authorize(parts: &mut Parts, state: &ApiState, needs: Access) -> Result
     }
 }
 
-fn token(parts: &Parts) -> Result<SecretString, ApiError> {
-    let mut values = parts.headers.get_all(AUTH_TOKEN).iter();
-    let value = values.next().ok_or(ApiError::Unauthorized("the request has no X-Auth-Token"))?;
-    if values.next().is_some() {
-        return Err(ApiError::Unauthorized("the request has more than one X-Auth-Token"));
-    }
-    let text = value.to_str().map_err(|_| ApiError::Unauthorized("the token is malformed"))?;
-    Ok(SecretString::from(text.to_owned()))
+fn presented(parts: &Parts) -> Result<Presented, ApiError> {
+    Ok(Presented::new(&parts.headers, &parts.method, parts.uri.path())?)
 }
 
 /// What a missing resource of the same URL in the caller's own project would answer.

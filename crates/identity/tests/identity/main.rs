@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a fault of the tests' own tools fails the test")]
 
 mod faults;
+mod rules;
+mod services;
 mod support;
 mod tls;
 mod tokens;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
 use picasso_identity::{
-    AuthError, Caller, KeystoneSettings, KeystoneValidator, ServiceCredentials, TokenValidator,
+    AuthError, Caller, KeystoneSettings, KeystoneValidator, Presented, ServiceCredentials, TokenValidator,
 };
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::require;
@@ -77,7 +78,22 @@ impl Clock for MovedClock {
 }
 
 pub async fn check(validator: &KeystoneValidator, token: &str) -> Result<Arc<Caller>, AuthError> {
-    validator.validate(&token.to_owned().into()).await
+    shown(validator, &[("x-auth-token", token)], ("GET", "/v1")).await
+}
+
+/// The verdict on a request with these headers.
+pub async fn shown(
+    validator: &KeystoneValidator,
+    headers: &[(&'static str, &str)],
+    (method, path): (&str, &str),
+) -> Result<Arc<Caller>, AuthError> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        let value = value.map_err(|_| AuthError::Unauthorized { reason: "no HTTP server lets it in" })?;
+        map.append(*name, value);
+    }
+    validator.validate(&Presented::new(&map, &method.parse().unwrap(), path)?).await
 }
 
 /// The reason of a refusal.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use picasso_identity::{AuthError, Caller, Project, Scope, TokenValidator};
+use picasso_identity::{AuthError, Caller, Presented, Project, Scope, TokenValidator};
 use picasso_types::{ProjectId, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{OTHER, PROJECT};
 
@@ -15,8 +15,8 @@ pub struct FixedTokens;
 
 #[async_trait]
 impl TokenValidator for FixedTokens {
-    async fn validate(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
-        let (project, role) = match token.expose_secret() {
+    async fn validate(&self, request: &Presented) -> Result<Arc<Caller>, AuthError> {
+        let (project, role) = match request.user_token().expose_secret() {
             "reader" => (PROJECT, "reader"),
             "member" => (PROJECT, "member"),
             "admin" => (PROJECT, "admin"),
