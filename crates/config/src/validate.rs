@@ -91,6 +91,9 @@ fn keystone(keystone: &Keystone, rules: &mut Rules) {
             _ => {}
         }
     }
+    if keystone.service_type.is_empty() {
+        rules.broken("keystone.service_type", "must not be empty");
+    }
     if keystone.cache_s < -1 || keystone.cache_s > 3600 {
         rules.broken("keystone.cache_s", format!("must be -1 to 3600, not {}", keystone.cache_s));
     }

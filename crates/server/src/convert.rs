@@ -75,6 +75,9 @@ pub(crate) fn keystone(settings: &Settings) -> Result<KeystoneSettings, ServerFa
     let defaults = KeystoneSettings::new(auth_url.as_str().trim_end_matches('/'), credentials);
     Ok(KeystoneSettings {
         public_auth_url: keystone.auth_uri.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        service_type: keystone.service_type.clone(),
+        service_token_roles: keystone.service_token_roles.clone(),
+        service_token_roles_required: keystone.service_token_roles_required,
         ca_file: keystone.ca_file.clone(),
         cache_time: KeystoneSettings::cache_time_of(keystone.cache_s),
         cache_capacity: keystone.max_cached_tokens.into(),

@@ -255,6 +255,7 @@ async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
     keystone.revoke(&revoked).await.unwrap();
     let service = keystone.create_user("demo1", &["service"]).await.unwrap();
     let unscoped = keystone.scoped_token("demo1-member", picasso_testkit::keystone::Scope::Unscoped);
+    let system = keystone.scoped_token("admin", picasso_testkit::keystone::Scope::System);
 
     // Token, and what it gets: public, read, write.
     let callers = [
@@ -262,7 +263,8 @@ async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
         ("garbage", Some("garbage".to_owned()), [200, 401, 401]),
         ("expired", Some(keystone.expired_token("demo1-member", "demo1").await.unwrap()), [200, 401, 401]),
         ("revoked", Some(revoked), [200, 401, 401]),
-        ("unscoped", Some(unscoped.await.unwrap()), [200, 401, 401]),
+        ("unscoped", Some(unscoped.await.unwrap()), [200, 403, 403]),
+        ("system's admin", Some(system.await.unwrap()), [200, 403, 403]),
         (
             "other project's member",
             Some(keystone.token("demo2-member", "demo2").await.unwrap()),

@@ -37,6 +37,14 @@ section! {
         pub application_credential_secret: Option<SecretString> = None,
         /// File whose first line is that secret.
         pub application_credential_secret_file: Option<PathBuf> = None,
+        /// Our type in the catalog. Access rules of application credentials name it; a token with
+        /// access rules works only where the catalog has a service of this type.
+        pub service_type: String = "functions".to_owned(),
+        /// Roles of which a token in `X-Service-Token` needs one.
+        pub service_token_roles: Vec<String> = vec!["service".to_owned()],
+        /// Whether a service token without any of those roles is refused. Where not, every valid
+        /// token passes for a service's, which lifts the access rules of the user's.
+        pub service_token_roles_required: bool = true,
         /// How long a validated token is trusted without asking again, seconds. A revoked token
         /// works that much longer. `0` and `-1` ask on every request.
         pub cache_s: i64 = 60,

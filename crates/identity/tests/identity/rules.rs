@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     CountingProxy, Fault, FaultServer, check, keystone_is_here, refusal, settings, settings_at, shown,
-    validator,
+    token_document, validator,
 };
 
 /// A token that is restricted by `rules`.
