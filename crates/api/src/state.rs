@@ -6,6 +6,7 @@ use picasso_engine::{Catalog, Engine};
 use picasso_identity::TokenValidator;
 use picasso_image::ImageStore;
 use picasso_store::Store;
+use picasso_types::Limits;
 
 use crate::settings::ApiSettings;
 
@@ -22,6 +23,8 @@ pub struct ApiState {
     pub images: Arc<ImageStore>,
     /// Who is calling.
     pub tokens: Arc<dyn TokenValidator>,
+    /// How much of everything projects may have.
+    pub limits: Arc<dyn Limits>,
     /// Limits and choices.
     pub settings: Arc<ApiSettings>,
 }

@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Settings};
+use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Quota, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -18,6 +18,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     outbound(&settings.outbound, &mut rules);
     messaging(&settings.messaging, &mut rules);
     bounds(settings, &mut rules);
+    quota(&settings.quota, &mut rules);
     rules.0
 }
 
@@ -37,6 +38,15 @@ impl Rules {
         if value < min || value > max {
             self.broken(setting, format!("must be {min} to {max}, not {value}"));
         }
+    }
+}
+
+fn quota(quota: &Quota, rules: &mut Rules) {
+    rules.range("quota.cache_s", quota.cache_s, 1, 3600);
+    rules.range("quota.keep_s", quota.keep_s, quota.cache_s.max(1), 30 * 86_400);
+    rules.range("quota.max_projects", quota.max_projects, 1, 10_000_000);
+    for (name, value) in [("apps", quota.apps), ("routes", quota.routes)] {
+        rules.range(&format!("quota.{name}"), value, -1, i64::from(u32::MAX - 1));
     }
 }
 

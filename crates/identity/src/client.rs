@@ -1,4 +1,4 @@
-//! Keystone's HTTP API: two requests, bounded in time and size, tried again where that helps.
+//! Keystone's HTTP API: a few requests, bounded in time and size, tried again where that helps.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use url::Url;
 
 use crate::error::{KeystoneError, KeystoneSettingsError};
 use crate::settings::KeystoneSettings;
-use crate::wire::{self, Catalog, TokenDocument};
+use crate::wire::{self, TokenDocument};
 
 /// A token document without the catalog has about 2 KiB; access rules may make it longer.
 const MAX_ANSWER: usize = 256 * 1024;
-/// A cloud of many services and regions.
-const MAX_CATALOG: usize = 4 << 20;
+/// The catalog of a cloud of many services and regions is the longest list.
+const MAX_LIST: usize = 4 << 20;
 
 /// The first pause before another attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -127,21 +127,27 @@ impl KeystoneClient {
         }
     }
 
-    /// The catalog as whoever `ours` stands for sees it; `None` when `ours` is not good any more.
-    pub(crate) async fn catalog(&self, ours: &SecretString) -> Result<Option<Catalog>, KeystoneError> {
+    /// A document below `/v3/`, as whoever `ours` stands for sees it; `None` when `ours` is not good
+    /// any more.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        ours: &SecretString,
+        path: &'static str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, KeystoneError> {
         let ours = sensitive(ours)?;
         let mut url = self.tokens.clone();
-        let path = url.path().trim_end_matches("tokens").to_owned();
-        url.set_path(&format!("{path}catalog"));
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches("auth/tokens")));
+        url.query_pairs_mut().extend_pairs(query);
         let answer = self.send(|| self.http.get(url.clone()).header("x-auth-token", ours.clone())).await?;
         match answer.status() {
-            StatusCode::OK => Ok(Some(document(answer, MAX_CATALOG).await?)),
+            StatusCode::OK => Ok(Some(document(answer, MAX_LIST).await?)),
             StatusCode::UNAUTHORIZED => Ok(None),
-            status => Err(unexpected("GET /v3/auth/catalog", status)),
+            status => Err(unexpected(path, status)),
         }
     }
 
-    /// Sends a request, again after a failed connection or a timeout; both requests may be
+    /// Sends a request, again after a failed connection or a timeout; all requests may be
     /// repeated without harm.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, KeystoneError> {
         let mut pause = FIRST_PAUSE;

@@ -10,6 +10,7 @@ mod client;
 mod error;
 mod gate;
 mod presented;
+mod limits;
 mod session;
 mod settings;
 mod token;
@@ -26,6 +27,7 @@ pub use access_rules::path_matches;
 pub use caller::{Access, ApplicationCredential, Caller, Domain, Project, Scope, Trust};
 pub use error::{KeystoneError, KeystoneSettingsError};
 pub use presented::Presented;
+pub use limits::{KeystoneLimits, LimitsSettings};
 pub use settings::{KeystoneSettings, ServiceCredentials};
 pub use validator::KeystoneValidator;
 

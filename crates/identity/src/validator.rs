@@ -8,6 +8,7 @@ use metrics::{counter, histogram};
 use moka::future::Cache;
 use picasso_types::Clock;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 
 use crate::caller::Caller;
 use crate::client::{KeystoneClient, Query, Verdict};
@@ -17,7 +18,7 @@ use crate::session::ServiceSession;
 use crate::settings::KeystoneSettings;
 use crate::token::TokenKey;
 use crate::validated::{Question, Validated};
-use crate::wire::TokenDocument;
+use crate::wire::{Catalog, TokenDocument};
 use crate::{AuthError, Presented, TokenValidator};
 
 /// No cache is believed for longer, whatever the configuration says.
@@ -109,12 +110,27 @@ impl KeystoneValidator {
         interface: &str,
         region: Option<&str>,
     ) -> Result<Option<String>, KeystoneError> {
+        Ok(self.catalog().await?.endpoint(service, interface, region).map(str::to_owned))
+    }
+
+    /// The catalog as our own user sees it.
+    pub(crate) async fn catalog(&self) -> Result<Catalog, KeystoneError> {
+        self.read("auth/catalog", &[]).await
+    }
+
+    /// A document below `/v3/` as our own user sees it; once more with a fresh token of ours where
+    /// ours is stale.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        query: &[(&str, &str)],
+    ) -> Result<T, KeystoneError> {
         let asked = tokio::time::timeout(self.total_timeout, async {
             let _place = self.gate.enter().await?;
             let mut ours = self.session.token().await?;
             for _ in 0..2 {
-                if let Some(catalog) = self.client.catalog(&ours.secret).await? {
-                    return Ok(catalog.endpoint(service, interface, region).map(str::to_owned));
+                if let Some(answer) = self.client.read(&ours.secret, path, query).await? {
+                    return Ok(answer);
                 }
                 ours = self.session.token_instead_of(&ours).await?;
             }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::access_rules::AccessRules;
 use crate::caller::{self, Caller};
+use crate::limits::OurService;
 use crate::settings::ServiceCredentials;
 use crate::validated::{Restriction, Validated};
 
@@ -113,6 +114,11 @@ struct ApplicationCredential {
     access_rules: Option<AccessRules>,
 }
 
+/// Our own service's type in the catalog.
+const SERVICE_TYPE: &str = "functions";
+/// Its name there.
+const SERVICE_NAME: &str = "picasso";
+
 /// The body of `GET /v3/auth/catalog`.
 #[derive(Deserialize)]
 pub(crate) struct Catalog {
@@ -121,19 +127,43 @@ pub(crate) struct Catalog {
 
 #[derive(Deserialize)]
 struct Service {
+    id: String,
     r#type: String,
+    name: Option<String>,
     #[serde(default)]
     endpoints: Vec<Endpoint>,
 }
 
 #[derive(Deserialize)]
 struct Endpoint {
+    id: String,
     interface: String,
     region_id: Option<String>,
     url: String,
 }
 
 impl Catalog {
+    /// Our own service, by the id of one of its endpoints, or by its type and, where there are
+    /// several of it, its name; its region is `region`, or that of the endpoint, or the one that all
+    /// its endpoints are in.
+    pub(crate) fn functions(&self, endpoint_id: Option<&str>, region: Option<&str>) -> Option<OurService> {
+        if let Some(id) = endpoint_id {
+            let mut all = self.catalog.iter().flat_map(|one| one.endpoints.iter().map(move |at| (one, at)));
+            let (service, endpoint) = all.find(|(_, endpoint)| endpoint.id == id)?;
+            return Some(OurService { id: service.id.clone(), region: endpoint.region_id.clone() });
+        }
+        let of_type = || self.catalog.iter().filter(|one| one.r#type == SERVICE_TYPE);
+        let service =
+            of_type().find(|one| one.name.as_deref() == Some(SERVICE_NAME)).or_else(|| of_type().next())?;
+        let its_region = || {
+            let mut regions = service.endpoints.iter().map(|endpoint| endpoint.region_id.as_deref());
+            let first = regions.next()??;
+            regions.all(|region| region == Some(first)).then(|| first.to_owned())
+        };
+        let region = region.map(str::to_owned).or_else(its_region);
+        Some(OurService { id: service.id.clone(), region })
+    }
+
     /// The URL of the first endpoint of such a service; of any region where none is named.
     pub(crate) fn endpoint(&self, service: &str, interface: &str, region: Option<&str>) -> Option<&str> {
         let endpoints =
@@ -263,6 +293,33 @@ mod tests {
         assert_eq!(found("internal", Some("two")), Some("http://inner"));
         assert_eq!(found("internal", Some("one")), None);
         assert_eq!(catalog.endpoint("object-store", "public", None), None);
+    }
+
+    #[test]
+    fn our_service_is_found_by_an_endpoint_or_by_type_and_name() {
+        let endpoint = |id: &str, region: &str| json!({"id": id, "interface": "public", "region_id": region, "region": region, "url": "http://p"});
+        let service = |id: &str, kind: &str, name: &str, endpoints: Value| json!({"id": id, "type": kind, "name": name, "endpoints": endpoints});
+        let catalog: Catalog = serde_json::from_value(json!({"catalog": [
+            service("a", "identity", "picasso", json!([endpoint("1", "one")])),
+            service("b", "functions", "other", json!([endpoint("2", "one"), endpoint("3", "two")])),
+            service("c", "functions", "picasso", json!([endpoint("4", "one"), endpoint("5", "one")])),
+        ]}))
+        .unwrap();
+        let found = |id, region| {
+            let service = catalog.functions(id, region)?;
+            Some((service.id, service.region))
+        };
+        let one = |id: &str, region: Option<&str>| Some((id.to_owned(), region.map(str::to_owned)));
+        assert_eq!(found(None, None), one("c", Some("one")));
+        assert_eq!(found(None, Some("two")), one("c", Some("two")));
+        assert_eq!(found(Some("3"), None), one("b", Some("two")));
+        assert_eq!(found(Some("9"), None), None);
+        let only_other: Catalog = serde_json::from_value(json!({"catalog": [
+            service("b", "functions", "other", json!([endpoint("2", "one"), endpoint("3", "two")])),
+        ]}))
+        .unwrap();
+        let found = only_other.functions(None, None).unwrap();
+        assert_eq!((found.id.as_str(), found.region), ("b", None), "which region is ours cannot be told");
     }
 
     #[test]

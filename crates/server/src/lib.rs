@@ -9,6 +9,7 @@ mod engine_process;
 mod failure;
 mod handover;
 mod key_file;
+mod limits;
 mod messaging;
 mod objects;
 mod queue;

@@ -1,5 +1,6 @@
 //! What can go wrong in a store, without a word about HTTP.
 
+use picasso_types::OverLimit;
 use thiserror::Error;
 
 /// Why a store method did not do what it was asked.
@@ -17,14 +18,9 @@ pub enum StoreError {
     /// A route of the app answers the same paths and methods.
     #[error("a route of this path exists")]
     RouteExists,
-    /// A count limit is reached.
-    #[error("the limit of {limit} {what} is reached")]
-    TooMany {
-        /// What is counted (`apps`, `routes`).
-        what: &'static str,
-        /// The limit.
-        limit: u32,
-    },
+    /// The project would pass a limit.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     /// The database is older or newer than this binary.
     #[error("the database schema is {found}, this binary needs {needed}: run `picasso db upgrade`")]
     SchemaMismatch {

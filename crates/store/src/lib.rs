@@ -139,7 +139,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Makes an app under the first free of [`FullName::candidates`].
     ///
     /// `AppExists` when its short name equals any short or full name of the project's apps, or
-    /// all candidates are taken; `TooMany` when the project already has `max_apps`.
+    /// all candidates are taken; `OverLimit` when the project already has `max_apps`.
     async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError>;
 
     /// The project's app with this short or full name.
@@ -167,7 +167,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// already: the version is then `ready` at once, else `preparing`.
     ///
     /// `RouteExists` when a route of the app has the same pattern shape and shares a method;
-    /// `TooMany` when the app already has `max_routes`.
+    /// `OverLimit` when the apps of its project already have `max_routes`.
     async fn create_route(
         &self,
         app: &AppId,

@@ -88,7 +88,7 @@ async fn create_apps(store: &Arc<SqliteStore>, limit: u32) -> usize {
     for task in tasks {
         match task.await.unwrap() {
             Ok(_) => made += 1,
-            Err(StoreError::AppExists | StoreError::TooMany { .. }) => {}
+            Err(StoreError::AppExists | StoreError::OverLimit(_)) => {}
             Err(other) => panic!("{other:?}"),
         }
     }

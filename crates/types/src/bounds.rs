@@ -44,10 +44,6 @@ pub struct Bounds {
     pub max_config_entries: u32,
     /// Largest sum of keys and values of one `config`, bytes.
     pub max_config_bytes: u32,
-    /// Largest number of routes of one app.
-    pub max_routes_per_app: u32,
-    /// Largest number of apps of one project.
-    pub max_apps_per_project: u32,
     /// Largest description of an app, bytes.
     pub max_description_bytes: u32,
 }
@@ -74,8 +70,6 @@ impl Default for Bounds {
             max_delay_s: 14 * 24 * 3600,
             max_config_entries: 128,
             max_config_bytes: 32 * 1024,
-            max_routes_per_app: 500,
-            max_apps_per_project: 500,
             max_description_bytes: 1024,
         }
     }

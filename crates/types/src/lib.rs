@@ -15,6 +15,7 @@ pub mod fault;
 pub mod ids;
 pub mod image_ref;
 pub mod kept_object;
+pub mod limits;
 pub mod name;
 pub mod network;
 pub mod outgoing;
@@ -39,6 +40,7 @@ pub use fault::FieldFault;
 pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
 pub use image_ref::ImageRef;
 pub use kept_object::{KeptObject, NewObject, RemovableObject};
+pub use limits::{FixedLimits, Limit, LimitSource, Limits, LimitsFuture, OverLimit, ProjectLimits, Resource};
 pub use name::{AppName, FullName};
 pub use pattern::{PathParams, RoutePattern};
 pub use route::{

@@ -31,7 +31,7 @@ impl ApiError {
             Self::RouteExists { .. } => Kind::RouteExists,
             Self::AppHasRoutes(_) => Kind::AppHasRoutes,
             Self::PrivateRoute(_) => Kind::PrivateRoute,
-            Self::LimitReached { .. } => Kind::LimitReached,
+            Self::OverLimit(_) => Kind::LimitReached,
             Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
             Self::ServiceQueueFull => Kind::ServiceQueueFull,
             Self::InvalidContentType => Kind::InvalidContentType,
@@ -99,9 +99,7 @@ impl ApiError {
             Self::MethodNotAllowed { method, allowed } => {
                 format!("The method {method} is not allowed here; allowed: {}", allowed.join(", "))
             }
-            Self::LimitReached { what, limit } => {
-                format!("The limit of {limit} {what} is reached; delete some or ask the operator for more")
-            }
+            Self::OverLimit(over) => over.to_string(),
             Self::ProjectQueueFull(limit) => format!(
                 "The project has {limit} queued calls, which is the limit of queue.max_calls_per_project; \
                  try again when some of them have run"

@@ -16,7 +16,7 @@ use picasso_engine::QueueFull;
 use picasso_identity::AuthError;
 use picasso_store::StoreError;
 use picasso_types::cloud_event::EventFault;
-use picasso_types::{CallId, CallState, Failure, FieldFault};
+use picasso_types::{CallId, CallState, Failure, FieldFault, OverLimit};
 
 pub use kind::Kind;
 pub(crate) use render::{ErrorView, render};
@@ -80,13 +80,8 @@ pub enum ApiError {
     AppHasRoutes(String),
     /// A public run of a private route.
     PrivateRoute(String),
-    /// A count limit is reached.
-    LimitReached {
-        /// What is counted.
-        what: &'static str,
-        /// The limit.
-        limit: u32,
-    },
+    /// The project would pass a limit.
+    OverLimit(OverLimit),
     /// The project has as many queued calls as this, its limit.
     ProjectQueueFull(u64),
     /// The service has as many queued calls as it takes.
@@ -239,7 +234,7 @@ impl From<AuthError> for ApiError {
 pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(StoreError) -> ApiError {
     move |error| match error {
         StoreError::NotFound => missing(),
-        StoreError::TooMany { what, limit } => ApiError::LimitReached { what, limit },
+        StoreError::OverLimit(over) => ApiError::OverLimit(over),
         error @ (StoreError::AppExists
         | StoreError::AppHasRoutes
         | StoreError::RouteExists

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use picasso_store::StoreError;
-use picasso_types::{App, ProjectId};
+use picasso_types::{App, ProjectId, Resource};
 
 use crate::bodies::{CreateApp, UpdateApp};
 use crate::error::{ApiError, ErrorView, from_store};
@@ -49,6 +49,7 @@ pub(crate) async fn list_apps(
     responses(
         (status = 200, description = "The app; use the name of the answer from now on", body = AppAnswer),
         (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 403, description = "The project has as many apps as it may, or the role is not enough", body = ErrorView),
         (status = 409, description = "The project has an app of this name", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
@@ -59,13 +60,12 @@ pub(crate) async fn create_app(
     State(state): State<ApiState>,
     body: JsonBody,
 ) -> Result<Json<AppAnswer>, ApiError> {
-    let bounds = &state.settings.bounds;
-    let new = body.parse::<CreateApp>()?.into_new(auth.project, bounds)?;
-    let app =
-        state.store.create_app(&new, bounds.max_apps_per_project).await.map_err(|error| match error {
-            StoreError::AppExists => ApiError::AppExists(new.short_name.to_string()),
-            other => from_store(|| ApiError::ProjectNotFound(new.project_id.to_string()))(other),
-        })?;
+    let new = body.parse::<CreateApp>()?.into_new(auth.project, &state.settings.bounds)?;
+    let max = state.limits.of(&new.project_id).await.of(Resource::Apps).max_u32();
+    let app = state.store.create_app(&new, max).await.map_err(|error| match error {
+        StoreError::AppExists => ApiError::AppExists(new.short_name.to_string()),
+        other => from_store(|| ApiError::ProjectNotFound(new.project_id.to_string()))(other),
+    })?;
     Ok(Json(AppAnswer { app: AppView::from(&app), message: "App successfully created" }))
 }
 

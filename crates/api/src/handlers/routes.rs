@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use picasso_image::{ImageError, Resolution};
 use picasso_store::StoreError;
-use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Route, VersionSpec};
+use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Resource, Route, VersionSpec};
 
 use super::apps::find_app;
 use super::grants::complete_grants;
@@ -59,6 +59,7 @@ pub(crate) async fn list_routes(
     responses(
         (status = 200, description = "The route; `state` says whether its image is here already", body = RouteAnswer),
         (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 403, description = "The project has as many routes as it may, or the role is not enough", body = ErrorView),
         (status = 404, description = "The project has no such app", body = ErrorView),
         (status = 409, description = "The app has a route for these paths and methods", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
@@ -78,11 +79,9 @@ pub(crate) async fn create_route(
     let mut new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
     complete_grants(&state, &app, &mut new.delivery, (&auth, &token), "route.").await?;
-    let route = state
-        .store
-        .create_route(&app.id, &new, resolved.as_ref(), bounds.max_routes_per_app)
-        .await
-        .map_err(|error| match error {
+    let max = state.limits.of(&app.project_id).await.of(Resource::Routes).max_u32();
+    let created = state.store.create_route(&app.id, &new, resolved.as_ref(), max).await;
+    let route = created.map_err(|error| match error {
         StoreError::RouteExists => ApiError::RouteExists { app: name.clone(), path: new.pattern.to_string() },
         other => from_store(|| ApiError::AppNotFound(name.clone()))(other),
     })?;

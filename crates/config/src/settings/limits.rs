@@ -46,10 +46,6 @@ section! {
         pub max_config_entries: u32 = Bounds::default().max_config_entries,
         /// Largest sum of keys and values of one `config`, bytes.
         pub max_config_bytes: u32 = Bounds::default().max_config_bytes,
-        /// Most routes of one app.
-        pub max_routes_per_app: u32 = Bounds::default().max_routes_per_app,
-        /// Most apps of one project.
-        pub max_apps_per_project: u32 = Bounds::default().max_apps_per_project,
         /// Largest description of an app, bytes.
         pub max_description_bytes: u32 = Bounds::default().max_description_bytes,
     }
@@ -78,8 +74,6 @@ impl From<&BoundsSettings> for Bounds {
             max_delay_s: settings.max_delay_s,
             max_config_entries: settings.max_config_entries,
             max_config_bytes: settings.max_config_bytes,
-            max_routes_per_app: settings.max_routes_per_app,
-            max_apps_per_project: settings.max_apps_per_project,
             max_description_bytes: settings.max_description_bytes,
         }
     }

@@ -12,6 +12,7 @@ mod messaging;
 mod objects_url;
 mod outbound;
 mod queue_url;
+mod quota;
 mod sandbox;
 
 pub use calls::Calls;
@@ -25,6 +26,7 @@ pub use messaging::Messaging;
 pub use objects_url::{ObjectsUrl, S3Url, SwiftUrl};
 pub use outbound::Outbound;
 pub use queue_url::{Broker, QueueUrl};
+pub use quota::Quota;
 pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
 
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ section! {
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.
         pub bounds: BoundsSettings,
+        /// How much of everything one project may have, and whether Keystone says so.
+        pub quota: Quota,
         /// Logs, which go to standard error.
         pub log: Log,
     }

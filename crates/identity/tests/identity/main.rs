@@ -5,6 +5,7 @@
 mod faults;
 mod rules;
 mod services;
+mod limits;
 mod support;
 mod tls;
 mod tokens;

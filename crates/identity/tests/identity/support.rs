@@ -143,6 +143,7 @@ pub struct CountingProxy {
     pub auth_url: String,
     validations: Arc<AtomicUsize>,
     log_ins: Arc<AtomicUsize>,
+    limits: Arc<AtomicUsize>,
     own_token: Arc<Mutex<String>>,
 }
 
@@ -152,15 +153,17 @@ impl CountingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let auth_url = format!("http://{}/v3", listener.local_addr().unwrap());
         let target = keystone.url().trim_start_matches("http://").to_owned();
-        let (validations, log_ins) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (validations, log_ins, limits) =
+            <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let own_token = Arc::new(Mutex::new(String::new()));
-        let seen = (Arc::clone(&validations), Arc::clone(&log_ins), Arc::clone(&own_token));
+        let seen =
+            (Arc::clone(&validations), Arc::clone(&log_ins), Arc::clone(&limits), Arc::clone(&own_token));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(forward(client, target.clone(), seen.clone()));
             }
         });
-        Self { auth_url, validations, log_ins, own_token }
+        Self { auth_url, validations, log_ins, limits, own_token }
     }
 
     /// How many tokens of callers were looked up.
@@ -173,17 +176,22 @@ impl CountingProxy {
         self.own_token.lock().unwrap().clone()
     }
 
+    /// How often limits of a project were asked for.
+    pub fn limits(&self) -> usize {
+        self.limits.load(Ordering::SeqCst)
+    }
+
     /// How many tokens of our own were asked for.
     pub fn log_ins(&self) -> usize {
         self.log_ins.load(Ordering::SeqCst)
     }
 }
 
-type Seen = (Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<Mutex<String>>);
+type Seen = (Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<Mutex<String>>);
 
 async fn forward(mut client: TcpStream, target: String, seen: Seen) {
     let Some(mut request) = read_request(&mut client).await else { return };
-    let (validations, log_ins, own_token) = seen;
+    let (validations, log_ins, limits, own_token) = seen;
     if request.starts_with(b"GET /v3/auth/tokens") {
         validations.fetch_add(1, Ordering::SeqCst);
         let head = String::from_utf8_lossy(&request).into_owned();
@@ -191,6 +199,8 @@ async fn forward(mut client: TcpStream, target: String, seen: Seen) {
         token.clone_into(&mut own_token.lock().unwrap());
     } else if request.starts_with(b"POST /v3/auth/tokens") {
         log_ins.fetch_add(1, Ordering::SeqCst);
+    } else if request.starts_with(b"GET /v3/limits?") {
+        limits.fetch_add(1, Ordering::SeqCst);
     }
     // One request a connection keeps the counting simple.
     let line_end = request.windows(2).position(|pair| pair == b"\r\n").unwrap() + 2;

@@ -56,6 +56,7 @@ impl Parts {
                 |error| ServerFailure::new("the settings of Keystone cannot be used").because(error),
             )?);
         check_keystone(tokens.clone());
+        let limits = crate::limits::open(settings, &tokens);
         let key = Arc::new(key);
         let objects = crate::objects::open(settings, &tokens)?;
         let outputs = objects.map(|objects| OutputObjects { objects, key });
@@ -95,6 +96,7 @@ impl Parts {
             engine: engine.clone(),
             images: images.clone(),
             tokens,
+            limits,
             settings: Arc::new(convert::api(settings)),
         };
         Ok(Self { store, queue, images, sandbox, engine, api })

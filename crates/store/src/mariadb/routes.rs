@@ -1,8 +1,8 @@
 //! Routes: where functions answer and which of their versions calls run.
 
 use picasso_types::{
-    AppId, Config, Digest, Methods, NewRoute, Route, RouteChange, RouteId, RoutePattern, Timestamp,
-    VersionState,
+    AppId, Config, Digest, Methods, NewRoute, OverLimit, ProjectId, Resource, Route, RouteChange, RouteId,
+    RoutePattern, Timestamp, VersionState,
 };
 use sqlx::{MySqlConnection, MySqlExecutor};
 
@@ -34,6 +34,18 @@ macro_rules! route_order {
     };
 }
 
+/// How many routes all apps of a project have.
+pub(super) async fn count(db: impl MySqlExecutor<'_>, project: &ProjectId) -> Result<u64, StoreError> {
+    let routes: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM apps a JOIN routes r ON r.app_id = a.id WHERE a.project_id = ?",
+    )
+    .bind(project.as_str())
+    .fetch_one(db)
+    .await
+    .context("counting routes")?;
+    Ok(routes.unsigned_abs())
+}
+
 pub(super) async fn create(
     db: &mut MySqlConnection,
     app: &AppId,
@@ -42,17 +54,18 @@ pub(super) async fn create(
     max_routes: u32,
     now: Timestamp,
 ) -> Result<Route, StoreError> {
+    let project = apps::project_of(&mut *db, app).await?;
+    // Counted over all apps of the project: another transaction may add to another of them just now.
+    sqlx::query("SELECT id FROM apps WHERE project_id = ? ORDER BY short_name FOR UPDATE")
+        .bind(project.as_str())
+        .fetch_all(&mut *db)
+        .await
+        .context("locking the apps of a project")?;
     apps::lock(db, app).await?;
     let app = apps::load(&mut *db, app).await?;
     refuse_conflict(db, &app.id, &new.pattern, &new.methods, None).await?;
-    let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = ?")
-        .bind(app.id.as_str())
-        .fetch_one(&mut *db)
-        .await
-        .context("counting routes")?;
-    if routes >= i64::from(max_routes) {
-        return Err(StoreError::TooMany { what: "routes", limit: max_routes });
-    }
+    let routes = count(&mut *db, &app.project_id).await?;
+    OverLimit::check(&app.project_id, Resource::Routes, max_routes.into(), routes, 1)?;
     let id = RouteId::generate();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \

@@ -1,7 +1,8 @@
 //! Apps and their names, and the lock of an app.
 
 use picasso_types::{
-    App, AppChange, AppId, AppName, FullName, NewApp, ProjectId, RouteId, Timestamp, VersionId,
+    App, AppChange, AppId, AppName, FullName, NewApp, OverLimit, ProjectId, Resource, RouteId, Timestamp,
+    VersionId,
 };
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
@@ -21,6 +22,16 @@ pub(super) async fn lock(db: &mut PgConnection, id: &AppId) -> Result<(), StoreE
         .await
         .context("locking an app")?;
     if found.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+}
+
+/// The project of an app; it never changes.
+pub(super) async fn project_of(db: impl PgExecutor<'_>, id: &AppId) -> Result<ProjectId, StoreError> {
+    let found = sqlx::query("SELECT project_id FROM apps WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(db)
+        .await
+        .context("looking for an app's project")?;
+    parsed(&found.ok_or(StoreError::NotFound)?, "project_id", ProjectId::parse)
 }
 
 /// Holds the app of a route, and says which it is.
@@ -64,14 +75,8 @@ pub(super) async fn create(
     if is_taken_in_project(db, project, new.short_name.as_str()).await? {
         return Err(StoreError::AppExists);
     }
-    let apps: i64 = sqlx::query_scalar("SELECT count(*) FROM apps WHERE project_id = $1")
-        .bind(project.as_str())
-        .fetch_one(&mut *db)
-        .await
-        .context("counting apps")?;
-    if apps >= i64::from(max_apps) {
-        return Err(StoreError::TooMany { what: "apps", limit: max_apps });
-    }
+    let apps = count(&mut *db, project).await?;
+    OverLimit::check(project, Resource::Apps, max_apps.into(), apps, 1)?;
     let app = App {
         id: AppId::generate(),
         project_id: project.clone(),
@@ -98,6 +103,16 @@ pub(super) async fn create(
     .context("storing an app")?;
     changes::note(db, &app.id, now).await?;
     Ok(app)
+}
+
+/// How many apps a project has.
+pub(super) async fn count(db: impl PgExecutor<'_>, project: &ProjectId) -> Result<u64, StoreError> {
+    let apps: i64 = sqlx::query_scalar("SELECT count(*) FROM apps WHERE project_id = $1")
+        .bind(project.as_str())
+        .fetch_one(db)
+        .await
+        .context("counting apps")?;
+    Ok(apps.unsigned_abs())
 }
 
 /// The first candidate that no app has as full name and none of the project as short name.

@@ -1,8 +1,8 @@
 //! Routes: where functions answer and which of their versions calls run.
 
 use picasso_types::{
-    AppId, Config, Digest, Methods, NewRoute, Route, RouteChange, RouteId, RoutePattern, Timestamp,
-    VersionState,
+    AppId, Config, Digest, Methods, NewRoute, OverLimit, ProjectId, Resource, Route, RouteChange, RouteId,
+    RoutePattern, Timestamp, VersionState,
 };
 use sqlx::{PgConnection, PgExecutor};
 
@@ -34,6 +34,21 @@ macro_rules! route_order {
     };
 }
 
+/// Whoever makes a route holds this advisory lock of its project ("rout" in ASCII).
+const ROUTES_LOCK: i32 = 0x72_6f_75_74;
+
+/// How many routes all apps of a project have.
+pub(super) async fn count(db: impl PgExecutor<'_>, project: &ProjectId) -> Result<u64, StoreError> {
+    let routes: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM apps a JOIN routes r ON r.app_id = a.id WHERE a.project_id = $1",
+    )
+    .bind(project.as_str())
+    .fetch_one(db)
+    .await
+    .context("counting routes")?;
+    Ok(routes.unsigned_abs())
+}
+
 pub(super) async fn create(
     db: &mut PgConnection,
     app: &AppId,
@@ -42,17 +57,19 @@ pub(super) async fn create(
     max_routes: u32,
     now: Timestamp,
 ) -> Result<Route, StoreError> {
+    let project = apps::project_of(&mut *db, app).await?;
+    // Counted over all apps of the project: another transaction may add to another of them just now.
+    sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
+        .bind(ROUTES_LOCK)
+        .bind(project.as_str())
+        .execute(&mut *db)
+        .await
+        .context("locking the routes of a project")?;
     apps::lock(db, app).await?;
     let app = apps::load(&mut *db, app).await?;
     refuse_conflict(db, &app.id, &new.pattern, &new.methods, None).await?;
-    let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = $1")
-        .bind(app.id.as_str())
-        .fetch_one(&mut *db)
-        .await
-        .context("counting routes")?;
-    if routes >= i64::from(max_routes) {
-        return Err(StoreError::TooMany { what: "routes", limit: max_routes });
-    }
+    let routes = count(&mut *db, &app.project_id).await?;
+    OverLimit::check(&app.project_id, Resource::Routes, max_routes.into(), routes, 1)?;
     let id = RouteId::generate();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \

@@ -1,6 +1,8 @@
 //! Apps and their names.
 
-use picasso_types::{App, AppChange, AppId, AppName, FullName, NewApp, ProjectId, Timestamp};
+use picasso_types::{
+    App, AppChange, AppId, AppName, FullName, NewApp, OverLimit, ProjectId, Resource, Timestamp,
+};
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::{changes, routes};
@@ -18,14 +20,8 @@ pub(super) async fn create(
     if is_taken_in_project(db, project, new.short_name.as_str()).await? {
         return Err(StoreError::AppExists);
     }
-    let apps: i64 = sqlx::query_scalar("SELECT count(*) FROM apps WHERE project_id = ?1")
-        .bind(project.as_str())
-        .fetch_one(&mut *db)
-        .await
-        .context("counting apps")?;
-    if apps >= i64::from(max_apps) {
-        return Err(StoreError::TooMany { what: "apps", limit: max_apps });
-    }
+    let apps = count(&mut *db, project).await?;
+    OverLimit::check(project, Resource::Apps, max_apps.into(), apps, 1)?;
     let app = App {
         id: AppId::generate(),
         project_id: project.clone(),
@@ -52,6 +48,16 @@ pub(super) async fn create(
     .context("storing an app")?;
     changes::note(db, &app.id, now).await?;
     Ok(app)
+}
+
+/// How many apps a project has.
+pub(super) async fn count(db: impl SqliteExecutor<'_>, project: &ProjectId) -> Result<u64, StoreError> {
+    let apps: i64 = sqlx::query_scalar("SELECT count(*) FROM apps WHERE project_id = ?1")
+        .bind(project.as_str())
+        .fetch_one(db)
+        .await
+        .context("counting apps")?;
+    Ok(apps.unsigned_abs())
 }
 
 /// The first candidate that no app has as full name and none of the project as short name.

@@ -1,8 +1,8 @@
 //! Routes: where functions answer and which of their versions calls run.
 
 use picasso_types::{
-    AppId, Config, Digest, Methods, NewRoute, Route, RouteChange, RouteId, RoutePattern, Timestamp,
-    VersionState,
+    AppId, Config, Digest, Methods, NewRoute, OverLimit, ProjectId, Resource, Route, RouteChange, RouteId,
+    RoutePattern, Timestamp, VersionState,
 };
 use sqlx::{SqliteConnection, SqliteExecutor};
 
@@ -34,6 +34,18 @@ macro_rules! route_order {
     };
 }
 
+/// How many routes all apps of a project have.
+pub(super) async fn count(db: impl SqliteExecutor<'_>, project: &ProjectId) -> Result<u64, StoreError> {
+    let routes: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM apps a JOIN routes r ON r.app_id = a.id WHERE a.project_id = ?1",
+    )
+    .bind(project.as_str())
+    .fetch_one(db)
+    .await
+    .context("counting routes")?;
+    Ok(routes.unsigned_abs())
+}
+
 pub(super) async fn create(
     db: &mut SqliteConnection,
     app: &AppId,
@@ -44,14 +56,8 @@ pub(super) async fn create(
 ) -> Result<Route, StoreError> {
     let app = apps::load(&mut *db, app).await?;
     refuse_conflict(db, &app.id, &new.pattern, &new.methods, None).await?;
-    let routes: i64 = sqlx::query_scalar("SELECT count(*) FROM routes WHERE app_id = ?1")
-        .bind(app.id.as_str())
-        .fetch_one(&mut *db)
-        .await
-        .context("counting routes")?;
-    if routes >= i64::from(max_routes) {
-        return Err(StoreError::TooMany { what: "routes", limit: max_routes });
-    }
+    let routes = count(&mut *db, &app.project_id).await?;
+    OverLimit::check(&app.project_id, Resource::Routes, max_routes.into(), routes, 1)?;
     let id = RouteId::generate();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, AppId, AppName, Bounds, FullName, ProjectId};
+use picasso_types::{AppChange, AppId, AppName, Bounds, FullName, OverLimit, ProjectId, Resource};
 
 use super::fixture::{Fixture, MANY, SECOND, config, demo, new_app, project};
 
@@ -93,7 +93,8 @@ pub async fn the_limit_of_apps_counts_per_project(f: Fixture) {
     f.store.create_app(&new_app(&demo(), "a"), 2).await.unwrap();
     f.store.create_app(&new_app(&demo(), "b"), 2).await.unwrap();
     let third = f.store.create_app(&new_app(&demo(), "c"), 2).await;
-    assert!(matches!(third, Err(StoreError::TooMany { what: "apps", limit: 2 })));
+    let over = OverLimit { project: demo(), resource: Resource::Apps, limit: 2, usage: 2, delta: 1 };
+    assert!(matches!(third, Err(StoreError::OverLimit(it)) if it == over));
     f.store.create_app(&new_app(&project("another"), "c"), 2).await.unwrap();
 }
 
@@ -110,7 +111,7 @@ async fn create_at_once(f: &Fixture, apps: Vec<(ProjectId, String)>, limit: u32)
     for task in tasks {
         match task.await.unwrap() {
             Ok(_) => made += 1,
-            Err(StoreError::AppExists | StoreError::TooMany { .. }) => {}
+            Err(StoreError::AppExists | StoreError::OverLimit(_)) => {}
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -1,9 +1,9 @@
 //! Routes: patterns, methods, limits, deletion.
 
 use picasso_store::StoreError;
-use picasso_types::{NewRoute, RouteId, RouteType, VersionState};
+use picasso_types::{NewRoute, OverLimit, Resource, RouteId, RouteType, VersionState};
 
-use super::fixture::{Fixture, MANY, change, digest, methods, new_route};
+use super::fixture::{Fixture, MANY, change, demo, digest, methods, new_app, new_route, project};
 
 pub async fn a_route_comes_back_as_it_was_made(f: Fixture) {
     let app = f.app("hello").await;
@@ -115,12 +115,39 @@ pub async fn a_hundred_parallel_creates_of_one_route_make_one(f: Fixture) {
     assert_eq!(f.store.list_routes(&app.id).await.unwrap().len(), 1);
 }
 
-pub async fn the_limit_of_routes_counts_per_app(f: Fixture) {
+pub async fn the_limit_of_routes_counts_all_apps_of_a_project(f: Fixture) {
     let (one, two) = (f.app("one").await, f.app("two").await);
-    f.store.create_route(&one.id, &new_route("/a"), None, 1).await.unwrap();
-    let second = f.store.create_route(&one.id, &new_route("/b"), None, 1).await;
-    assert!(matches!(second, Err(StoreError::TooMany { what: "routes", limit: 1 })));
-    f.store.create_route(&two.id, &new_route("/b"), None, 1).await.unwrap();
+    f.store.create_route(&one.id, &new_route("/a"), None, 2).await.unwrap();
+    f.store.create_route(&two.id, &new_route("/a"), None, 2).await.unwrap();
+    for app in [&one, &two] {
+        let third = f.store.create_route(&app.id, &new_route("/b"), None, 2).await;
+        let over = OverLimit { project: demo(), resource: Resource::Routes, limit: 2, usage: 2, delta: 1 };
+        assert!(matches!(third, Err(StoreError::OverLimit(it)) if it == over));
+    }
+    let others = f.store.create_app(&new_app(&project("another"), "one"), MANY).await.unwrap();
+    f.store.create_route(&others.id, &new_route("/b"), None, 2).await.unwrap();
+    f.store.create_route(&one.id, &new_route("/b"), None, MANY).await.unwrap();
+}
+
+pub async fn parallel_creates_in_all_apps_of_a_project_keep_to_its_limit_of_routes(f: Fixture) {
+    let apps = [f.app("one").await, f.app("two").await, f.app("three").await];
+    let tasks: Vec<_> = (0..60)
+        .map(|n| {
+            let (store, app) = (f.store.clone(), apps[n % 3].id.clone());
+            tokio::spawn(
+                async move { store.create_route(&app, &new_route(&format!("/r{n}")), None, 20).await },
+            )
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(StoreError::OverLimit(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(made, 20);
 }
 
 pub async fn deleting_one_route_touches_no_other(f: Fixture) {

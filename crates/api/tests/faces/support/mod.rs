@@ -19,7 +19,10 @@ use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
-use picasso_types::{Clock, ImageRef, InstanceId, SystemClock};
+use picasso_types::{
+    Clock, FixedLimits, ImageRef, InstanceId, Limit, LimitSource, Limits, ProjectLimits, Resource,
+    SystemClock,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -61,6 +64,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Absent: SQLite in the server's folder.
     pub store: Option<Arc<dyn Store>>,
+    pub quota: Arc<dyn Limits>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -77,8 +81,15 @@ impl Default for Options {
             tokens: Arc::new(FixedTokens),
             clock: Arc::new(SystemClock),
             store: None,
+            quota: limits(|_| None),
         }
     }
+}
+
+/// Limits of all projects; `None` is none.
+pub fn limits(max: impl Fn(Resource) -> Option<u64>) -> Arc<dyn Limits> {
+    let limit = |resource| Limit { max: max(resource), source: LimitSource::Default };
+    Arc::new(FixedLimits(Arc::new(ProjectLimits::new(limit))))
 }
 
 impl Server {
@@ -126,6 +137,7 @@ impl Server {
             engine: Arc::new(engine),
             images,
             tokens: options.tokens,
+            limits: options.quota,
             settings: Arc::new(options.api),
         };
         let shutdown = CancellationToken::new();
