@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
-    apps, call_log, call_records, call_result, fallback, function_urls, health, images, routes, runs,
+    apps, call_log, call_records, call_result, fallback, function_urls, health, images, limits, routes, runs,
     versions,
 };
 use crate::openapi::pages;
@@ -73,6 +73,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(call_log::get_log))
         .routes(routes!(images::list_images))
         .routes(routes!(images::load_image, images::delete_image))
+        .routes(routes!(limits::get_limits))
         .routes(routes!(versions::list_versions))
         .routes(routes!(versions::get_version))
         .routes(routes!(health::healthcheck))

@@ -45,7 +45,9 @@ fn quota(quota: &Quota, rules: &mut Rules) {
     rules.range("quota.cache_s", quota.cache_s, 1, 3600);
     rules.range("quota.keep_s", quota.keep_s, quota.cache_s.max(1), 30 * 86_400);
     rules.range("quota.max_projects", quota.max_projects, 1, 10_000_000);
-    for (name, value) in [("apps", quota.apps), ("routes", quota.routes)] {
+    for (name, value) in
+        [("apps", quota.apps), ("routes", quota.routes), ("queued_calls", quota.queued_calls)]
+    {
         rules.range(&format!("quota.{name}"), value, -1, i64::from(u32::MAX - 1));
     }
 }
@@ -289,7 +291,6 @@ fn engine(settings: &Settings, rules: &mut Rules) {
     }
     rules.range("queue.workers", settings.queue.workers, 1, 10_000);
     rules.range("queue.async_share_percent", settings.queue.async_share_percent, 1, 100);
-    rules.range("queue.max_calls_per_project", settings.queue.max_calls_per_project, 1, 1_000_000_000);
     rules.range("queue.max_calls", settings.queue.max_calls, 1, 1_000_000_000);
     rules.range("queue.lease_s", settings.queue.lease_s, 5, 3600);
     rules.range("queue.retry_delay_s", settings.queue.retry_delay_s, 1, 3600);

@@ -6,12 +6,12 @@
 //! a bound may be passed by what they accept meanwhile.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::gauge;
 use picasso_store::{QueuedCalls, StoreError};
-use picasso_types::{ProjectId, Timestamp};
+use picasso_types::{Limits, ProjectId, Resource, Timestamp};
 use tokio::time::Instant;
 
 use crate::engine::Engine;
@@ -34,7 +34,7 @@ pub enum QueueFull {
 
 #[derive(Debug)]
 pub(crate) struct BackPressure {
-    max_per_project: u64,
+    limits: Arc<dyn Limits>,
     max: u64,
     queued: Mutex<Queued>,
 }
@@ -96,8 +96,8 @@ impl Drop for Reserved<'_> {
 }
 
 impl BackPressure {
-    pub(crate) fn new(max_per_project: u64, max: u64) -> Self {
-        Self { max_per_project, max, queued: Mutex::default() }
+    pub(crate) fn new(limits: Arc<dyn Limits>, max: u64) -> Self {
+        Self { limits, max, queued: Mutex::default() }
     }
 
     fn queued(&self) -> MutexGuard<'_, Queued> {
@@ -111,10 +111,11 @@ impl BackPressure {
 
     /// Places for as many calls of the project as there are, up to `calls`.
     pub(crate) fn reserve_up_to(&self, project: &ProjectId, calls: u32) -> Result<Reserved<'_>, QueueFull> {
+        let max_of_project = self.limits.known(project).of(Resource::QueuedCalls).max_u64();
         let mut queued = self.queued();
-        let of_project = self.max_per_project.saturating_sub(queued.of(project));
+        let of_project = max_of_project.saturating_sub(queued.of(project));
         if of_project == 0 {
-            return Err(QueueFull::Project(self.max_per_project));
+            return Err(QueueFull::Project(max_of_project));
         }
         let in_all = self.max.saturating_sub(u64::try_from(queued.all).unwrap_or(0));
         if in_all == 0 {
@@ -193,6 +194,7 @@ fn show(counted: &[QueuedCalls], now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     fn project(n: u8) -> ProjectId {
         ProjectId::parse(&format!("{n:032x}")).unwrap()
@@ -210,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_project_and_the_service_have_bounds_of_their_own() {
-        let bounds = BackPressure::new(2, 3);
+        let bounds = BackPressure::new(testing::limits(2), 3);
         keep(&bounds, 1, 2);
         assert_eq!(bounds.reserve(&project(1)).err(), Some(QueueFull::Project(2)));
         keep(&bounds, 2, 1);
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_not_accepted_after_all_takes_no_place() {
-        let bounds = BackPressure::new(1, 1);
+        let bounds = BackPressure::new(testing::limits(1), 1);
         for _ in 0..3 {
             drop(bounds.reserve(&project(1)).unwrap());
         }
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn of_many_places_what_is_not_used_is_given_back() {
-        let bounds = BackPressure::new(5, 100);
+        let bounds = BackPressure::new(testing::limits(5), 100);
         keep(&bounds, 1, 2);
         let many = bounds.reserve_up_to(&project(1), 250).unwrap();
         assert_eq!(many.calls(), 3);
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_count_brings_what_others_did_and_keeps_what_happened_meanwhile() {
-        let bounds = BackPressure::new(10, 100);
+        let bounds = BackPressure::new(testing::limits(10), 100);
         keep(&bounds, 1, 5);
         bounds.begin_count();
         keep(&bounds, 1, 2);

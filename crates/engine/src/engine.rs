@@ -93,7 +93,7 @@ impl Engine {
         let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
         let settings = &parts.settings;
         let lanes = Lanes::new(settings.async_places, settings.async_project_places);
-        let back_pressure = BackPressure::new(settings.max_queued_per_project, settings.max_queued);
+        let back_pressure = BackPressure::new(parts.limits.clone(), settings.max_queued);
         Self {
             shared: Arc::new(Shared {
                 recorder: CallRecorder::new(&parts),

@@ -7,7 +7,7 @@ use picasso_outbound::{GuardedClient, Zaqar};
 use picasso_queue::Queue;
 use picasso_sandbox::Sandbox;
 use picasso_store::Store;
-use picasso_types::{Clock, InstanceId};
+use picasso_types::{Clock, InstanceId, Limits};
 
 use crate::catalog::Catalog;
 use crate::large_outputs::OutputObjects;
@@ -36,6 +36,8 @@ pub struct EngineParts {
     pub zaqar: Option<Zaqar>,
     /// Where large results and logs lie; `None`: they are cut.
     pub outputs: Option<OutputObjects>,
+    /// How much projects may have.
+    pub limits: Arc<dyn Limits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -68,8 +68,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_retry_by_hand_is_refused_as_any_call_when_the_queue_is_full() {
-        let settings = EngineSettings { max_queued_per_project: 3, ..EngineSettings::default() };
-        let bench = Bench::with(settings).await;
+        let bench = Bench::limited(EngineSettings::default(), 3).await;
         let target = bench.function(|_| ()).await;
         let project = &target.app.project_id;
         let accept = async |order, delayed: bool| {

@@ -41,8 +41,6 @@ pub struct EngineSettings {
     pub async_project_places: usize,
     /// How much of the machine's CPU asynchronous calls may use, percent.
     pub async_cpu_percent: u32,
-    /// Queued calls of one project.
-    pub max_queued_per_project: u64,
     /// Queued calls of all projects.
     pub max_queued: u64,
     /// How long a node holds an asynchronous call without saying that it still runs it.
@@ -171,7 +169,6 @@ impl Default for EngineSettings {
             async_places: 16,
             async_project_places: 8,
             async_cpu_percent: 50,
-            max_queued_per_project: 100_000,
             max_queued: 1_000_000,
             lease: Duration::from_secs(30),
             async_retry_delay: Duration::from_secs(1),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use picasso_types::{
     App, AppId, AppName, Bounds, Call, CallDelivery, CallId, CallState, Config, DeliveryOptions, Digest,
-    Format, FullName, ImageRef, Methods, NetworkMode, ProjectId, RequestId, Route, RouteId, RoutePattern,
-    RouteType, RouteVersion, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
+    FixedLimits, Format, FullName, ImageRef, Limit, LimitSource, Limits, Methods, NetworkMode, ProjectId,
+    ProjectLimits, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp, Trigger,
+    VersionId, VersionSpec, VersionState,
 };
 
 use crate::catalog::Target;
@@ -131,4 +132,10 @@ pub fn invocation(pattern: &str) -> Invocation {
         body: Box::pin(futures_util::stream::empty()),
         kept: None,
     }
+}
+
+/// Limits of all projects: so many queued calls.
+pub fn limits(queued_calls: u64) -> Arc<dyn Limits> {
+    let limit = Limit { max: Some(queued_calls), source: LimitSource::Default };
+    Arc::new(FixedLimits(Arc::new(ProjectLimits::new(|_| limit))))
 }

@@ -204,7 +204,6 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         async_places: places,
         async_project_places: (places * engine.project_share_percent as usize / 100).max(1),
         async_cpu_percent: queue.async_share_percent,
-        max_queued_per_project: queue.max_calls_per_project,
         max_queued: queue.max_calls,
         lease: seconds(queue.lease_s),
         async_retry_delay: seconds(queue.retry_delay_s),

@@ -32,6 +32,7 @@ fn defaults(settings: &Settings) -> ProjectLimits {
         let max = match resource {
             Resource::Apps => quota.apps,
             Resource::Routes => quota.routes,
+            Resource::QueuedCalls => quota.queued_calls,
         };
         Limit::from_signed(max, LimitSource::Default)
     })

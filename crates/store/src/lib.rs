@@ -121,6 +121,17 @@ pub struct OutboxBatch {
     pub more: bool,
 }
 
+/// How much of what is limited by number a project has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProjectUsage {
+    /// Apps.
+    pub apps: u64,
+    /// Routes of all of them.
+    pub routes: u64,
+    /// Queued calls, those that are not due yet included.
+    pub queued_calls: u64,
+}
+
 /// The queued calls of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedCalls {
@@ -429,6 +440,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The queued calls by project; only of those that have any. Reads the whole outbox by an index.
     async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError>;
+
+    /// How much of what is limited by number a project has. Counted by indexes.
+    async fn project_usage(&self, project: &ProjectId) -> Result<ProjectUsage, StoreError>;
 
     /// What was changed in apps, routes and versions since `after`, by whatever process, and where
     /// to go on; [`Changed::Anything`] without a mark. No change that was committed before this is

@@ -26,8 +26,8 @@ use crate::error::Context as _;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::server::{bounded, retried};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls,
-    SecretKey, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
+    QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
 };
 
 /// Batches of a kind that are on their way at one time: the server syncs them together.
@@ -420,6 +420,14 @@ impl Store for ServerStore {
 
     async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError> {
         self.read(outbox::count(&self.pool)).await
+    }
+
+    async fn project_usage(&self, project: &ProjectId) -> Result<ProjectUsage, StoreError> {
+        Ok(ProjectUsage {
+            apps: self.read(apps::count(&self.pool, project)).await?,
+            routes: self.read(routes::count(&self.pool, project)).await?,
+            queued_calls: self.read(outbox::count_of_project(&self.pool, project)).await?,
+        })
     }
 
     async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {

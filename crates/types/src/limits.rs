@@ -39,6 +39,8 @@ resources! {
     Apps = "functions_apps";
     /// Routes of all apps together.
     Routes = "functions_routes";
+    /// Asynchronous calls that wait to run.
+    QueuedCalls = "functions_queued_calls";
 }
 
 impl Resource {
@@ -88,6 +90,11 @@ impl Limit {
         Self { max: u64::try_from(max).ok(), source }
     }
 
+    /// The most; no limit is the largest number.
+    pub fn max_u64(&self) -> u64 {
+        self.max.unwrap_or(u64::MAX)
+    }
+
     /// The most, where it is counted in 32 bits; no limit is the largest number.
     pub fn max_u32(&self) -> u32 {
         self.max.and_then(|max| max.try_into().ok()).unwrap_or(u32::MAX)
@@ -123,6 +130,10 @@ pub type LimitsFuture<'a> = Pin<Box<dyn Future<Output = Arc<ProjectLimits>> + Se
 pub trait Limits: Send + Sync + std::fmt::Debug {
     /// The limits of a project, asked for where they are not known or were asked for too long ago.
     fn of<'a>(&'a self, project: &'a ProjectId) -> LimitsFuture<'a>;
+
+    /// The limits of a project as far as they are known, for calls, which wait for nobody: if they
+    /// were asked for too long ago, or never, somebody is asked meanwhile.
+    fn known(&self, project: &ProjectId) -> Arc<ProjectLimits>;
 }
 
 /// The same limits for all projects: those of the settings.
@@ -132,6 +143,10 @@ pub struct FixedLimits(pub Arc<ProjectLimits>);
 impl Limits for FixedLimits {
     fn of<'a>(&'a self, _: &'a ProjectId) -> LimitsFuture<'a> {
         Box::pin(std::future::ready(Arc::clone(&self.0)))
+    }
+
+    fn known(&self, _: &ProjectId) -> Arc<ProjectLimits> {
+        Arc::clone(&self.0)
     }
 }
 

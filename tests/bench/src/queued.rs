@@ -49,7 +49,7 @@ impl Backend {
         if let Some((_, url)) = &self.database {
             writeln!(config, "[database]\nurl = \"{url}\"")?;
         }
-        writeln!(config, "[queue]\nmax_calls = 10000000\nmax_calls_per_project = 10000000\n{queue}")?;
+        writeln!(config, "[quota]\nqueued_calls = 10000000\n[queue]\nmax_calls = 10000000\n{queue}")?;
         if let Some(broker) = &self.broker {
             writeln!(config, "url = \"{}\"", broker.url())?;
         }

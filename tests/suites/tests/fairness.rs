@@ -61,7 +61,7 @@ async fn a_projects_single_call_does_not_wait_behind_anothers_long_queue_of_slow
         return;
     }
     let options = PicassoOptions {
-        more_config: "[queue]\nmax_calls_per_project = 1000000\n".to_owned(),
+        more_config: "[quota]\nqueued_calls = 1000000\n".to_owned(),
         ..PicassoOptions::default()
     };
     let mut cloud = Cloud::start_with(options).await;

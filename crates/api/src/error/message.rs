@@ -101,8 +101,8 @@ impl ApiError {
             }
             Self::OverLimit(over) => over.to_string(),
             Self::ProjectQueueFull(limit) => format!(
-                "The project has {limit} queued calls, which is the limit of queue.max_calls_per_project; \
-                 try again when some of them have run"
+                "The project has {limit} queued calls, which is its limit (functions_queued_calls); try again \
+                 when some of them have run"
             ),
             Self::ServiceQueueFull => {
                 "The service has as many queued calls as it takes (queue.max_calls); try again later".into()

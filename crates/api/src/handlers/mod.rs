@@ -12,6 +12,7 @@ pub(crate) mod function_urls;
 mod grants;
 pub(crate) mod health;
 pub(crate) mod images;
+pub(crate) mod limits;
 pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod versions;

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use picasso_engine::EngineSettings;
 use picasso_testkit::process::wait_until;
+use picasso_types::Resource;
 use serde_json::{Value, json};
 
 use crate::support::client::Reply;
-use crate::support::{Options, PROJECT, Server};
+use crate::support::{Options, PROJECT, Server, limits};
 
 const SOON: Duration = Duration::from_mins(1);
 
 /// A server with one place for asynchronous calls, taken by one that waits for `gate`.
-async fn busy_server(settings: EngineSettings, gate: &std::path::Path) -> Server {
+/// Projects may have `queued` calls in the queue.
+async fn busy_server(settings: EngineSettings, queued: Option<u64>, gate: &std::path::Path) -> Server {
     let engine = EngineSettings { async_places: 1, ..settings };
-    let server = Server::start_with(Options { engine, ..Options::default() }).await;
+    let quota = limits(|resource| queued.filter(|_| resource == Resource::QueuedCalls));
+    let server = Server::start_with(Options { engine, quota, ..Options::default() }).await;
     server.app().await;
     let script = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
     server.route("/a", &script, json!({"type": "async"})).await;
@@ -45,8 +48,7 @@ async fn comes_in(server: &Server) {
 async fn a_project_with_a_full_queue_gets_429_with_its_limit_until_calls_have_left_it() {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("go");
-    let settings = EngineSettings { max_queued_per_project: 2, ..EngineSettings::default() };
-    let server = busy_server(settings, &gate).await;
+    let server = busy_server(EngineSettings::default(), Some(2), &gate).await;
     for _ in 0..2 {
         comes_in(&server).await;
     }
@@ -54,10 +56,7 @@ async fn a_project_with_a_full_queue_gets_429_with_its_limit_until_calls_have_le
     assert_eq!((refused.status, refused.kind().as_str()), (429, "project_queue_full"));
     assert_eq!(refused.header("retry-after"), "5");
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(
-        message.contains("2 queued calls") && message.contains("queue.max_calls_per_project"),
-        "{message}"
-    );
+    assert!(message.contains("2 queued calls") && message.contains("functions_queued_calls"), "{message}");
     assert_eq!(statuses(&server).await, ["queued", "queued", "running"], "nothing of it is kept");
 
     std::fs::write(&gate, "").unwrap();
@@ -69,7 +68,7 @@ async fn a_service_with_a_full_queue_gets_503_and_cancelled_calls_make_room() {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("go");
     let settings = EngineSettings { max_queued: 1, ..EngineSettings::default() };
-    let server = busy_server(settings, &gate).await;
+    let server = busy_server(settings, None, &gate).await;
     comes_in(&server).await;
     let refused = call(&server).await;
     assert_eq!((refused.status, refused.kind().as_str()), (503, "service_queue_full"));
@@ -87,8 +86,7 @@ async fn a_service_with_a_full_queue_gets_503_and_cancelled_calls_make_room() {
 async fn a_retry_by_hand_finds_a_full_queue_like_any_call() {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("go");
-    let settings = EngineSettings { max_queued_per_project: 1, ..EngineSettings::default() };
-    let server = busy_server(settings, &gate).await;
+    let server = busy_server(EngineSettings::default(), Some(1), &gate).await;
     comes_in(&server).await;
     let listed = server.api.get(&format!("/v1/{PROJECT}/calls?status=queued"), "reader").await.json();
     let id = listed["calls"][0]["id"].as_str().unwrap().to_owned();

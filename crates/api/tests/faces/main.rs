@@ -9,6 +9,7 @@ mod delivery;
 mod function_urls;
 mod images;
 mod isolation;
+mod limits;
 mod observed;
 mod outputs;
 mod requests;

@@ -43,6 +43,7 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/api/swagger.json"
             | "/v1/{project_id}/apps"
             | "/v1/{project_id}/images"
+            | "/v1/{project_id}/limits"
             | "/v1/{project_id}/calls"
             | "/v1/{project_id}/calls/{call_id}"
             | "/v1/{project_id}/calls/{call_id}/log"

@@ -59,10 +59,9 @@ section! {
         /// time (`engine.cpu_overcommit`), and of the CPU time of the engine, which synchronous calls
         /// use first. 100: no bound.
         pub async_share_percent: u32 = 50,
-        /// Most queued calls of one project, those that are delayed included; more are refused with
-        /// 429. Several nodes may together pass it by what they accept within a second.
-        pub max_calls_per_project: u64 = 100_000,
-        /// Most queued calls of all projects; more are refused with 503.
+        /// Most queued calls of all projects, those that are delayed included; more are refused with
+        /// 503. Several nodes may together pass it by what they accept within a second. What one
+        /// project may have is `quota.queued_calls`.
         pub max_calls: u64 = 1_000_000,
         /// How long a node that says nothing holds a call, seconds; then another may run it.
         pub lease_s: u32 = 30,

@@ -25,5 +25,9 @@ section! {
         pub apps: i64 = 500,
         /// Most routes of all apps of a project (`functions_routes`); `-1` is no limit.
         pub routes: i64 = 5000,
+        /// Most queued calls of a project, those that are delayed included
+        /// (`functions_queued_calls`); more are refused with 429. Several nodes may together pass it
+        /// by what they accept within a second. `-1` is no limit.
+        pub queued_calls: i64 = 100_000,
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Book {
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// Held by the one that asks Keystone.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     known: Mutex<Option<Known>>,
 }
 
@@ -43,11 +43,12 @@ impl Book {
             return Arc::clone(entry);
         }
         if entries.len() >= self.capacity {
-            let mut used: Vec<_> = entries.values().map(|(used, _)| *used).collect();
-            let middle = used.len() / 2;
-            let (_, median, _) = used.select_nth_unstable(middle);
-            let median = *median;
-            entries.retain(|_, (used, _)| *used > median);
+            let mut by_use: Vec<_> =
+                entries.iter().map(|(project, (used, _))| (*used, project.clone())).collect();
+            by_use.sort_unstable_by_key(|(used, _)| *used);
+            for (_, project) in by_use.iter().take(by_use.len().div_ceil(2)) {
+                entries.remove(project);
+            }
         }
         let entry = Arc::<Entry>::default();
         entries.insert(project.clone(), (now, Arc::clone(&entry)));
@@ -63,6 +64,11 @@ impl Entry {
     /// The limits, where nobody needs to be asked.
     pub(super) fn fresh(&self, now: Instant) -> Option<Arc<ProjectLimits>> {
         self.known().as_ref().filter(|known| now < known.fresh_until).map(|known| Arc::clone(&known.limits))
+    }
+
+    /// The limits, however old.
+    pub(super) fn last(&self) -> Option<Arc<ProjectLimits>> {
+        self.known().as_ref().map(|known| Arc::clone(&known.limits))
     }
 
     /// Keystone said `limits`.

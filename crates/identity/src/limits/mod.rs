@@ -47,7 +47,10 @@ pub struct LimitsSettings {
 
 /// Keystone's limits.
 #[derive(Debug)]
-pub struct KeystoneLimits {
+pub struct KeystoneLimits(Arc<Source>);
+
+#[derive(Debug)]
+struct Source {
     keystone: Arc<KeystoneValidator>,
     settings: LimitsSettings,
     book: Book,
@@ -61,9 +64,12 @@ impl KeystoneLimits {
     /// Asks through `keystone`, as its service user, whose role `service` is enough.
     pub fn new(keystone: Arc<KeystoneValidator>, settings: LimitsSettings) -> Self {
         let book = Book::new(settings.capacity);
-        Self { keystone, settings, book, registered: Mutex::default(), away: AtomicBool::new(false) }
+        let (registered, away) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Source { keystone, settings, book, registered, away }))
     }
+}
 
+impl Source {
     async fn current(&self, project: &ProjectId) -> Arc<ProjectLimits> {
         let entry = self.book.entry(project, Instant::now());
         if let Some(limits) = entry.fresh(Instant::now()) {
@@ -140,6 +146,23 @@ impl KeystoneLimits {
 
 impl Limits for KeystoneLimits {
     fn of<'a>(&'a self, project: &'a ProjectId) -> LimitsFuture<'a> {
-        Box::pin(self.current(project))
+        Box::pin(self.0.current(project))
+    }
+
+    fn known(&self, project: &ProjectId) -> Arc<ProjectLimits> {
+        let now = Instant::now();
+        let entry = self.0.book.entry(project, now);
+        if let Some(limits) = entry.fresh(now) {
+            return limits;
+        }
+        let last = entry.last().unwrap_or_else(|| Arc::clone(&self.0.settings.defaults));
+        if let Ok(turn) = Arc::clone(&entry.turn).try_lock_owned() {
+            let (source, project) = (Arc::clone(&self.0), project.clone());
+            tokio::spawn(async move {
+                source.ask(&project, &entry).await;
+                drop(turn);
+            });
+        }
+        last
     }
 }

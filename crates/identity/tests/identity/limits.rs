@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::{CountingProxy, LIMIT, Log, keystone_is_here, settings, settings_at, validator};
 use picasso_identity::{KeystoneLimits, KeystoneSettings, LimitsSettings};
 use picasso_testkit::keystone::Keystone;
+use picasso_testkit::process::wait_until;
 use picasso_types::{Limit, LimitSource, Limits, ProjectId, ProjectLimits, Resource};
 use tracing::instrument::WithSubscriber;
 
@@ -119,4 +120,24 @@ async fn a_hundred_requests_of_one_project_ask_keystone_once() {
     }
     limits.of(&demo1).await;
     assert_eq!(proxy.limits(), 1);
+}
+
+#[tokio::test]
+async fn a_call_waits_for_no_answer_of_keystone() {
+    if !keystone_is_here() {
+        return;
+    }
+    let keystone = Keystone::start().await.unwrap();
+    openstack(
+        &keystone,
+        "registered limit create --service picasso --default-limit 3 functions_queued_calls",
+    )
+    .await;
+    let demo1 = project(&keystone, "demo1").await;
+    let limits = limits(settings(&keystone), |settings| settings.cache_time = LIMIT);
+    keystone.pause();
+    assert_eq!(limits.known(&demo1).of(Resource::QueuedCalls), DEFAULT, "nobody answers");
+    keystone.resume();
+    let heard = || async { limits.known(&demo1).of(Resource::QueuedCalls) == from_keystone(Some(3)) };
+    wait_until(LIMIT, "the limit to arrive", heard).await.unwrap();
 }

@@ -85,6 +85,7 @@ impl Parts {
             outbound: convert::client(settings, convert::guard(settings))?,
             zaqar: messaging::zaqar(settings, tokens.clone())?,
             outputs,
+            limits: limits.clone(),
             clock,
         }));
         engine.start().await.map_err(|error| {

@@ -215,6 +215,19 @@ pub(super) async fn count(db: &SqlitePool) -> Result<Vec<QueuedCalls>, StoreErro
     Ok(by_project(rows.iter().map(rows::queued_calls).collect::<Result<_, _>>()?))
 }
 
+/// How many calls of a project are queued.
+pub(super) async fn count_of_project(db: &SqlitePool, project: &ProjectId) -> Result<u64, StoreError> {
+    // The states are named for the sake of the index, which begins with them.
+    let calls: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM outbox WHERE state IN ('scheduled', 'waiting', 'taken') AND project_id = ?1",
+    )
+    .bind(project.as_str())
+    .fetch_one(db)
+    .await
+    .context("counting a project's queued calls")?;
+    Ok(calls.unsigned_abs())
+}
+
 /// A call is put back once for an ended lease: its entry stays until somebody claims it.
 pub(super) async fn sweep(db: &mut SqliteConnection, now: Timestamp) -> Result<u64, StoreError> {
     let put = sqlx::query(

@@ -21,8 +21,8 @@ use crate::error::Context as _;
 use crate::rows;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, QueuedCalls, Store,
-    StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
+    QueuedCalls, Store, StoreError, TakenDelivery,
 };
 
 #[async_trait]
@@ -474,6 +474,14 @@ impl Store for SqliteStore {
 
     async fn count_queued(&self) -> Result<Vec<QueuedCalls>, StoreError> {
         outbox::count(&self.readers).await
+    }
+
+    async fn project_usage(&self, project: &ProjectId) -> Result<ProjectUsage, StoreError> {
+        Ok(ProjectUsage {
+            apps: apps::count(&self.readers, project).await?,
+            routes: routes::count(&self.readers, project).await?,
+            queued_calls: outbox::count_of_project(&self.readers, project).await?,
+        })
     }
 
     async fn list_changes(&self, after: Option<ChangeMark>) -> Result<Changes, StoreError> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use picasso_store::OutboxTake;
+use picasso_store::{OutboxTake, ProjectUsage};
 use picasso_types::{CallId, CallOutput, Clock as _, InstanceId, NewCall, ProjectId};
 
 use super::fixture::{Fixture, MANY, SECOND, new_app, new_route, project, succeeded, take};
@@ -188,6 +188,10 @@ pub async fn queued_calls_are_counted_by_project_until_they_are_claimed(f: Fixtu
     // A call that is given back waits until it is due, and counts.
     f.store.release_call(&ids[0], &owner, f.clock.now().plus_micros(SECOND)).await.unwrap();
     assert_eq!(f.store.count_queued().await.unwrap()[0].calls, 3);
+    let usage = f.store.project_usage(&one).await.unwrap();
+    assert_eq!(usage, ProjectUsage { apps: 1, routes: 1, queued_calls: 3 });
+    let nobody = f.store.project_usage(&project("nobody")).await.unwrap();
+    assert_eq!(nobody, ProjectUsage { apps: 0, routes: 0, queued_calls: 0 });
 }
 
 pub async fn a_released_call_is_taken_again_when_it_is_due(f: Fixture) {

@@ -128,6 +128,7 @@ impl Server {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
+            limits: options.quota.clone(),
             clock,
         });
         engine.start().await.unwrap();

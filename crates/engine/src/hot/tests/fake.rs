@@ -294,6 +294,11 @@ impl Bench {
     }
 
     pub async fn with(settings: EngineSettings) -> Self {
+        Self::limited(settings, u64::MAX).await
+    }
+
+    /// An engine in which projects may have so many queued calls.
+    pub async fn limited(settings: EngineSettings, queued_calls: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let clock = Arc::new(SystemClock);
@@ -323,6 +328,7 @@ impl Bench {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
+            limits: testing::limits(queued_calls),
             clock,
         });
         engine.start().await.unwrap();

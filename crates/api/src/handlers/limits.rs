@@ -1,0 +1,74 @@
+//! Limits and usage of a project: `GET /v1/{project_id}/limits`.
+//!
+//! The URL is Cinder's and Manila's, the form that of Glance's `/v2/info/usage`, which came with
+//! unified limits: an object by resource, so that a new resource changes nothing of the others.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use picasso_store::ProjectUsage;
+use picasso_types::{ProjectLimits, Resource};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{ApiError, ErrorView};
+use crate::request::auth::Reader;
+use crate::state::ApiState;
+
+/// How much a project may have of a resource, and has.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct LimitView {
+    /// The most; `-1` is no limit.
+    #[schema(example = 500)]
+    limit: i64,
+    /// How much there is now.
+    #[schema(example = 3)]
+    usage: u64,
+    /// Who set the limit: `keystone`, or `default` for the settings of this service.
+    #[schema(example = "keystone")]
+    source: &'static str,
+}
+
+/// The limits of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitsAnswer {
+    /// By the name of the resource, as it is registered in Keystone.
+    limits: BTreeMap<&'static str, LimitView>,
+    /// A sentence.
+    message: &'static str,
+}
+
+/// Show how much a project may have, and has.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/limits",
+    tag = "limits",
+    params(("project_id" = String, Path, description = "The project of the token")),
+    responses((status = 200, description = "Limit and usage of each resource", body = LimitsAnswer),
+        (status = 404, description = "The project is not the token's", body = ErrorView)),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn get_limits(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+) -> Result<Json<LimitsAnswer>, ApiError> {
+    let usage = state.store.project_usage(&auth.project).await;
+    let usage = usage.map_err(|error| ApiError::store("counting what a project has", error))?;
+    let limits = state.limits.of(&auth.project).await;
+    Ok(Json(LimitsAnswer { limits: views(&limits, &usage), message: "Successfully loaded limits" }))
+}
+
+fn views(limits: &ProjectLimits, usage: &ProjectUsage) -> BTreeMap<&'static str, LimitView> {
+    let view = |resource: &Resource| {
+        let limit = limits.of(*resource);
+        let usage = match resource {
+            Resource::Apps => usage.apps,
+            Resource::Routes => usage.routes,
+            Resource::QueuedCalls => usage.queued_calls,
+        };
+        let max = limit.max.map_or(-1, |max| i64::try_from(max).unwrap_or(i64::MAX));
+        (resource.name(), LimitView { limit: max, usage, source: limit.source.as_str() })
+    };
+    Resource::ALL.iter().map(view).collect()
+}
