@@ -15,6 +15,7 @@ mod routers;
 mod serve;
 mod settings;
 mod state;
+mod version_views;
 mod views;
 
 pub use endpoints::{Endpoint, EndpointAccess, EndpointFace, endpoints};

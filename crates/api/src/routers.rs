@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
-    apps, call_log, call_records, call_result, fallback, function_urls, health, images, limits, routes, runs,
-    versions,
+    aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, images, limits,
+    route_versions, routes, runs, versions,
 };
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
@@ -62,6 +62,11 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(apps::rotate_signing_key))
         .routes(routes!(routes::list_routes, routes::create_route))
         .routes(routes!(routes::get_route, routes::update_route, routes::delete_route))
+        .routes(routes!(route_versions::list_route_versions))
+        .routes(routes!(route_versions::get_route_version))
+        .routes(routes!(route_versions::roll_back))
+        .routes(routes!(aliases::list_aliases, aliases::create_alias))
+        .routes(routes!(aliases::get_alias, aliases::update_alias, aliases::delete_alias))
         .routes(routes!(runs::run_private))
         .routes(routes!(runs::run_public))
         .routes(routes!(call_records::list_calls))

@@ -259,7 +259,7 @@ pub(crate) struct AcceptedAnswer {
     pub(crate) message: String,
 }
 
-fn entries(config: &Config) -> BTreeMap<String, String> {
+pub(crate) fn entries(config: &Config) -> BTreeMap<String, String> {
     config.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -329,4 +329,6 @@ fn bounds(settings: &Settings, rules: &mut Rules) {
         0,
         bounds.max_queue_timeout_s,
     );
+    rules.range("bounds.max_aliases_per_route", bounds.max_aliases_per_route, 0, 1000);
+    rules.range("bounds.max_kept_versions", bounds.max_kept_versions, 1, 10_000);
 }

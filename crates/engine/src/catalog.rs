@@ -20,10 +20,13 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use picasso_store::{Changed, Store, StoreError};
 use picasso_types::route_table::Matched;
-use picasso_types::{App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion};
+use picasso_types::{
+    App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion, Selector,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::place::Place;
+use crate::route_targets::{RouteTargets, Selected};
 
 #[cfg(test)]
 mod tests;
@@ -64,9 +67,9 @@ impl Target {
 
 /// What a path met.
 #[derive(Debug, Clone)]
-pub enum Lookup {
-    /// A route and the parameters of its pattern.
-    Found(Arc<Target>, PathParams),
+pub enum Lookup<T = Arc<Target>> {
+    /// What calls of a route run, and the parameters of its pattern.
+    Found(T, PathParams),
     /// The path exists, the method does not; the methods that do.
     MethodNotAllowed(Vec<String>),
     /// No such app.
@@ -75,12 +78,23 @@ pub enum Lookup {
     NoRoute,
 }
 
+impl<T> Lookup<T> {
+    fn map<U>(self, of: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Found(found, params) => Lookup::Found(of(found), params),
+            Self::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods),
+            Self::NoApp => Lookup::NoApp,
+            Self::NoRoute => Lookup::NoRoute,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     generation: u64,
     loaded: Instant,
     app_id: AppId,
-    routes: RouteTable<Arc<Target>>,
+    routes: RouteTable<Arc<RouteTargets>>,
 }
 
 /// A cached entry's worth.
@@ -150,8 +164,20 @@ impl Catalog {
         path: &str,
         method: &str,
     ) -> Result<Lookup, StoreError> {
-        let app = self.store.get_app_by_full_name(full_name);
-        self.find(&self.entry(&self.public, full_name.as_str(), app).await?, path, method)
+        let found = self.public_entry(full_name).await?;
+        Ok(self.find(&found, path, method)?.map(|route| route.active.clone()))
+    }
+
+    /// The same where a part of the versions may be asked for.
+    pub async fn select_public(
+        &self,
+        full_name: &FullName,
+        selector: Option<&Selector>,
+        path: &str,
+        method: &str,
+    ) -> Result<Lookup<Selected>, StoreError> {
+        let found = self.public_entry(full_name).await?;
+        self.select_of(&found, selector, path, method).await
     }
 
     /// The target of a project's own URL: the app by its short or full name.
@@ -162,9 +188,21 @@ impl Catalog {
         path: &str,
         method: &str,
     ) -> Result<Lookup, StoreError> {
-        let app = self.store.get_app(project, name);
-        let key = format!("{project}/{name}");
-        self.find(&self.entry(&self.private, &key, app).await?, path, method)
+        let found = self.private_entry(project, name).await?;
+        Ok(self.find(&found, path, method)?.map(|route| route.active.clone()))
+    }
+
+    /// The same where a part of the versions may be asked for.
+    pub async fn select(
+        &self,
+        project: &ProjectId,
+        name: &str,
+        selector: Option<&Selector>,
+        path: &str,
+        method: &str,
+    ) -> Result<Lookup<Selected>, StoreError> {
+        let found = self.private_entry(project, name).await?;
+        self.select_of(&found, selector, path, method).await
     }
 
     /// Drops what is cached of an app; called after every change of it or its routes, before the
@@ -232,6 +270,16 @@ impl Catalog {
         self.has_news.notify_one();
     }
 
+    async fn public_entry(&self, full_name: &FullName) -> Result<Found, StoreError> {
+        let app = self.store.get_app_by_full_name(full_name);
+        self.entry(&self.public, full_name.as_str(), app).await
+    }
+
+    async fn private_entry(&self, project: &ProjectId, name: &str) -> Result<Found, StoreError> {
+        let app = self.store.get_app(project, name);
+        self.entry(&self.private, &format!("{project}/{name}"), app).await
+    }
+
     async fn cached(&self, entries: &Cache<String, Arc<Entry>>, key: &str) -> Cached {
         let Some(entry) = entries.get(key).await else { return Cached::None };
         if self.changed.get(&entry.app_id).await.is_some_and(|good_from| entry.generation < good_from) {
@@ -289,33 +337,54 @@ impl Catalog {
             Err(StoreError::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let routes = self.store.list_routes(&app.id).await?;
         let app = Arc::new(app);
-        let targets = routes.into_iter().map(|route| {
-            let (pattern, methods) = (route.pattern.clone(), route.methods.clone());
-            (pattern, methods, Arc::new(Target::active(&app, route)))
+        let routes = RouteTargets::load_all(self.store.as_ref(), &app).await?.into_iter().map(|targets| {
+            let route = &targets.active.route;
+            (route.pattern.clone(), route.methods.clone(), Arc::new(targets))
         });
-        let routes = RouteTable::new(targets);
+        let routes = RouteTable::new(routes);
         let entry = Arc::new(Entry { generation, loaded, app_id: app.id.clone(), routes });
         entries.insert(key.to_owned(), entry.clone()).await;
         Ok(Some(entry))
     }
 
-    fn find(&self, found: &Found, path: &str, method: &str) -> Result<Lookup, StoreError> {
-        let Some(entry) = &found.entry else { return Ok(Lookup::NoApp) };
-        let lookup = match entry.routes.find(path, method) {
-            Matched::Route(target, params) => Lookup::Found(target.clone(), params),
-            Matched::MethodNotAllowed(methods) => Lookup::MethodNotAllowed(methods.as_slice().to_vec()),
-            Matched::Missing => Lookup::NoRoute,
-        };
-        match lookup {
-            Lookup::Found(..) => Ok(lookup),
-            lookup if found.checked && !*self.away.borrow() => Ok(lookup),
-            // It may have been made since.
-            _ => Err(StoreError::Unavailable {
-                context: "looking for a route",
-                source: "the database does not answer, and what is cached has no such route".into(),
-            }),
+    async fn select_of(
+        &self,
+        found: &Found,
+        selector: Option<&Selector>,
+        path: &str,
+        method: &str,
+    ) -> Result<Lookup<Selected>, StoreError> {
+        match (self.find(found, path, method)?, selector) {
+            (Lookup::Found(route, params), Some(selector)) => {
+                match route.select(self.store.as_ref(), selector).await? {
+                    Some(selected) => Ok(Lookup::Found(selected, params)),
+                    None => self.unless_unsure(found, Lookup::NoRoute),
+                }
+            }
+            (lookup, _) => Ok(lookup.map(|route| Selected::Version(route.active.clone()))),
         }
+    }
+
+    fn find(&self, found: &Found, path: &str, method: &str) -> Result<Lookup<Arc<RouteTargets>>, StoreError> {
+        let Some(entry) = &found.entry else { return Ok(Lookup::NoApp) };
+        match entry.routes.find(path, method) {
+            Matched::Route(route, params) => Ok(Lookup::Found(route.clone(), params)),
+            Matched::MethodNotAllowed(methods) => {
+                self.unless_unsure(found, Lookup::MethodNotAllowed(methods.as_slice().to_vec()))
+            }
+            Matched::Missing => self.unless_unsure(found, Lookup::NoRoute),
+        }
+    }
+
+    /// That there is no such thing, unless it may have been made since the entry was read.
+    fn unless_unsure<T>(&self, found: &Found, lookup: Lookup<T>) -> Result<Lookup<T>, StoreError> {
+        if found.checked && !*self.away.borrow() {
+            return Ok(lookup);
+        }
+        Err(StoreError::Unavailable {
+            context: "looking for a route",
+            source: "the database does not answer, and what is cached has no such route".into(),
+        })
     }
 }

@@ -302,6 +302,16 @@ impl Engine {
         self.shared.tasks.spawn(async move { prepare::run(&engine, &project, &version).await });
     }
 
+    /// Makes sure that a version, which is ready, can run on this node: its image is here, or its
+    /// registry has it still under its digest. Else a sentence for the owner of the route.
+    pub async fn fetch(&self, project: &ProjectId, version: &RouteVersion) -> Result<(), String> {
+        let parts = &self.shared.parts;
+        slot::rootfs(parts, project, version).await.map(drop).map_err(|end| {
+            let failure = end.failure.unwrap_or(Failure::Internal);
+            failure.to_string()
+        })
+    }
+
     /// Stops taking asynchronous calls, lets running calls finish within `grace`, ends the others,
     /// and all hot sandboxes.
     pub async fn shut_down(&self, grace: Duration) {

@@ -37,6 +37,7 @@ mod place;
 mod prepare;
 mod retention;
 mod retry;
+mod route_targets;
 mod run_end;
 mod running_calls;
 mod settings;
@@ -58,4 +59,5 @@ pub use kept_output::{KeptLog, KeptOutput, KeptResult, LogCut, LogLine, LogLines
 pub use large_outputs::{ObjectRef, OutputObjects, OutputReadError, OutputStream, PART_BYTES};
 pub use parts::EngineParts;
 pub use retry::RetryError;
+pub use route_targets::{AliasTargets, Selected};
 pub use settings::{CallKeeping, DeliverySettings, EngineSettings};

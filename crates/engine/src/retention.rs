@@ -1,6 +1,6 @@
 //! The end of calls' records, results and logs: past their time, or beyond their project's bound,
 //! they are deleted, and the objects that no call has (any more) are removed.
-//! So are idempotency keys whose window is over, and the notes that something changed, once nobody
+//! So are versions of routes that nobody needs, idempotency keys whose window is over, and the notes that something changed, once nobody
 //! follows them any more.
 
 use std::time::Duration;
@@ -23,6 +23,7 @@ pub(crate) async fn run(engine: Engine) {
         delete_old(&engine).await;
         delete_outputs_beyond(&engine).await;
         remove_objects(&engine).await;
+        delete_old_versions(&engine).await;
         delete_changes(&engine).await;
         delete_expired_keys(&engine).await;
         tokio::select! {
@@ -91,6 +92,24 @@ async fn remove_all(large: &LargeOutputs, objects: &[RemovableObject]) -> Result
         counter!("picasso_output_objects_removed_total").increment(1);
     }
     Ok(())
+}
+
+/// Versions of routes beyond those that are kept; their images go when they are next collected.
+async fn delete_old_versions(engine: &Engine) {
+    let shared = &engine.shared;
+    let parts = &shared.parts;
+    while !shared.stopping.is_cancelled() {
+        match parts.store.delete_old_versions(parts.settings.max_kept_versions, BATCH).await {
+            Ok(0) => return,
+            Ok(deleted) => {
+                counter!("picasso_versions_deleted_total").increment(deleted);
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::warn!(error, "old versions cannot be deleted");
+            }
+        }
+    }
 }
 
 async fn delete_changes(engine: &Engine) {

@@ -55,6 +55,8 @@ pub struct EngineSettings {
     pub max_call_depth: u32,
     /// How often what is past its time or its bound is looked for.
     pub retention_interval: Duration,
+    /// Newest versions of a route that are kept, whatever becomes of them.
+    pub max_kept_versions: u32,
     /// What is kept of calls.
     pub calls: CallKeeping,
     /// How ended calls' deliveries are sent.
@@ -176,6 +178,7 @@ impl Default for EngineSettings {
             async_max_lost_runs: 5,
             max_call_depth: 16,
             retention_interval: Duration::from_mins(1),
+            max_kept_versions: picasso_types::Bounds::default().max_kept_versions,
             calls: CallKeeping::default(),
             deliveries: DeliverySettings::default(),
         }

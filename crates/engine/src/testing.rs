@@ -54,6 +54,7 @@ pub fn target(pattern: &str) -> Target {
         digest: Some(Digest::of(b"image")),
         state: VersionState::Ready,
         error: None,
+        rolled_back_to: None,
         created_by: "user".to_owned(),
         created_at: Timestamp(0),
     };

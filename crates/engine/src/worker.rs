@@ -170,7 +170,9 @@ async fn run_claimed(
         None => {
             let end = match invocation_of(engine, targets, claimed, &output).await? {
                 Some(invocation) => run_with_lease(engine, id, invocation, &output).await,
-                None => Some(End::of(Failure::NotReady { reason: "its route was deleted".to_owned() })),
+                None => Some(End::of(Failure::NotReady {
+                    reason: "its route was deleted, or its version is not kept any more".to_owned(),
+                })),
             };
             run_end::after_run(&call, end, &parts.settings, parts.clock.now(), random::fraction())
         }

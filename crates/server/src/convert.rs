@@ -211,6 +211,7 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         async_max_lost_runs: queue.max_lost_runs,
         max_call_depth: calls.max_depth,
         retention_interval: Duration::from_mins(1),
+        max_kept_versions: settings.bounds.max_kept_versions,
         deliveries: DeliverySettings {
             timeout: seconds(outbound.timeout_s),
             max_answer_bytes: outbound.max_answer_bytes as usize,

@@ -21,6 +21,18 @@ pub enum StoreError {
     /// The project would pass a limit.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),
+    /// The route has an alias of this name.
+    #[error("an alias of this name exists")]
+    AliasExists,
+    /// The route has no version of this number, or not any more.
+    #[error("the route has no version {0}")]
+    VersionNotFound(u32),
+    /// The version of this number cannot run: its image is being prepared, or could not be had.
+    #[error("version {0} is not ready")]
+    VersionNotReady(u32),
+    /// The route has as many aliases as it may have.
+    #[error("the limit of {0} aliases is reached")]
+    TooManyAliases(u32),
     /// The database is older or newer than this binary.
     #[error("the database schema is {found}, this binary needs {needed}: run `picasso db upgrade`")]
     SchemaMismatch {

@@ -11,6 +11,7 @@ mod changes;
 mod error;
 mod line;
 mod mariadb;
+mod old_versions;
 mod postgres;
 mod preparation;
 mod rows;
@@ -26,10 +27,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
-    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
+    CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
+    NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
+    RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -211,6 +212,67 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// One version, also of an older state of a route.
     async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError>;
+
+    /// The route's version of this number.
+    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError>;
+
+    /// The route's versions below the number `before`, newest first, at most `limit`. None of a route
+    /// that is not there.
+    async fn list_versions(
+        &self,
+        route: &RouteId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<RouteVersion>, StoreError>;
+
+    /// Makes a new version of what version `number` ran: its image by digest, limits and the route's
+    /// own configuration; the app's configuration stays as it is now. The new one is `ready` and
+    /// active at once. What is of the route itself (methods, type, delivery) stays.
+    ///
+    /// `VersionNotFound`, or `VersionNotReady` for one that cannot run.
+    async fn roll_back(
+        &self,
+        route: &RouteId,
+        number: u32,
+        rolled_back_by: &str,
+    ) -> Result<Route, StoreError>;
+
+    /// Deletes versions that are not among the newest `keep` of their route, neither newest nor active,
+    /// of no alias, not being prepared, and not of an unfinished call. Looks at up to `max_routes`
+    /// routes that have any; returns how many versions went.
+    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError>;
+
+    /// Makes an alias of a route. `AliasExists`; `TooManyAliases` when the route has `max_aliases`;
+    /// `VersionNotFound` or `VersionNotReady` for a version that it cannot stand for.
+    async fn create_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        created_by: &str,
+        max_aliases: u32,
+    ) -> Result<Alias, StoreError>;
+
+    /// One alias of a route.
+    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError>;
+
+    /// The route's aliases in order of their names.
+    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError>;
+
+    /// The aliases of all routes of an app, and the versions they stand for.
+    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError>;
+
+    /// Replaces what an alias stands for; `VersionNotFound` and `VersionNotReady` as when it is made.
+    async fn update_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        updated_by: &str,
+    ) -> Result<Alias, StoreError>;
+
+    /// Deletes an alias; its versions stay as long as they would without it.
+    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError>;
 
     /// Marks a `preparing` version `ready` with its digest; it becomes active unless a newer
     /// version is active already. Saying the same twice is no error; `NotFound` when the version

@@ -11,13 +11,14 @@ pub(crate) struct Preparation<'a> {
     pub(crate) digest: Option<&'a Digest>,
     pub(crate) error: Option<&'a str>,
     pub(crate) copy_of: Option<&'a VersionId>,
+    pub(crate) rolled_back_to: Option<u32>,
 }
 
 impl<'a> Preparation<'a> {
     /// Ready where the digest is known, else to be prepared.
     pub(crate) fn of(resolved: Option<&'a Digest>) -> Self {
         let state = if resolved.is_some() { VersionState::Ready } else { VersionState::Preparing };
-        Self { state, digest: resolved, error: None, copy_of: None }
+        Self { state, digest: resolved, error: None, copy_of: None, rolled_back_to: None }
     }
 
     /// As far as `version` is; when that is still preparing, the copy shares its outcome.
@@ -27,7 +28,13 @@ impl<'a> Preparation<'a> {
             digest: version.digest.as_ref(),
             error: version.error.as_deref(),
             copy_of: (version.state == VersionState::Preparing).then_some(&version.id),
+            rolled_back_to: None,
         }
+    }
+
+    /// What `version`, which is ready, ran: exactly its image, whatever the name means by now.
+    pub(crate) fn rolled_back(version: &'a RouteVersion) -> Self {
+        Self { rolled_back_to: Some(version.number), ..Self::copied(version) }
     }
 }
 

@@ -4,9 +4,10 @@
 //! drivers give their rows as [`Columns`].
 
 use picasso_types::{
-    Accepted, App, AppId, AppName, Call, CallId, CallState, Config, Digest, FieldFault, Format, FullName,
-    IdempotencyKey, ImageRef, Methods, NetworkMode, ProjectId, Route, RouteId, RoutePattern, RouteType,
-    RouteVersion, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
+    Accepted, Alias, AliasName, AliasSpec, App, AppId, AppName, Call, CallId, CallState, Config, Digest,
+    FieldFault, Format, FullName, IdempotencyKey, ImageRef, Methods, NetworkMode, ProjectId, Route, RouteId,
+    RoutePattern, RouteType, RouteVersion, Share, Shares, Sticky, Timestamp, Trigger, VersionId, VersionSpec,
+    VersionState,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -175,7 +176,7 @@ macro_rules! version_columns {
     () => {
         "v.id, v.route_id, v.number, v.image, v.format, v.config, v.merged_config, v.memory_mb, \
          v.timeout_s, v.max_concurrency, v.concurrency, v.idle_timeout_s, v.min_instances, v.queue_timeout_s, \
-         v.network, v.digest, v.state, v.error, v.created_by, v.created_at"
+         v.network, v.digest, v.state, v.error, v.rolled_back_to, v.created_by, v.created_at"
     };
 }
 pub(crate) use version_columns;
@@ -205,6 +206,7 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
             .transpose()?,
         state: parsed(row, "state", VersionState::parse)?,
         error: column(row, "error")?,
+        rolled_back_to: optional_number(row, "rolled_back_to")?,
         created_by: column(row, "created_by")?,
         created_at: time(row, "created_at")?,
     })
@@ -261,6 +263,57 @@ pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
 pub(crate) fn routes<R: Columns>(rows: &[R]) -> Result<Vec<Route>, StoreError> {
     let id = |row: &R| row.text("route_id").ok().flatten().map(str::to_owned);
     rows.chunk_by(|a, b| id(a) == id(b)).map(route).collect()
+}
+
+/// The columns of `route_aliases a` with one of their `alias_shares s`.
+macro_rules! alias_columns {
+    () => {
+        "a.route_id, a.name, a.is_public, a.sticky_kind, a.sticky_name, a.created_by, a.updated_by, \
+         a.created_at, a.updated_at, s.number, s.weight"
+    };
+}
+pub(crate) use alias_columns;
+
+/// How the kind of a [`Sticky`] is stored.
+pub(crate) fn sticky_kind(sticky: &Sticky) -> &'static str {
+    match sticky {
+        Sticky::Header(_) => "header",
+        Sticky::Cookie(_) => "cookie",
+    }
+}
+
+/// Aliases from rows in which those of one alias follow each other, one for each of its versions.
+pub(crate) fn aliases<R: Columns>(rows: &[R]) -> Result<Vec<Alias>, StoreError> {
+    let text = |row: &R, name| row.text(name).ok().flatten().map(str::to_owned);
+    let same = |a: &R, b: &R| ["route_id", "name"].iter().all(|name| text(a, name) == text(b, name));
+    rows.chunk_by(same).map(alias).collect()
+}
+
+fn alias(rows: &[impl Columns]) -> Result<Alias, StoreError> {
+    let first = rows.first().ok_or(StoreError::NotFound)?;
+    let share = |row| Ok(Share { number: number(row, "number")?, weight: number(row, "weight")? });
+    let shares = rows.iter().map(share).collect::<Result<_, StoreError>>()?;
+    let sticky = match column(first, "sticky_kind")? {
+        Some("header") => Some(parsed(first, "sticky_name", Sticky::header)?),
+        Some("cookie") => Some(parsed(first, "sticky_name", Sticky::cookie)?),
+        Some(other) => {
+            return Err(StoreError::Damaged { what: "sticky_kind", detail: format!("{other:?} is none") });
+        }
+        None => None,
+    };
+    Ok(Alias {
+        route_id: parsed(first, "route_id", RouteId::parse)?,
+        name: parsed(first, "name", AliasName::parse)?,
+        spec: AliasSpec {
+            shares: Shares::parse(shares).map_err(|fault| damaged("alias", &fault))?,
+            is_public: column(first, "is_public")?,
+            sticky,
+        },
+        created_by: column(first, "created_by")?,
+        updated_by: column(first, "updated_by")?,
+        created_at: time(first, "created_at")?,
+        updated_at: time(first, "updated_at")?,
+    })
 }
 
 /// A version with the project of its app.

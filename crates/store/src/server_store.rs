@@ -10,15 +10,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Clock,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
-    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
+    CallOutput, Cancelled, Clock, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall,
+    NewObject, NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route,
+    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 use super::{
-    ServerPool, ServerStore, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox,
-    records, routes, versions,
+    ServerPool, ServerStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, objects,
+    outbox, records, routes, versions,
 };
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
@@ -161,6 +161,82 @@ impl Store for ServerStore {
 
     async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
         self.read(versions::get(&self.pool, id)).await
+    }
+
+    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError> {
+        self.read(versions::get_of_route(&self.pool, route, number)).await
+    }
+
+    async fn list_versions(
+        &self,
+        route: &RouteId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<RouteVersion>, StoreError> {
+        self.read(versions::list(&self.pool, route, before, limit)).await
+    }
+
+    async fn roll_back(
+        &self,
+        route: &RouteId,
+        number: u32,
+        rolled_back_by: &str,
+    ) -> Result<Route, StoreError> {
+        write!(self, |db| routes::roll_back(db, route, number, rolled_back_by, self.clock.now()))
+    }
+
+    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for route in &self.read(versions::list_routes_with_old(&self.pool, keep, max_routes)).await? {
+            let gone: Result<u64, StoreError> =
+                write!(self, |db| versions::delete_old(db, route, keep, self.clock.now()));
+            deleted += gone?;
+        }
+        Ok(deleted)
+    }
+
+    async fn create_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        created_by: &str,
+        max_aliases: u32,
+    ) -> Result<Alias, StoreError> {
+        write!(self, |db| aliases::create(db, route, name, spec, created_by, max_aliases, self.clock.now()))
+    }
+
+    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError> {
+        self.read(aliases::get(&self.pool, route, name)).await
+    }
+
+    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError> {
+        self.read(aliases::list(&self.pool, route)).await
+    }
+
+    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError> {
+        self.read(async {
+            let aliases = aliases::list_of_app(&self.pool, app).await?;
+            if aliases.is_empty() {
+                return Ok((aliases, Vec::new()));
+            }
+            Ok((aliases, aliases::list_versions_of_app(&self.pool, app).await?))
+        })
+        .await
+    }
+
+    async fn update_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        updated_by: &str,
+    ) -> Result<Alias, StoreError> {
+        write!(self, |db| aliases::update(db, route, name, spec, updated_by, self.clock.now()))
+    }
+
+    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError> {
+        write!(self, |db| aliases::delete(db, route, name, self.clock.now()))
     }
 
     async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {

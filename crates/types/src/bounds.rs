@@ -44,6 +44,10 @@ pub struct Bounds {
     pub max_config_entries: u32,
     /// Largest sum of keys and values of one `config`, bytes.
     pub max_config_bytes: u32,
+    /// Largest number of aliases of one route.
+    pub max_aliases_per_route: u32,
+    /// Newest versions of a route that are kept, whatever becomes of them.
+    pub max_kept_versions: u32,
     /// Largest description of an app, bytes.
     pub max_description_bytes: u32,
 }
@@ -70,6 +74,8 @@ impl Default for Bounds {
             max_delay_s: 14 * 24 * 3600,
             max_config_entries: 128,
             max_config_bytes: 32 * 1024,
+            max_aliases_per_route: 20,
+            max_kept_versions: 10,
             max_description_bytes: 1024,
         }
     }

@@ -39,6 +39,12 @@ impl Digest {
         &self.0
     }
 
+    /// Its first eight bytes as a number: the same content is always the same number.
+    pub fn prefix(&self) -> u64 {
+        // It was parsed or made as 64 hex digits.
+        u64::from_str_radix(&self.hex()[..16], 16).unwrap_or_default()
+    }
+
     /// The 64 hex digits alone: safe as a file name.
     pub fn hex(&self) -> &str {
         &self.0[7..]

@@ -4,6 +4,7 @@
 //! rely on it. Nothing here does I/O, knows HTTP handlers or SQL, or reads the
 //! clock except through [`clock::Clock`].
 
+pub mod alias;
 pub mod app;
 pub mod bounds;
 pub mod call;
@@ -24,6 +25,7 @@ pub mod random;
 pub mod route;
 pub mod route_table;
 
+pub use alias::{Alias, AliasName, AliasSpec, Selector, Share, Shares, Sticky};
 pub use app::{App, AppChange, Config, NewApp};
 pub use bounds::Bounds;
 pub use call::{

@@ -26,6 +26,13 @@ pub fn traceparent() -> String {
     format!("00-{}-{parent:016x}-00", trace.simple())
 }
 
+/// Any of the numbers there are, each as likely as the others.
+pub fn point() -> u64 {
+    // The version and variant bits of a UUID are fixed; they are not among those that are taken.
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    (high & 0xffff_ffff_0000_0000) | (low & 0xffff_ffff)
+}
+
 /// A number from 0 up to, but not, 1.
 pub fn fraction() -> f64 {
     // The first 48 bits of a version 4 UUID are random, and a float holds them exactly.

@@ -246,6 +246,8 @@ pub struct RouteVersion {
     pub state: VersionState,
     /// Why it failed.
     pub error: Option<String>,
+    /// The version it was rolled back to, where it was made so.
+    pub rolled_back_to: Option<u32>,
     /// The Keystone user who made it.
     pub created_by: String,
     /// When it was made.

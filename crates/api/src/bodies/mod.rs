@@ -3,10 +3,12 @@
 //! A field that is absent or `null` is not given, but for delivery options that `null` sets back. Unknown fields are refused by name: an old
 //! client sends only the listed ones, and a typo is told instead of ignored.
 
+pub(crate) mod alias;
 pub(crate) mod app;
 pub(crate) mod delivery;
 mod flag;
 pub(crate) mod route;
 
+pub(crate) use alias::{CreateAlias, RollBack, UpdateAlias};
 pub(crate) use app::{CreateApp, UpdateApp};
 pub(crate) use route::{CreateRoute, UpdateRoute};

@@ -244,6 +244,7 @@ pub(crate) mod tests {
                 digest: None,
                 state: VersionState::Preparing,
                 error: None,
+                rolled_back_to: None,
                 created_by: new.created_by,
                 created_at: Timestamp(0),
             },

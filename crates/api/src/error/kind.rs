@@ -47,6 +47,10 @@ kinds! {
     AppNotFound = "app_not_found", NOT_FOUND;
     /// No such route in the app.
     RouteNotFound = "route_not_found", NOT_FOUND;
+    /// The route has no such version.
+    VersionNotFound = "version_not_found", NOT_FOUND;
+    /// The route has no such alias.
+    AliasNotFound = "alias_not_found", NOT_FOUND;
     /// No such image in the project.
     ImageNotFound = "image_not_found", NOT_FOUND;
     /// No such call in the project.
@@ -63,6 +67,10 @@ kinds! {
     AppExists = "app_exists", CONFLICT;
     /// The app has a route for these paths and methods.
     RouteExists = "route_exists", CONFLICT;
+    /// The route has an alias of this name.
+    AliasExists = "alias_exists", CONFLICT;
+    /// The version cannot run.
+    VersionNotReady = "version_not_ready", CONFLICT;
     /// The call has ended.
     CallFinished = "call_finished", CONFLICT;
     /// The call has not ended.

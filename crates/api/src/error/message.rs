@@ -17,6 +17,8 @@ impl ApiError {
             Self::ProjectNotFound(_) => Kind::ProjectNotFound,
             Self::AppNotFound(_) => Kind::AppNotFound,
             Self::RouteNotFound(_) => Kind::RouteNotFound,
+            Self::VersionNotFound(_) => Kind::VersionNotFound,
+            Self::AliasNotFound(_) => Kind::AliasNotFound,
             Self::ImageNotFound(_) => Kind::ImageNotFound,
             Self::CallNotFound(_) => Kind::CallNotFound,
             Self::ResultNotKept(_) => Kind::ResultNotKept,
@@ -29,9 +31,11 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
             Self::AppExists(_) => Kind::AppExists,
             Self::RouteExists { .. } => Kind::RouteExists,
+            Self::AliasExists(_) => Kind::AliasExists,
+            Self::VersionNotReady { .. } => Kind::VersionNotReady,
             Self::AppHasRoutes(_) => Kind::AppHasRoutes,
             Self::PrivateRoute(_) => Kind::PrivateRoute,
-            Self::OverLimit(_) => Kind::LimitReached,
+            Self::OverLimit(_) | Self::TooManyAliases(_) => Kind::LimitReached,
             Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
             Self::ServiceQueueFull => Kind::ServiceQueueFull,
             Self::InvalidContentType => Kind::InvalidContentType,
@@ -80,6 +84,15 @@ impl ApiError {
                 format!("The roles of the token do not allow this; it needs the role {needs} in the project")
             }
             Self::ProjectNotFound(project) => format!("Project {project} not found"),
+            Self::VersionNotFound(number) => format!("Version {number} not found"),
+            Self::AliasNotFound(name) => format!("Alias {name} not found"),
+            Self::AliasExists(name) => format!("The route has an alias {name} already"),
+            Self::VersionNotReady { number, reason: None } => {
+                format!("Version {number} cannot run: its image is being prepared, or could not be had")
+            }
+            Self::VersionNotReady { number, reason: Some(reason) } => {
+                format!("Version {number} cannot run: {reason}")
+            }
             Self::ImageNotFound(name) => format!("Image {name} not found"),
             Self::CallNotFound(id) => format!("Call {id} not found"),
             Self::ResultNotKept(id) => {
@@ -100,6 +113,9 @@ impl ApiError {
                 format!("The method {method} is not allowed here; allowed: {}", allowed.join(", "))
             }
             Self::OverLimit(over) => over.to_string(),
+            Self::TooManyAliases(limit) => {
+                format!("A route has at most {limit} aliases (bounds.max_aliases_per_route); delete some first")
+            }
             Self::ProjectQueueFull(limit) => format!(
                 "The project has {limit} queued calls, which is its limit (functions_queued_calls); try again \
                  when some of them have run"

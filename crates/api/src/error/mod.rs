@@ -42,6 +42,10 @@ pub enum ApiError {
     AppNotFound(String),
     /// No such route in the app; holds its path with the leading slash.
     RouteNotFound(String),
+    /// The route has no version of this number, or not any more.
+    VersionNotFound(String),
+    /// The route has no such alias.
+    AliasNotFound(String),
     /// No such image in the project.
     ImageNotFound(String),
     /// No such call in the project.
@@ -76,12 +80,23 @@ pub enum ApiError {
         /// The route's path.
         path: String,
     },
+    /// The route has an alias of this name.
+    AliasExists(String),
+    /// The route's version cannot run.
+    VersionNotReady {
+        /// Its number.
+        number: u32,
+        /// Why, where more is known than its state.
+        reason: Option<String>,
+    },
     /// The app still has routes.
     AppHasRoutes(String),
     /// A public run of a private route.
     PrivateRoute(String),
     /// The project would pass a limit.
     OverLimit(OverLimit),
+    /// The route has as many aliases as this, its limit.
+    TooManyAliases(u32),
     /// The project has as many queued calls as this, its limit.
     ProjectQueueFull(u64),
     /// The service has as many queued calls as it takes.
@@ -235,7 +250,11 @@ pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(Stor
     move |error| match error {
         StoreError::NotFound => missing(),
         StoreError::OverLimit(over) => ApiError::OverLimit(over),
+        StoreError::TooManyAliases(limit) => ApiError::TooManyAliases(limit),
+        StoreError::VersionNotFound(number) => ApiError::VersionNotFound(number.to_string()),
+        StoreError::VersionNotReady(number) => ApiError::VersionNotReady { number, reason: None },
         error @ (StoreError::AppExists
+        | StoreError::AliasExists
         | StoreError::AppHasRoutes
         | StoreError::RouteExists
         | StoreError::SchemaMismatch { .. }

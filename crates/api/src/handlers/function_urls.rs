@@ -11,16 +11,17 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use picasso_engine::{Lookup, Target};
 use picasso_store::StoreError;
-use picasso_types::{FullName, PathParams, RouteType, Trigger};
+use picasso_types::{FullName, PathParams, RouteType, Selector, Trigger};
 
 use super::calls::Inbound;
 use super::function_answer::unwrapped;
+use super::selection::draw;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Writer;
 use crate::request::body::streamed;
 use crate::request::cloud_event::unfolded;
 use crate::request::context::{RequestContext, with_call_id};
-use crate::request::path::{RoutePath, function_path};
+use crate::request::path::{FunctionPath, Wanted};
 use crate::state::ApiState;
 use crate::views::AcceptedAnswer;
 
@@ -30,7 +31,7 @@ use crate::views::AcceptedAnswer;
     path = "/f/{app}/{*route}",
     tag = "function URLs",
     params(
-        ("app" = String, Path, description = "The app's full name"),
+        ("app" = String, Path, description = "The app's full name, with `@ALIAS` for a public alias of the route"),
         ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
         ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
         ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
@@ -42,7 +43,7 @@ use crate::views::AcceptedAnswer;
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
         (status = 400, description = "Something that claims to be a CloudEvent and is none, or one of the headers is refused", body = ErrorView),
-        (status = 404, description = "No public function here", body = ErrorView),
+        (status = 404, description = "No public function, or public alias, here", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
         (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
@@ -55,20 +56,37 @@ use crate::views::AcceptedAnswer;
 )]
 pub(crate) async fn call_public(
     State(state): State<ApiState>,
-    at: RoutePath,
+    at: FunctionPath,
     context: RequestContext,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let missing = || ApiError::FunctionNotFound(function_path(&at.app, &at.path));
+    let missing = || ApiError::FunctionNotFound(at.written.clone());
+    let selector = match &at.wanted {
+        Wanted::Active => None,
+        Wanted::Selected(alias @ Selector::Alias(_)) => Some(alias),
+        // Who has no token runs what the owner chose to show, not any version that there is.
+        Wanted::Selected(Selector::Number(_)) | Wanted::Nothing => return Err(missing()),
+    };
     let app = FullName::parse(&at.app).map_err(|_| missing())?;
     let method = request.method().as_str();
     let internal = |error: StoreError| ApiError::store("looking up a route", error);
-    match state.catalog.lookup_public(&app, &at.path, method).await.map_err(internal)? {
-        Lookup::Found(target, params) if target.route.is_public => {
-            call(&state, request, context, false, target, params).await
+    let lookup = state.catalog.select_public(&app, selector, &at.path, method).await.map_err(internal)?;
+    match lookup {
+        Lookup::Found(selected, params) if selected.is_public() => {
+            let drawn = draw(&selected, request.headers(), true).ok_or_else(missing)?;
+            let settings = &state.settings;
+            let secure = settings.functions_base.as_ref().is_some_and(|base| base.starts_with("https:"));
+            let app = at.written.strip_suffix(&at.path).unwrap_or_default();
+            let cookie = drawn.cookie.and_then(|cookie| cookie.header(app, secure));
+            let mut response = call(&state, request, context, false, drawn.target, params).await?;
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
+            Ok(response)
         }
         Lookup::MethodNotAllowed(methods) => {
-            let allowed = public_methods(&state, &app, &at.path, &methods).await.map_err(internal)?;
+            let public = public_methods(&state, &app, selector, &at.path, &methods).await;
+            let allowed = public.map_err(internal)?;
             if allowed.is_empty() {
                 return Err(missing());
             }
@@ -85,7 +103,7 @@ pub(crate) async fn call_public(
     tag = "function URLs",
     params(
         ("project_id" = String, Path, description = "The project of the token"),
-        ("app" = String, Path, description = "The app's name, short or full"),
+        ("app" = String, Path, description = "The app's name, short or full, with `@ALIAS` or `@NUMBER` for other versions of the route than the active one"),
         ("route" = String, Path, description = "The path to call, without its leading slash; may have several segments"),
         ("X-Picasso-Invoke" = Option<String>, Header, description = "`sync` or `async`, where the route's `invoke` lists it"),
         ("X-Picasso-Delay" = Option<String>, Header, description = "Of an asynchronous call: seconds, or the time (RFC 3339), before which it does not run"),
@@ -112,22 +130,31 @@ pub(crate) async fn call_public(
 pub(crate) async fn call_private(
     Writer(auth): Writer,
     State(state): State<ApiState>,
-    at: RoutePath,
+    at: FunctionPath,
     context: RequestContext,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let missing = || ApiError::FunctionNotFound(at.written.clone());
+    let selector = match &at.wanted {
+        Wanted::Active => None,
+        Wanted::Selected(selector) => Some(selector),
+        Wanted::Nothing => return Err(missing()),
+    };
     let method = request.method().as_str();
     let lookup = state
         .catalog
-        .lookup(&auth.project, &at.app, &at.path, method)
+        .select(&auth.project, &at.app, selector, &at.path, method)
         .await
         .map_err(|error| ApiError::store("looking up a route", error))?;
     match lookup {
-        Lookup::Found(target, params) => call(&state, request, context, true, target, params).await,
+        Lookup::Found(selected, params) => {
+            let drawn = draw(&selected, request.headers(), false).ok_or_else(missing)?;
+            call(&state, request, context, true, drawn.target, params).await
+        }
         Lookup::MethodNotAllowed(allowed) => {
             Err(ApiError::MethodNotAllowed { method: method.to_owned(), allowed })
         }
-        Lookup::NoApp | Lookup::NoRoute => Err(ApiError::FunctionNotFound(function_path(&at.app, &at.path))),
+        Lookup::NoApp | Lookup::NoRoute => Err(missing()),
     }
 }
 
@@ -136,13 +163,14 @@ pub(crate) async fn call_private(
 pub(super) async fn public_methods(
     state: &ApiState,
     app: &FullName,
+    selector: Option<&Selector>,
     path: &str,
     methods: &[String],
 ) -> Result<Vec<String>, StoreError> {
     let mut public = Vec::new();
     for method in methods {
-        if let Lookup::Found(target, _) = state.catalog.lookup_public(app, path, method).await?
-            && target.route.is_public
+        if let Lookup::Found(selected, _) = state.catalog.select_public(app, selector, path, method).await?
+            && selected.is_public()
         {
             public.push(method.clone());
         }

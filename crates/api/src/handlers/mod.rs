@@ -1,6 +1,7 @@
 //! One file per resource; a handler unpacks the request, asks the domain, wraps the answer.
 
 pub(crate) mod admin;
+pub(crate) mod aliases;
 pub(crate) mod apps;
 pub(crate) mod call_log;
 pub(crate) mod call_records;
@@ -13,6 +14,8 @@ mod grants;
 pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod limits;
+pub(crate) mod route_versions;
 pub(crate) mod routes;
 pub(crate) mod runs;
+mod selection;
 pub(crate) mod versions;

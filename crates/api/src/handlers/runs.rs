@@ -114,7 +114,7 @@ pub(crate) async fn run_public(
     let lookup = state.catalog.lookup_public(&app, &at.path, "POST").await.map_err(internal)?;
     if let Lookup::MethodNotAllowed(methods) = &lookup
         && state.settings.hide_private_routes
-        && public_methods(&state, &app, &at.path, methods).await.map_err(internal)?.is_empty()
+        && public_methods(&state, &app, None, &at.path, methods).await.map_err(internal)?.is_empty()
     {
         return Err(ApiError::RouteNotFound(at.path));
     }

@@ -18,4 +18,5 @@ mod runs;
 mod support;
 mod tenant_matrix;
 mod tenants;
+mod versions;
 mod wire;

@@ -48,7 +48,10 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/v1/{project_id}/calls/{call_id}"
             | "/v1/{project_id}/calls/{call_id}/log"
             | "/v1/{project_id}/calls/{call_id}/result"
-            | "/v1/{project_id}/apps/{app}/routes",
+            | "/v1/{project_id}/apps/{app}/routes"
+            | "/v1/{project_id}/routes/{route_id}/versions"
+            | "/v1/{project_id}/routes/{route_id}/versions/{version}"
+            | "/v1/{project_id}/routes/{route_id}/aliases",
         )
         | (
             "POST",
@@ -57,6 +60,7 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/v1/{project_id}/calls/{call_id}/retry",
         )
         | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
+        | ("GET" | "DELETE", "/v1/{project_id}/routes/{route_id}/aliases/{alias}")
         | ("DELETE", "/v1/{project_id}/images/{*name}")
         | (_, "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}") => nothing(),
         ("POST", "/v1/{project_id}/apps") => {
@@ -65,6 +69,13 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
         ("PUT", "/v1/{project_id}/apps/{app}") => json_body(&json!({"config": {"A": "1"}})),
         ("POST", "/v1/{project_id}/apps/{app}/routes") => {
             json_body(&json!({"route": {"path": "/new", "image": "shared:1"}}))
+        }
+        ("POST", "/v1/{project_id}/routes/{route_id}/rollback") => json_body(&json!({"version": 1})),
+        ("POST", "/v1/{project_id}/routes/{route_id}/aliases") => {
+            json_body(&json!({"alias": {"name": "new", "versions": [{"version": 1}]}}))
+        }
+        ("PUT", "/v1/{project_id}/routes/{route_id}/aliases/{alias}") => {
+            json_body(&json!({"is_public": true}))
         }
         ("PUT", "/v1/{project_id}/apps/{app}/routes/{*route}") => json_body(&json!({"timeout": 7})),
         (
@@ -80,11 +91,13 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
     }
 }
 
-/// An app with a route, two calls and an image of its own: what one request may change or delete.
+/// An app with a route that has an alias, two calls and an image of its own: what one request may change or delete.
 struct Fresh {
     app: String,
     full_name: String,
     image: String,
+    /// Of `/run`, with the alias `live`.
+    route_id: String,
     /// Waits for longer than the test.
     waiting_call: String,
     /// Was cancelled.
@@ -100,11 +113,17 @@ impl Fresh {
         let full_name = made.json()["app"]["name"].as_str().unwrap_or_default().to_owned();
         let route = json!({"path": "/run", "image": "shared:1", "is_public": true});
         let other = json!({"path": "/idle", "image": "shared:1"});
-        for route in [route, other] {
+        let mut route_id = String::new();
+        for route in [other, route] {
             let url = format!("/v1/{project}/apps/{app}/routes");
             let made = server.api.post(&url, member, &json!({"route": route})).await;
             assert_eq!(made.status, 200, "{}", made.text());
+            made.json()["route"]["id"].as_str().unwrap().clone_into(&mut route_id);
         }
+        let alias = json!({"alias": {"name": "live", "versions": [{"version": 1}]}});
+        let url = format!("/v1/{project}/routes/{route_id}/aliases");
+        let made = server.api.post(&url, member, &alias).await;
+        assert_eq!(made.status, 200, "{}", made.text());
         let name = format!("own-{app}:1");
         let headers = [("x-auth-token", member)];
         let url = format!("/v1/{project}/images/{name}");
@@ -115,7 +134,7 @@ impl Fresh {
         let owner = ProjectId::parse(project).unwrap();
         server.state.store.cancel_call(&owner, &ended_call).await.unwrap();
         let ended_call = ended_call.to_string();
-        Self { app, full_name, image: name, waiting_call, ended_call }
+        Self { app, full_name, image: name, route_id, waiting_call, ended_call }
     }
 
     /// The endpoint's URL about these names in `project`.
@@ -127,6 +146,9 @@ impl Fresh {
             .replace("{app}", if public { &self.full_name } else { &self.app })
             .replace("{*route}", "run")
             .replace("{*name}", &self.image)
+            .replace("{route_id}", &self.route_id)
+            .replace("{version}", "1")
+            .replace("{alias}", "live")
             .replace(
                 "{call_id}",
                 if endpoint.path.ends_with("/cancel") { &self.waiting_call } else { &self.ended_call },
@@ -370,7 +392,7 @@ async fn a_foreign_resource_and_a_missing_one_answer_byte_for_byte_alike() {
     let ids = [world.project.as_str(), &world.other_project, &nobodys_project];
     for endpoint in endpoints() {
         let names_a_resource =
-            ["{app}", "{*name}", "{call_id}"].iter().any(|part| endpoint.path.contains(part));
+            ["{app}", "{*name}", "{call_id}", "{route_id}"].iter().any(|part| endpoint.path.contains(part));
         for token in &tokens {
             let sample = sample(&endpoint, &fresh, &world.image);
             let ask = async |project: &str| {

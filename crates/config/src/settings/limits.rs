@@ -46,6 +46,11 @@ section! {
         pub max_config_entries: u32 = Bounds::default().max_config_entries,
         /// Largest sum of keys and values of one `config`, bytes.
         pub max_config_bytes: u32 = Bounds::default().max_config_bytes,
+        /// Most aliases of one route.
+        pub max_aliases_per_route: u32 = Bounds::default().max_aliases_per_route,
+        /// Newest versions of a route that are kept, with their images, so that it can be rolled back
+        /// to them; at least 1. Older ones go unless an alias or an unfinished call needs them.
+        pub max_kept_versions: u32 = Bounds::default().max_kept_versions,
         /// Largest description of an app, bytes.
         pub max_description_bytes: u32 = Bounds::default().max_description_bytes,
     }
@@ -74,6 +79,8 @@ impl From<&BoundsSettings> for Bounds {
             max_delay_s: settings.max_delay_s,
             max_config_entries: settings.max_config_entries,
             max_config_bytes: settings.max_config_bytes,
+            max_aliases_per_route: settings.max_aliases_per_route,
+            max_kept_versions: settings.max_kept_versions,
             max_description_bytes: settings.max_description_bytes,
         }
     }

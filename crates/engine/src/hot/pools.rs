@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picasso_types::{AppId, RouteId, VersionId};
+use picasso_types::{AppId, VersionId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -96,17 +96,15 @@ impl Hot {
         self.lock().values().map(|pool| pool.target.app.id.clone()).collect()
     }
 
-    /// The app's routes are now these: pools of other versions retire, and of these are kept warm
+    /// The app's calls now run these: pools of other versions retire, and of these are kept warm
     /// what is to be.
-    pub(crate) fn reconcile(self: &Arc<Self>, app: &AppId, targets: &[Target]) {
-        let active: HashMap<&RouteId, &VersionId> = targets
-            .iter()
-            .filter_map(|target| Some((&target.route.id, &target.version.as_ref()?.id)))
-            .collect();
+    pub(crate) fn reconcile(self: &Arc<Self>, app: &AppId, targets: &[Arc<Target>]) {
+        let kept: HashSet<&VersionId> =
+            targets.iter().filter_map(|target| Some(&target.version.as_ref()?.id)).collect();
         let mut of_app = self.all();
         of_app.retain(|pool| pool.target.app.id == *app);
         for pool in of_app {
-            if active.get(&pool.version.route_id) == Some(&&pool.version.id) {
+            if kept.contains(&pool.version.id) {
                 pool.revive();
             } else {
                 pool.retire();

@@ -1,5 +1,5 @@
 //! Follows what becomes of routes: sandboxes of superseded versions and deleted routes end, and
-//! versions with `min_instances` have theirs.
+//! versions with `min_instances` have theirs. The versions of aliases are not superseded.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use picasso_types::AppId;
 use tokio_util::sync::CancellationToken;
 
 use super::pools::Hot;
-use crate::catalog::Target;
+use crate::route_targets::RouteTargets;
 
 /// How often all is looked through, for what could not be read when it changed.
 const EVERY: Duration = Duration::from_secs(30);
@@ -53,9 +53,8 @@ async fn follow_all(hot: &Arc<Hot>, apps: HashSet<AppId>) -> Result<(), StoreErr
     for app in apps {
         let targets = match hot.parts.store.get_app_by_id(&app).await {
             Ok(app) => {
-                let routes = hot.parts.store.list_routes(&app.id).await?;
-                let app = Arc::new(app);
-                routes.into_iter().map(|route| Target::active(&app, route)).collect()
+                let routes = RouteTargets::load_all(hot.parts.store.as_ref(), &Arc::new(app)).await?;
+                routes.iter().flat_map(RouteTargets::kept).cloned().collect()
             }
             Err(StoreError::NotFound) => Vec::new(),
             Err(error) => return Err(error),

@@ -6,6 +6,7 @@
 //! call is a transaction that holds the call's row, or one statement and a look at its effect. What
 //! the server undoes (deadlock, a lock waited for in vain) is done again, a bounded number of times.
 
+mod aliases;
 mod apps;
 mod call_batches;
 mod calls;

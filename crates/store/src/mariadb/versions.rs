@@ -1,12 +1,13 @@
 //! Immutable versions of routes, and how their preparation ends.
 
 use picasso_types::{
-    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec,
+    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
 };
-use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
+use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::{apps, changes};
 use crate::error::Context as _;
+use crate::old_versions::UNNEEDED;
 use crate::preparation::{Preparation, kept_error};
 use crate::rows::{self, parsed, to_json, version_columns};
 use crate::{PreparingVersion, StoreError};
@@ -38,8 +39,8 @@ pub(super) async fn insert(
     sqlx::query(
         "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
          memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
-         network, digest, state, error, copy_of, created_by, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         network, digest, state, error, copy_of, rolled_back_to, created_by, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(VersionId::generate().as_str().to_owned())
     .bind(route.as_str())
@@ -60,6 +61,7 @@ pub(super) async fn insert(
     .bind(preparation.state.as_str())
     .bind(preparation.error)
     .bind(original)
+    .bind(preparation.rolled_back_to.map(i64::from))
     .bind(created_by)
     .bind(now.0)
     .execute(db)
@@ -75,6 +77,104 @@ pub(super) async fn get(db: &MySqlPool, id: &VersionId) -> Result<RouteVersion, 
         .await
         .context("loading a version")?;
     rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+pub(super) async fn get_of_route(
+    db: impl MySqlExecutor<'_>,
+    route: &RouteId,
+    number: u32,
+) -> Result<RouteVersion, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        version_columns!(),
+        " FROM route_versions v WHERE v.route_id = ? AND v.number = ?"
+    ))
+    .bind(route.as_str())
+    .bind(i64::from(number))
+    .fetch_optional(db)
+    .await
+    .context("loading a route's version")?;
+    rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+/// A version of the route that can run.
+pub(super) async fn get_ready(
+    db: impl MySqlExecutor<'_>,
+    route: &RouteId,
+    number: u32,
+) -> Result<RouteVersion, StoreError> {
+    match get_of_route(db, route, number).await {
+        Ok(version) if version.state == VersionState::Ready => Ok(version),
+        Ok(_) => Err(StoreError::VersionNotReady(number)),
+        Err(StoreError::NotFound) => Err(StoreError::VersionNotFound(number)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Newest first.
+pub(super) async fn list(
+    db: impl MySqlExecutor<'_>,
+    route: &RouteId,
+    before: Option<u32>,
+    limit: u32,
+) -> Result<Vec<RouteVersion>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        version_columns!(),
+        " FROM route_versions v WHERE v.route_id = ? AND v.number < ? ORDER BY v.number DESC LIMIT ?"
+    ))
+    .bind(route.as_str())
+    .bind(before.map_or(i64::MAX, i64::from))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+    .context("listing a route's versions")?;
+    rows.iter().map(rows::version).collect()
+}
+
+/// Routes that have versions which nothing needs any more.
+pub(super) async fn list_routes_with_old(
+    db: &MySqlPool,
+    keep: u32,
+    limit: u32,
+) -> Result<Vec<RouteId>, StoreError> {
+    let mut select = QueryBuilder::new(
+        "SELECT DISTINCT v.route_id FROM routes r JOIN route_versions v ON v.route_id = r.id \
+         AND v.number <= r.latest_number - ",
+    );
+    select.push_bind(i64::from(keep)).push(UNNEEDED).push(" LIMIT ").push_bind(i64::from(limit));
+    let rows = select.build().fetch_all(db).await.context("looking for old versions")?;
+    rows.iter().map(|row| parsed(row, "route_id", RouteId::parse)).collect()
+}
+
+/// Deletes what [`list_routes_with_old`] found of one route; how many.
+pub(super) async fn delete_old(
+    db: &mut MySqlConnection,
+    route: &RouteId,
+    keep: u32,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    // Nobody gives one of them to an alias meanwhile.
+    let app = match apps::lock_of_route(db, route).await {
+        Err(StoreError::NotFound) => return Ok(0),
+        app => app?,
+    };
+    let mut select = QueryBuilder::new(
+        "SELECT v.id FROM routes r JOIN route_versions v ON v.route_id = r.id \
+         AND v.number <= r.latest_number - ",
+    );
+    select.push_bind(i64::from(keep)).push(UNNEEDED).push(" AND r.id = ").push_bind(route.as_str());
+    let rows = select.build().fetch_all(&mut *db).await.context("listing old versions")?;
+    let mut deleted = 0;
+    for row in &rows {
+        let id = parsed(row, "id", VersionId::parse)?;
+        let one = sqlx::query("DELETE FROM route_versions WHERE id = ?").bind(id.as_str());
+        deleted += one.execute(&mut *db).await.context("deleting an old version")?.rows_affected();
+    }
+    if deleted > 0 {
+        changes::note(db, &app, now).await?;
+    }
+    Ok(deleted)
 }
 
 pub(super) async fn set_ready(
@@ -208,8 +308,9 @@ pub(super) async fn lease_preparation(
 pub(super) async fn list_kept_warm(db: &MySqlPool) -> Result<Vec<AppId>, StoreError> {
     let rows = sqlx::query(
         "SELECT DISTINCT r.app_id FROM route_versions v \
-         JOIN routes r ON r.id = v.route_id AND r.active_number = v.number \
-         WHERE v.min_instances > 0 ORDER BY 1",
+         JOIN routes r ON r.id = v.route_id \
+         WHERE v.min_instances > 0 AND (r.active_number = v.number OR EXISTS (SELECT 1 FROM alias_shares s \
+         WHERE s.route_id = v.route_id AND s.number = v.number)) ORDER BY 1",
     )
     .fetch_all(db)
     .await
@@ -219,9 +320,7 @@ pub(super) async fn list_kept_warm(db: &MySqlPool) -> Result<Vec<AppId>, StoreEr
 
 pub(super) async fn list_referenced_digests(db: &MySqlPool) -> Result<Vec<Digest>, StoreError> {
     let rows = sqlx::query(
-        "SELECT v.digest AS digest FROM routes r JOIN route_versions v \
-         ON v.route_id = r.id AND v.number IN (r.latest_number, r.active_number) \
-         WHERE v.digest IS NOT NULL \
+        "SELECT digest FROM route_versions WHERE digest IS NOT NULL \
          UNION SELECT digest FROM calls WHERE state = 'queued' AND digest IS NOT NULL \
          UNION SELECT digest FROM calls WHERE state = 'running' AND digest IS NOT NULL ORDER BY 1",
     )

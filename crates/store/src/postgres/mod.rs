@@ -5,6 +5,7 @@
 //! its routes and versions holds the app's row. A call is changed by single statements. What the
 //! server undoes (deadlock, serialisation) is done again, a bounded number of times.
 
+mod aliases;
 mod apps;
 mod call_batches;
 mod calls;

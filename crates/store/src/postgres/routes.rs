@@ -186,6 +186,34 @@ pub(super) async fn update(
     load(db, id).await
 }
 
+/// Makes a version of what an older one ran.
+pub(super) async fn roll_back(
+    db: &mut PgConnection,
+    id: &RouteId,
+    number: u32,
+    rolled_back_by: &str,
+    now: Timestamp,
+) -> Result<Route, StoreError> {
+    apps::lock_of_route(db, id).await?;
+    let route = load(&mut *db, id).await?;
+    let app = apps::load(&mut *db, &route.app_id).await?;
+    let old = versions::get_ready(&mut *db, id, number).await?;
+    let next = route.latest.number + 1;
+    let merged = app.config.overlaid(&old.spec.config);
+    let preparation = Preparation::rolled_back(&old);
+    versions::insert(db, id, next, &old.spec, &merged, &preparation, rolled_back_by, now).await?;
+    sqlx::query("UPDATE routes SET latest_number = $1, active_number = $2, updated_at = $3 WHERE id = $4")
+        .bind(i64::from(next))
+        .bind(i64::from(next))
+        .bind(now.0)
+        .bind(id.as_str())
+        .execute(&mut *db)
+        .await
+        .context("rolling a route back")?;
+    changes::note(db, &app.id, now).await?;
+    load(db, id).await
+}
+
 /// Makes the version of each route that has `config` merged in.
 ///
 /// Where calls run an older version than the latest, because that one is still preparing or has

@@ -4,6 +4,7 @@
 //! share the file; every write transaction is `BEGIN IMMEDIATE`, so what it checks first still
 //! holds when it writes.
 
+mod aliases;
 mod apps;
 mod call_batches;
 mod calls;

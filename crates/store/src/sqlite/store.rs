@@ -6,15 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled,
-    DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject, NewRoute, ObjectId,
-    ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange, RouteId, RouteVersion,
-    Timestamp, VersionId,
+    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
+    CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
+    NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
+    RouteId, RouteVersion, Timestamp, VersionId,
 };
 
 use super::{
-    SqliteStore, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox, records,
-    routes, versions,
+    SqliteStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox,
+    records, routes, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -119,6 +119,105 @@ impl Store for SqliteStore {
 
     async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
         versions::get(&self.readers, id).await
+    }
+
+    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError> {
+        versions::get_of_route(&self.readers, route, number).await
+    }
+
+    async fn list_versions(
+        &self,
+        route: &RouteId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<RouteVersion>, StoreError> {
+        versions::list(&self.readers, route, before, limit).await
+    }
+
+    async fn roll_back(
+        &self,
+        route: &RouteId,
+        number: u32,
+        rolled_back_by: &str,
+    ) -> Result<Route, StoreError> {
+        let (route, by, clock) = (route.clone(), rolled_back_by.to_owned(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { routes::roll_back(db, &route, number, &by, clock.now()).await })
+            })
+            .await
+    }
+
+    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for route in versions::list_routes_with_old(&self.readers, keep, max_routes).await? {
+            let clock = Arc::clone(&self.clock);
+            deleted += self
+                .writer
+                .run(move |db| {
+                    Box::pin(async move { versions::delete_old(db, &route, keep, clock.now()).await })
+                })
+                .await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn create_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        created_by: &str,
+        max_aliases: u32,
+    ) -> Result<Alias, StoreError> {
+        let (route, name, spec, by) = (route.clone(), name.clone(), spec.clone(), created_by.to_owned());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    aliases::create(db, &route, &name, &spec, &by, max_aliases, clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError> {
+        aliases::get(&self.readers, route, name).await
+    }
+
+    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError> {
+        aliases::list(&self.readers, route).await
+    }
+
+    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError> {
+        let aliases = aliases::list_of_app(&self.readers, app).await?;
+        if aliases.is_empty() {
+            return Ok((aliases, Vec::new()));
+        }
+        Ok((aliases, aliases::list_versions_of_app(&self.readers, app).await?))
+    }
+
+    async fn update_alias(
+        &self,
+        route: &RouteId,
+        name: &AliasName,
+        spec: &AliasSpec,
+        updated_by: &str,
+    ) -> Result<Alias, StoreError> {
+        let (route, name, spec, by) = (route.clone(), name.clone(), spec.clone(), updated_by.to_owned());
+        let clock = Arc::clone(&self.clock);
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { aliases::update(db, &route, &name, &spec, &by, clock.now()).await })
+            })
+            .await
+    }
+
+    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError> {
+        let (route, name, clock) = (route.clone(), name.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { aliases::delete(db, &route, &name, clock.now()).await }))
+            .await
     }
 
     async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {

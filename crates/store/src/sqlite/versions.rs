@@ -1,12 +1,13 @@
 //! Immutable versions of routes, and how their preparation ends.
 
 use picasso_types::{
-    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec,
+    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
 };
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::changes;
 use crate::error::Context as _;
+use crate::old_versions::UNNEEDED;
 use crate::preparation::{Preparation, kept_error};
 use crate::rows::{self, parsed, to_json, version_columns};
 use crate::{PreparingVersion, StoreError};
@@ -25,9 +26,9 @@ pub(super) async fn insert(
     sqlx::query(
         "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
          memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
-         network, digest, state, error, copy_of, created_by, created_at) \
+         network, digest, state, error, copy_of, rolled_back_to, created_by, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = ?19), ?20, ?21)",
+         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = ?19), ?20, ?21, ?22)",
     )
     .bind(VersionId::generate().as_str().to_owned())
     .bind(route.as_str())
@@ -48,6 +49,7 @@ pub(super) async fn insert(
     .bind(preparation.state.as_str())
     .bind(preparation.error)
     .bind(preparation.copy_of.map(VersionId::as_str))
+    .bind(preparation.rolled_back_to.map(i64::from))
     .bind(created_by)
     .bind(now.0)
     .execute(db)
@@ -63,6 +65,104 @@ pub(super) async fn get(db: &SqlitePool, id: &VersionId) -> Result<RouteVersion,
         .await
         .context("loading a version")?;
     rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+pub(super) async fn get_of_route(
+    db: impl SqliteExecutor<'_>,
+    route: &RouteId,
+    number: u32,
+) -> Result<RouteVersion, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        version_columns!(),
+        " FROM route_versions v WHERE v.route_id = ?1 AND v.number = ?2"
+    ))
+    .bind(route.as_str())
+    .bind(i64::from(number))
+    .fetch_optional(db)
+    .await
+    .context("loading a route's version")?;
+    rows::version(&row.ok_or(StoreError::NotFound)?)
+}
+
+/// A version of the route that can run.
+pub(super) async fn get_ready(
+    db: impl SqliteExecutor<'_>,
+    route: &RouteId,
+    number: u32,
+) -> Result<RouteVersion, StoreError> {
+    match get_of_route(db, route, number).await {
+        Ok(version) if version.state == VersionState::Ready => Ok(version),
+        Ok(_) => Err(StoreError::VersionNotReady(number)),
+        Err(StoreError::NotFound) => Err(StoreError::VersionNotFound(number)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Newest first.
+pub(super) async fn list(
+    db: impl SqliteExecutor<'_>,
+    route: &RouteId,
+    before: Option<u32>,
+    limit: u32,
+) -> Result<Vec<RouteVersion>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        version_columns!(),
+        " FROM route_versions v WHERE v.route_id = ?1 AND v.number < ?2 ORDER BY v.number DESC LIMIT ?3"
+    ))
+    .bind(route.as_str())
+    .bind(before.map_or(i64::MAX, i64::from))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+    .context("listing a route's versions")?;
+    rows.iter().map(rows::version).collect()
+}
+
+/// Routes that have versions which nothing needs any more.
+pub(super) async fn list_routes_with_old(
+    db: &SqlitePool,
+    keep: u32,
+    limit: u32,
+) -> Result<Vec<RouteId>, StoreError> {
+    let mut select = QueryBuilder::new(
+        "SELECT DISTINCT v.route_id FROM routes r JOIN route_versions v ON v.route_id = r.id \
+         AND v.number <= r.latest_number - ",
+    );
+    select.push_bind(i64::from(keep)).push(UNNEEDED).push(" LIMIT ").push_bind(i64::from(limit));
+    let rows = select.build().fetch_all(db).await.context("looking for old versions")?;
+    rows.iter().map(|row| parsed(row, "route_id", RouteId::parse)).collect()
+}
+
+/// Deletes what [`list_routes_with_old`] found of one route; how many.
+pub(super) async fn delete_old(
+    db: &mut SqliteConnection,
+    route: &RouteId,
+    keep: u32,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    // Nobody gives one of them to an alias meanwhile.
+    let app = match changes::app_of_route(db, route).await {
+        Err(StoreError::NotFound) => return Ok(0),
+        app => app?,
+    };
+    let mut select = QueryBuilder::new(
+        "SELECT v.id FROM routes r JOIN route_versions v ON v.route_id = r.id \
+         AND v.number <= r.latest_number - ",
+    );
+    select.push_bind(i64::from(keep)).push(UNNEEDED).push(" AND r.id = ").push_bind(route.as_str());
+    let rows = select.build().fetch_all(&mut *db).await.context("listing old versions")?;
+    let mut deleted = 0;
+    for row in &rows {
+        let id = parsed(row, "id", VersionId::parse)?;
+        let one = sqlx::query("DELETE FROM route_versions WHERE id = ?1").bind(id.as_str());
+        deleted += one.execute(&mut *db).await.context("deleting an old version")?.rows_affected();
+    }
+    if deleted > 0 {
+        changes::note(db, &app, now).await?;
+    }
+    Ok(deleted)
 }
 
 pub(super) async fn set_ready(
@@ -174,8 +274,9 @@ pub(super) async fn lease_preparation(
 pub(super) async fn list_kept_warm(db: &SqlitePool) -> Result<Vec<AppId>, StoreError> {
     let rows = sqlx::query(
         "SELECT DISTINCT r.app_id FROM route_versions v \
-         JOIN routes r ON r.id = v.route_id AND r.active_number = v.number \
-         WHERE v.min_instances > 0 ORDER BY 1",
+         JOIN routes r ON r.id = v.route_id \
+         WHERE v.min_instances > 0 AND (r.active_number = v.number OR EXISTS (SELECT 1 FROM alias_shares s \
+         WHERE s.route_id = v.route_id AND s.number = v.number)) ORDER BY 1",
     )
     .fetch_all(db)
     .await
@@ -185,9 +286,7 @@ pub(super) async fn list_kept_warm(db: &SqlitePool) -> Result<Vec<AppId>, StoreE
 
 pub(super) async fn list_referenced_digests(db: &SqlitePool) -> Result<Vec<Digest>, StoreError> {
     let rows = sqlx::query(
-        "SELECT v.digest AS digest FROM routes r JOIN route_versions v \
-         ON v.route_id = r.id AND v.number IN (r.latest_number, r.active_number) \
-         WHERE v.digest IS NOT NULL \
+        "SELECT digest FROM route_versions WHERE digest IS NOT NULL \
          UNION SELECT digest FROM calls WHERE state = 'queued' AND digest IS NOT NULL \
          UNION SELECT digest FROM calls WHERE state = 'running' AND digest IS NOT NULL ORDER BY 1",
     )

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use picasso_store::{ChangeMark, Changed, Changes};
 use picasso_types::{AppChange, AppId, Cancelled, Config, InstanceId};
 
+use super::aliases;
 use super::fixture::{Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route};
 
 /// Follows from here on.
@@ -50,8 +51,25 @@ pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture)
     let new_config = AppChange { config: config(&[("A", "b")]), description: String::new() };
     f.store.update_app(&app.id, &new_config, "user").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a configuration");
+    let route = f.ready_route(&app, "/b").await;
+    assert_eq!(heard(&f, &mut mark).await, mine, "another route");
+    f.store.roll_back(&route.id, 1, "user").await.unwrap();
+    assert_eq!(heard(&f, &mut mark).await, mine, "a roll back");
+    let (name, spec) = (aliases::name("live"), aliases::of(&[(1, 1)]));
+    f.store.create_alias(&route.id, &name, &spec, "user", MANY).await.unwrap();
+    assert_eq!(heard(&f, &mut mark).await, mine, "a new alias");
+    f.store.update_alias(&route.id, &name, &spec, "user").await.unwrap();
+    assert_eq!(heard(&f, &mut mark).await, mine, "a changed alias");
+    f.store.delete_alias(&route.id, &name).await.unwrap();
+    assert_eq!(heard(&f, &mut mark).await, mine, "a deleted alias");
+    assert_eq!(f.store.delete_old_versions(1, 10).await.unwrap(), 3);
+    assert_eq!(heard(&f, &mut mark).await, mine, "deleted versions");
     f.store.delete_route(&route.id).await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a deleted route");
+    for route in f.store.list_routes(&app.id).await.unwrap() {
+        f.store.delete_route(&route.id).await.unwrap();
+        heard(&f, &mut mark).await;
+    }
     f.store.delete_app(&app.id).await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a deleted app");
     assert!(heard(&f, &mut mark).await.is_empty(), "everything was heard");

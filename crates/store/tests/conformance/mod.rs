@@ -4,6 +4,7 @@
 //! opens a fresh, empty store; each test of the suite then appears under its own name. A test
 //! that is missing from the list below is dead code, which the lints refuse.
 
+pub mod aliases;
 pub mod apps;
 pub mod bodies;
 pub mod calls;
@@ -66,7 +67,18 @@ macro_rules! store_conformance {
             versions::a_change_of_description_makes_no_version,
             versions::a_change_of_app_config_reaches_calls_while_the_latest_version_prepares,
             versions::a_copied_version_shares_the_preparation_of_its_original,
-            versions::referenced_digests_are_those_of_latest_active_and_unfinished,
+            versions::referenced_digests_are_those_of_kept_versions_and_unfinished_calls,
+            versions::versions_are_listed_newest_first_in_pages_and_found_by_number,
+            versions::a_roll_back_makes_a_version_of_what_an_older_one_ran,
+            versions::a_roll_back_to_what_cannot_run_changes_nothing,
+            versions::old_versions_go_unless_something_needs_them,
+            aliases::an_alias_comes_back_as_it_was_made_and_changed,
+            aliases::aliases_are_listed_by_name_and_by_app_with_their_versions,
+            aliases::an_alias_stands_only_for_ready_versions_of_its_route,
+            aliases::a_name_is_used_once_and_aliases_are_counted_per_route,
+            aliases::a_missing_alias_or_route_is_not_found_by_any_method,
+            aliases::an_alias_goes_with_its_route,
+            aliases::an_app_is_listed_whose_alias_is_kept_warm,
             calls::an_accepted_call_comes_back_queued,
             calls::accepting_for_a_missing_version_is_not_found,
             calls::accepting_one_id_twice_keeps_the_first,

@@ -1,8 +1,11 @@
 //! Versions: immutable, numbered, prepared once; what is active and what is kept.
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, CallOutput, Format, InstanceId, RouteVersion, VersionId, VersionState};
+use picasso_types::{
+    AppChange, CallOutput, Format, InstanceId, RouteId, RouteVersion, VersionId, VersionState,
+};
 
+use super::aliases;
 use super::fixture::{
     Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
 };
@@ -213,7 +216,7 @@ pub async fn a_copied_version_shares_the_preparation_of_its_original(f: Fixture)
     assert_eq!((broken.latest.error.as_deref(), broken.active), (Some("no such image"), None));
 }
 
-pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fixture) {
+pub async fn referenced_digests_are_those_of_kept_versions_and_unfinished_calls(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/one").await;
     let call = f.new_call(&app, &route);
@@ -230,6 +233,105 @@ pub async fn referenced_digests_are_those_of_latest_active_and_unfinished(f: Fix
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), [digest("one")]);
     assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
     assert_eq!(f.store.list_referenced_digests().await.unwrap(), []);
+}
+
+pub async fn versions_are_listed_newest_first_in_pages_and_found_by_number(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.route_with_versions(&app.id, "/hello", 5).await;
+    f.route_with_versions(&app.id, "/other", 2).await;
+    let numbers = async |before, limit| {
+        let listed = f.store.list_versions(&route.id, before, limit).await.unwrap();
+        listed.into_iter().map(|version| version.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(None, 2).await, [5, 4]);
+    assert_eq!(numbers(Some(4), 2).await, [3, 2]);
+    assert_eq!(numbers(Some(2), 2).await, [1]);
+    assert!(numbers(Some(1), 2).await.is_empty());
+    assert_eq!(f.store.list_versions(&RouteId::generate(), None, 2).await.unwrap(), []);
+    let third = f.store.get_route_version(&route.id, 3).await.unwrap();
+    assert_eq!((third.number, third.digest), (3, Some(digest("image-3"))));
+    for (route, number) in [(&route.id, 6), (&route.id, 0), (&RouteId::generate(), 1)] {
+        let missing = f.store.get_route_version(route, number).await;
+        assert!(matches!(missing, Err(StoreError::NotFound)));
+    }
+}
+
+pub async fn a_roll_back_makes_a_version_of_what_an_older_one_ran(f: Fixture) {
+    let app = f.app("hello").await;
+    let first = f.ready_route(&app, "/hello").await;
+    let mut second = change(&first);
+    (second.spec.memory_mb, second.is_public) = (512, false);
+    second.spec.config = config(&[("WHO", "second")]);
+    f.store.update_route(&first.id, &second, Some(&digest("two"))).await.unwrap();
+    f.store.update_app(&app.id, &app_change("now"), "user-c").await.unwrap();
+    let now = f.clock.advance(SECOND);
+    let after = f.store.roll_back(&first.id, 1, "user-d").await.unwrap();
+    let made = &after.latest;
+    assert_eq!((made.number, made.rolled_back_to, made.state), (4, Some(1), VersionState::Ready));
+    assert_eq!((&made.spec, &made.digest), (&first.latest.spec, &first.latest.digest));
+    assert_eq!(made.merged_config, config(&[("GREETING", "now"), ("WHO", "route")]), "the app's stays");
+    assert_eq!((made.created_by.as_str(), made.created_at, after.updated_at), ("user-d", now, now));
+    assert_eq!(after.active.as_ref(), Some(made));
+    assert!(!after.is_public, "what is of the route stays");
+    assert_eq!(f.store.get_route_by_id(&first.id).await.unwrap(), after);
+    let again = f.store.roll_back(&first.id, 4, "user-d").await.unwrap();
+    assert_eq!((again.latest.number, again.latest.rolled_back_to), (5, Some(4)));
+}
+
+pub async fn a_roll_back_to_what_cannot_run_changes_nothing(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let failed = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+    f.store.set_version_failed(&failed.latest.id, "no such image").await.unwrap();
+    let before = f.store.get_route_by_id(&route.id).await.unwrap();
+    let to = async |number| f.store.roll_back(&route.id, number, "user").await;
+    assert!(matches!(to(2).await, Err(StoreError::VersionNotReady(2))));
+    assert!(matches!(to(3).await, Err(StoreError::VersionNotFound(3))));
+    let missing = f.store.roll_back(&RouteId::generate(), 1, "user").await;
+    assert!(matches!(missing, Err(StoreError::NotFound)));
+    assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), before);
+}
+
+pub async fn old_versions_go_unless_something_needs_them(f: Fixture) {
+    let app = f.app("hello").await;
+    // 1: called, 2: prepared, 3: of an alias, 4 and 5: old, 6: active, 7 and 8: failed.
+    let route = f.ready_route(&app, "/hello").await;
+    let call = f.new_call(&app, &route);
+    f.store.accept_call(&call).await.unwrap();
+    let preparing = f.store.update_route(&route.id, &change(&route), None).await.unwrap().latest.id;
+    for number in 3..=6 {
+        let image = digest(&format!("image-{number}"));
+        f.store.update_route(&route.id, &change(&route), Some(&image)).await.unwrap();
+    }
+    for _ in 7..=8 {
+        let failed = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+        f.store.set_version_failed(&failed.latest.id, "no such image").await.unwrap();
+    }
+    let alias = f.alias(&route.id, "old", &aliases::of(&[(3, 1)])).await;
+    let untouched = f.route_with_versions(&app.id, "/other", 2).await;
+    let numbers = async || {
+        let all = f.store.list_versions(&route.id, None, MANY).await.unwrap();
+        all.into_iter().map(|version| version.number).rev().collect::<Vec<_>>()
+    };
+    let delete = async |keep| f.store.delete_old_versions(keep, MANY).await.unwrap();
+    assert_eq!(delete(8).await, 0);
+    assert_eq!(delete(4).await, 1, "the newest four stay");
+    assert_eq!(numbers().await, [1, 2, 3, 5, 6, 7, 8]);
+    assert_eq!(delete(0).await, 3, "also the old one of the other route");
+    assert_eq!(numbers().await, [1, 2, 3, 6, 8]);
+    assert_eq!(f.store.get_route_by_id(&untouched.id).await.unwrap(), untouched);
+
+    let owner = InstanceId::generate();
+    f.store.claim_call(&call.id, &owner, f.lease()).await.unwrap().unwrap();
+    assert_eq!(delete(1).await, 0, "a running call needs it");
+    assert!(f.store.finish_call(&call.id, &owner, &succeeded(), &CallOutput::default(), &[]).await.unwrap());
+    f.store.set_version_failed(&preparing, "no such image").await.unwrap();
+    assert_eq!(delete(1).await, 2);
+    assert_eq!(f.store.get_alias(&route.id, &alias.name).await.unwrap(), alias);
+    f.store.delete_alias(&route.id, &alias.name).await.unwrap();
+    assert_eq!((delete(1).await, numbers().await), (1, vec![6, 8]));
+    let left = f.store.list_referenced_digests().await.unwrap();
+    assert!(left.contains(&digest("image-6")) && !left.contains(&digest("image-3")));
 }
 
 pub async fn a_preparation_is_held_by_one_until_its_lease_ends(f: Fixture) {

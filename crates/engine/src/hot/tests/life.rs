@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use picasso_types::{Failure, Format};
+use picasso_types::{AliasName, AliasSpec, Failure, Format, Share, Shares};
 
 use super::fake::{Bench, Broken, eventually, exited};
 use crate::engine::Engine;
@@ -195,6 +195,30 @@ async fn a_changed_configuration_never_meets_an_old_sandbox() {
     let old = [idle.await.unwrap().unwrap(), busy.await.unwrap().unwrap()];
     assert!(fresh.iter().all(|slot| !old.contains(slot)));
     eventually("only the new one is left", || bench.present() == 1).await;
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn the_sandboxes_of_an_aliass_versions_stay_and_end_with_it() {
+    let bench = Bench::new().await;
+    let old = bench.function(|_| ()).await;
+    let slot = bench.call(&old, "answer").await.unwrap();
+    let store: &dyn picasso_store::Store = &*bench.store;
+    let shares = Shares::parse(vec![Share { number: 1, weight: 1 }]).unwrap();
+    let spec = AliasSpec { shares, is_public: false, sticky: None };
+    let name = AliasName::parse("live").unwrap();
+    store.create_alias(&old.route.id, &name, &spec, "me", 1).await.unwrap();
+    let new = bench.update(&old).await;
+    bench.call(&new, "answer").await.unwrap();
+    // Another one, of no alias, shows that the change was followed.
+    let newest = bench.update(&new).await;
+    bench.call(&newest, "answer").await.unwrap();
+    eventually("the one between is gone", || bench.present() == 2).await;
+    assert_eq!(bench.call(&old, "answer").await.unwrap(), slot);
+
+    store.delete_alias(&old.route.id, &name).await.unwrap();
+    bench.engine.shared.parts.catalog.forget(&old.app.id).await;
+    eventually("that of the alias is gone", || bench.present() == 1).await;
     bench.finish().await;
 }
 

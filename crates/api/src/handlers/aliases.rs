@@ -1,0 +1,174 @@
+//! Aliases of a route: `/v1/{project_id}/routes/{route_id}/aliases`.
+
+use axum::Json;
+use axum::extract::State;
+use picasso_store::StoreError;
+
+use super::route_versions::find_route_by_id;
+use crate::bodies::{CreateAlias, UpdateAlias};
+use crate::error::{ApiError, ErrorView, from_store};
+use crate::request::auth::{Reader, Writer};
+use crate::request::json::JsonBody;
+use crate::request::path::{AliasPath, RouteIdPath};
+use crate::state::ApiState;
+use crate::version_views::{AliasAnswer, AliasView, AliasesAnswer};
+use crate::views::Done;
+
+/// List the aliases of a route.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/routes/{route_id}/aliases",
+    tag = "versions",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("route_id" = String, Path, description = "The route's `id`"),
+    ),
+    responses(
+        (status = 200, description = "All aliases, ordered by name", body = AliasesAnswer),
+        (status = 404, description = "The project has no such route", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn list_aliases(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    RouteIdPath(id): RouteIdPath,
+) -> Result<Json<AliasesAnswer>, ApiError> {
+    let (_, route) = find_route_by_id(&state, &auth.project, &id).await?;
+    let listed = state.store.list_aliases(&route.id).await;
+    let aliases = listed.map_err(|error| ApiError::store("listing aliases", error))?;
+    Ok(Json(AliasesAnswer {
+        aliases: aliases.iter().map(AliasView::from).collect(),
+        message: "Successfully listed aliases",
+    }))
+}
+
+/// Make an alias.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/routes/{route_id}/aliases",
+    tag = "versions",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("route_id" = String, Path, description = "The route's `id`"),
+    ),
+    request_body = CreateAlias,
+    responses(
+        (status = 200, description = "The alias", body = AliasAnswer),
+        (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 403, description = "The route has as many aliases as it may", body = ErrorView),
+        (status = 404, description = "The project has no such route, or the route no such version (any more)", body = ErrorView),
+        (status = 409, description = "The route has an alias of this name, or a version is not ready", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn create_alias(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    RouteIdPath(id): RouteIdPath,
+    body: JsonBody,
+) -> Result<Json<AliasAnswer>, ApiError> {
+    let (app, route) = find_route_by_id(&state, &auth.project, &id).await?;
+    let (name, spec) = body.parse::<CreateAlias>()?.into_new()?;
+    let max = state.settings.bounds.max_aliases_per_route;
+    let made = state.store.create_alias(&route.id, &name, &spec, &auth.caller.user_id, max).await;
+    let alias = made.map_err(|error| match error {
+        StoreError::AliasExists => ApiError::AliasExists(name.to_string()),
+        other => from_store(|| ApiError::RouteNotFound(id.to_string()))(other),
+    })?;
+    state.catalog.forget(&app.id).await;
+    Ok(Json(AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully created" }))
+}
+
+/// Show an alias.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/routes/{route_id}/aliases/{alias}",
+    tag = "versions",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("route_id" = String, Path, description = "The route's `id`"),
+        ("alias" = String, Path, description = "The alias's name"),
+    ),
+    responses(
+        (status = 200, description = "The alias", body = AliasAnswer),
+        (status = 404, description = "The project has no such route, or the route no such alias", body = ErrorView),
+    ),
+    security(("keystone_token" = ["reader"]))
+)]
+pub(crate) async fn get_alias(
+    Reader(auth): Reader,
+    State(state): State<ApiState>,
+    at: AliasPath,
+) -> Result<Json<AliasAnswer>, ApiError> {
+    let (_, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    let name = at.name.as_ref().ok_or_else(|| at.missing())?;
+    let alias = state.store.get_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
+    Ok(Json(AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully loaded" }))
+}
+
+/// Change an alias: its versions and weights, who may call it, what tells clients apart. Absent fields
+/// stay.
+#[utoipa::path(
+    put,
+    path = "/v1/{project_id}/routes/{route_id}/aliases/{alias}",
+    tag = "versions",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("route_id" = String, Path, description = "The route's `id`"),
+        ("alias" = String, Path, description = "The alias's name"),
+    ),
+    request_body = UpdateAlias,
+    responses(
+        (status = 200, description = "The alias", body = AliasAnswer),
+        (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 404, description = "The project has no such route, or the route no such alias or version (any more)", body = ErrorView),
+        (status = 409, description = "A version is not ready", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn update_alias(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: AliasPath,
+    body: JsonBody,
+) -> Result<Json<AliasAnswer>, ApiError> {
+    let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    let name = at.name.as_ref().ok_or_else(|| at.missing())?;
+    let before = state.store.get_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
+    let spec = body.parse::<UpdateAlias>()?.into_spec(&before)?;
+    let changed = state.store.update_alias(&route.id, name, &spec, &auth.caller.user_id).await;
+    let alias = changed.map_err(from_store(|| at.missing()))?;
+    state.catalog.forget(&app.id).await;
+    Ok(Json(AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully updated" }))
+}
+
+/// Delete an alias.
+#[utoipa::path(
+    delete,
+    path = "/v1/{project_id}/routes/{route_id}/aliases/{alias}",
+    tag = "versions",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("route_id" = String, Path, description = "The route's `id`"),
+        ("alias" = String, Path, description = "The alias's name"),
+    ),
+    responses(
+        (status = 200, description = "The alias is gone; its versions stay as long as they would without it", body = Done),
+        (status = 404, description = "The project has no such route, or the route no such alias", body = ErrorView),
+    ),
+    security(("keystone_token" = ["member"]))
+)]
+pub(crate) async fn delete_alias(
+    Writer(auth): Writer,
+    State(state): State<ApiState>,
+    at: AliasPath,
+) -> Result<Json<Done>, ApiError> {
+    let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    let name = at.name.as_ref().ok_or_else(|| at.missing())?;
+    state.store.delete_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
+    state.catalog.forget(&app.id).await;
+    Ok(Json(Done { message: "Alias successfully deleted" }))
+}
