@@ -1,20 +1,9 @@
-//! The table of all endpoints with what each asks of its caller, taken from the routers.
+//! The table of all endpoints with the policy rule that each enforces, taken from the routers.
 //!
 //! Tests walk it (who may call what, byte for byte), so that an endpoint without an expectation
 //! fails the build.
 
 use crate::openapi;
-
-/// What an endpoint asks of its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EndpointAccess {
-    /// Nothing.
-    Public,
-    /// A token with the role reader, or one that implies it.
-    Read,
-    /// A token with the role member, or one that implies it.
-    Write,
-}
 
 /// Which listener an endpoint is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,8 +23,8 @@ pub struct Endpoint {
     pub path: String,
     /// The listener.
     pub face: EndpointFace,
-    /// What it asks of its caller.
-    pub access: EndpointAccess,
+    /// The policy rule that it enforces; none for one that asks for no token.
+    pub rule: Option<String>,
 }
 
 /// All documented endpoints of both faces.
@@ -48,12 +37,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     for (face, document) in faces {
         let document = openapi::as_value(document);
         for (path, method, operation) in openapi::operations(&document) {
-            let access = match openapi::required_role(operation) {
-                None => EndpointAccess::Public,
-                Some("reader") => EndpointAccess::Read,
-                Some(_) => EndpointAccess::Write,
-            };
-            all.push(Endpoint { method, path: path.to_owned(), face, access });
+            let rule = openapi::enforced_rule(operation).map(str::to_owned);
+            all.push(Endpoint { method, path: path.to_owned(), face, rule });
         }
     }
     all

@@ -18,7 +18,7 @@ mod state;
 mod version_views;
 mod views;
 
-pub use endpoints::{Endpoint, EndpointAccess, EndpointFace, endpoints};
+pub use endpoints::{Endpoint, EndpointFace, endpoints};
 pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;
 pub use request::request_metrics::describe_metrics;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use picasso_engine::{Catalog, Engine};
 use picasso_identity::TokenValidator;
+use picasso_identity::policy::Enforcer;
 use picasso_image::ImageStore;
 use picasso_store::Store;
 use picasso_types::Limits;
@@ -25,6 +26,8 @@ pub struct ApiState {
     pub tokens: Arc<dyn TokenValidator>,
     /// How much of everything projects may have.
     pub limits: Arc<dyn Limits>,
+    /// What callers may do.
+    pub policy: Arc<Enforcer>,
     /// Limits and choices.
     pub settings: Arc<ApiSettings>,
 }

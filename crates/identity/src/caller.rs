@@ -88,15 +88,6 @@ pub struct ApplicationCredential {
     pub restricted: bool,
 }
 
-/// What a caller may do until the policy engine of a later release decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// May read.
-    Read,
-    /// May change resources and run private functions.
-    Write,
-}
-
 impl Caller {
     /// The project that the token is scoped to, where it is scoped to one.
     pub fn project(&self) -> Option<&Project> {
@@ -109,29 +100,6 @@ impl Caller {
     /// The id of that project.
     pub fn project_id(&self) -> Option<&ProjectId> {
         self.project().map(|project| &project.id)
-    }
-
-    /// Whether a role of the caller is `role`; case does not matter, as everywhere with Keystone.
-    pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|r| r.eq_ignore_ascii_case(role))
-    }
-
-    /// Whether the caller may act in every project.
-    pub fn is_admin(&self) -> bool {
-        self.project().is_some() && self.has_role("admin")
-    }
-
-    /// What the caller's roles allow in its project: reader reads, member and admin also write,
-    /// any other role gives nothing.
-    pub fn access(&self) -> Option<Access> {
-        self.project()?;
-        if self.is_admin() || self.has_role("member") {
-            Some(Access::Write)
-        } else if self.has_role("reader") {
-            Some(Access::Read)
-        } else {
-            None
-        }
     }
 
     /// The credentials that oslo.policy's rules are checked against, under the names of
@@ -240,15 +208,5 @@ mod tests {
         assert_eq!((&system["system_scope"], &system["project_id"]), (&json!("all"), &Value::Null));
         let in_domain = caller("u", Scope::Domain(domain("d")), "reader").policy_values();
         assert_eq!((&in_domain["domain_id"], &in_domain["system_scope"]), (&json!("d"), &Value::Null));
-    }
-
-    #[test]
-    fn only_a_project_gives_access_whatever_the_role() {
-        assert_eq!(caller("u", project("p"), "Admin").access(), Some(Access::Write));
-        assert_eq!(caller("u", project("p"), "READER").access(), Some(Access::Read));
-        for scope in [Scope::System, Scope::Unscoped, Scope::Domain(domain("d"))] {
-            let caller = caller("u", scope, "admin");
-            assert_eq!((caller.access(), caller.is_admin()), (None, false));
-        }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! Tokens are validated as keystonemiddleware's auth_token does it, with our own service user,
 //! and cached by the SHA-256 of the token for a bounded time. No token is ever stored or logged.
-//! Where we differ from it on purpose: docs/authentication.md.
+//! What a caller may do is decided by [`policy`]. Where we differ from auth_token on purpose:
+//! docs/authentication.md.
 
 mod access_rules;
 mod caller;
 mod client;
 mod error;
 mod gate;
-mod presented;
 mod limits;
+pub mod policy;
+mod presented;
 mod session;
 mod settings;
 mod token;
@@ -24,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use access_rules::path_matches;
-pub use caller::{Access, ApplicationCredential, Caller, Domain, Project, Scope, Trust};
+pub use caller::{ApplicationCredential, Caller, Domain, Project, Scope, Trust};
 pub use error::{KeystoneError, KeystoneSettingsError};
 pub use presented::Presented;
 pub use limits::{KeystoneLimits, LimitsSettings};

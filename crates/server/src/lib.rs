@@ -12,6 +12,7 @@ mod key_file;
 mod limits;
 mod messaging;
 mod objects;
+mod policy;
 mod queue;
 mod start;
 

@@ -39,7 +39,7 @@ kinds! {
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// Keystone does not answer.
     IdentityUnavailable = "identity_unavailable", SERVICE_UNAVAILABLE;
-    /// The token's roles do not allow it.
+    /// No policy rule allows it to the token.
     Forbidden = "forbidden", FORBIDDEN;
     /// The project of the URL is not the token's.
     ProjectNotFound = "project_not_found", NOT_FOUND;
@@ -145,6 +145,8 @@ kinds! {
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE;
     /// Zaqar, or the catalog that names it, does not answer.
     MessagingUnavailable = "messaging_unavailable", SERVICE_UNAVAILABLE;
+    /// A policy server, which a rule asks, does not answer.
+    PolicyUnavailable = "policy_unavailable", SERVICE_UNAVAILABLE;
     /// The store of large results and logs does not answer.
     OutputsUnavailable = "outputs_unavailable", SERVICE_UNAVAILABLE;
     /// A fault of the service.

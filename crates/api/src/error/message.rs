@@ -55,6 +55,7 @@ impl ApiError {
             Self::Unhealthy(_) => Kind::Unhealthy,
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::MessagingUnavailable(_) => Kind::MessagingUnavailable,
+            Self::PolicyUnavailable(_) => Kind::PolicyUnavailable,
             Self::OutputsUnavailable(_) => Kind::OutputsUnavailable,
             Self::Internal(_) => Kind::Internal,
         }
@@ -80,8 +81,11 @@ impl ApiError {
             }
 
             Self::IdentityUnavailable { .. } => "The Keystone service is temporarily unavailable.".into(),
-            Self::Forbidden { needs } => {
-                format!("The roles of the token do not allow this; it needs the role {needs} in the project")
+            Self::Forbidden { rule, needs: Some(role) } => {
+                format!("{rule} is disallowed by policy; it needs the role {role} in the project")
+            }
+            Self::Forbidden { rule, needs: None } => {
+                format!("{rule} is disallowed by policy; the operator has made a rule of their own for it")
             }
             Self::ProjectNotFound(project) => format!("Project {project} not found"),
             Self::VersionNotFound(number) => format!("Version {number} not found"),
@@ -150,6 +154,9 @@ impl ApiError {
             Self::DatabaseUnavailable(_) => "The database is temporarily unavailable.".into(),
             Self::MessagingUnavailable(_) => {
                 "The messaging service (Zaqar) is temporarily unavailable.".into()
+            }
+            Self::PolicyUnavailable(_) => {
+                "A server that decides about permissions is temporarily unavailable.".into()
             }
             Self::OutputsUnavailable(_) => {
                 "The store of large results and logs is temporarily unavailable.".into()

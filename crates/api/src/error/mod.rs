@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use picasso_engine::QueueFull;
 use picasso_identity::AuthError;
+use picasso_identity::policy::RemoteFault;
 use picasso_store::StoreError;
 use picasso_types::cloud_event::EventFault;
 use picasso_types::{CallId, CallState, Failure, FieldFault, OverLimit};
@@ -31,11 +32,15 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The roles of the token are not enough; holds what would be.
+    /// A policy rule does not allow it to this token in any project.
     Forbidden {
-        /// The least role that may do it.
-        needs: &'static str,
+        /// The rule.
+        rule: &'static str,
+        /// The least role that the rule asks for, where it is the default.
+        needs: Option<&'static str>,
     },
+    /// A policy server, which a rule asks, gave no usable answer; the log has the reason.
+    PolicyUnavailable(InternalFault),
     /// The project of the URL is not the token's, or does not exist.
     ProjectNotFound(String),
     /// No such app in the project.
@@ -233,6 +238,12 @@ impl From<QueueFull> for ApiError {
             QueueFull::Project(limit) => Self::ProjectQueueFull(limit),
             QueueFull::Service(_) => Self::ServiceQueueFull,
         }
+    }
+}
+
+impl From<RemoteFault> for ApiError {
+    fn from(fault: RemoteFault) -> Self {
+        Self::PolicyUnavailable(InternalFault { context: "asking a policy server", source: fault.into() })
     }
 }
 

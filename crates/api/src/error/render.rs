@@ -100,7 +100,8 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
         | ApiError::Unhealthy(_)
         | ApiError::OutputsUnavailable(_)
         | ApiError::DatabaseUnavailable(_)
-        | ApiError::MessagingUnavailable(_) => Some(Duration::from_secs(5)),
+        | ApiError::MessagingUnavailable(_)
+        | ApiError::PolicyUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
             fault.retry_after.or(wanted)
@@ -122,7 +123,8 @@ fn log(error: &ApiError) {
     if let ApiError::Internal(fault)
     | ApiError::DatabaseUnavailable(fault)
     | ApiError::OutputsUnavailable(fault)
-    | ApiError::MessagingUnavailable(fault) = error
+    | ApiError::MessagingUnavailable(fault)
+    | ApiError::PolicyUnavailable(fault) = error
     {
         tracing::error!(error = fault.chain(), "the request failed");
     }

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 
 use super::route_versions::find_route_by_id;
 use crate::bodies::{CreateAlias, UpdateAlias};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
 use crate::request::path::{AliasPath, RouteIdPath};
 use crate::state::ApiState;
@@ -27,10 +28,10 @@ use crate::views::Done;
         (status = 200, description = "All aliases, ordered by name", body = AliasesAnswer),
         (status = 404, description = "The project has no such route", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:alias:list"]))
 )]
 pub(crate) async fn list_aliases(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListAliases>,
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
 ) -> Result<Json<AliasesAnswer>, ApiError> {
@@ -61,10 +62,10 @@ pub(crate) async fn list_aliases(
         (status = 409, description = "The route has an alias of this name, or a version is not ready", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:alias:create"]))
 )]
 pub(crate) async fn create_alias(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::CreateAlias>,
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
     body: JsonBody,
@@ -95,10 +96,10 @@ pub(crate) async fn create_alias(
         (status = 200, description = "The alias", body = AliasAnswer),
         (status = 404, description = "The project has no such route, or the route no such alias", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:alias:get"]))
 )]
 pub(crate) async fn get_alias(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetAlias>,
     State(state): State<ApiState>,
     at: AliasPath,
 ) -> Result<Json<AliasAnswer>, ApiError> {
@@ -127,10 +128,10 @@ pub(crate) async fn get_alias(
         (status = 409, description = "A version is not ready", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:alias:update"]))
 )]
 pub(crate) async fn update_alias(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::UpdateAlias>,
     State(state): State<ApiState>,
     at: AliasPath,
     body: JsonBody,
@@ -159,10 +160,10 @@ pub(crate) async fn update_alias(
         (status = 200, description = "The alias is gone; its versions stay as long as they would without it", body = Done),
         (status = 404, description = "The project has no such route, or the route no such alias", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:alias:delete"]))
 )]
 pub(crate) async fn delete_alias(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::DeleteAlias>,
     State(state): State<ApiState>,
     at: AliasPath,
 ) -> Result<Json<Done>, ApiError> {

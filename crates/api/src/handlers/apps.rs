@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{App, ProjectId, Resource};
 
 use crate::bodies::{CreateApp, UpdateApp};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
 use crate::request::path::AppPath;
 use crate::state::ApiState;
@@ -25,10 +26,10 @@ pub(crate) async fn find_app(state: &ApiState, project: &ProjectId, name: &str) 
     tag = "apps",
     params(("project_id" = String, Path, description = "The project of the token")),
     responses((status = 200, description = "All apps, ordered by name", body = AppsAnswer)),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:app:list"]))
 )]
 pub(crate) async fn list_apps(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListApps>,
     State(state): State<ApiState>,
 ) -> Result<Json<AppsAnswer>, ApiError> {
     let apps =
@@ -53,10 +54,10 @@ pub(crate) async fn list_apps(
         (status = 409, description = "The project has an app of this name", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:app:create"]))
 )]
 pub(crate) async fn create_app(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::CreateApp>,
     State(state): State<ApiState>,
     body: JsonBody,
 ) -> Result<Json<AppAnswer>, ApiError> {
@@ -82,10 +83,10 @@ pub(crate) async fn create_app(
         (status = 200, description = "The app", body = AppAnswer),
         (status = 404, description = "The project has no such app", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:app:get"]))
 )]
 pub(crate) async fn get_app(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetApp>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
 ) -> Result<Json<AppAnswer>, ApiError> {
@@ -109,10 +110,10 @@ pub(crate) async fn get_app(
         (status = 404, description = "The project has no such app", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:app:update"]))
 )]
 pub(crate) async fn update_app(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::UpdateApp>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
     body: JsonBody,
@@ -142,10 +143,10 @@ pub(crate) async fn update_app(
         (status = 403, description = "The app has routes, or the role is not enough", body = ErrorView),
         (status = 404, description = "The project has no such app", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:app:delete"]))
 )]
 pub(crate) async fn delete_app(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::DeleteApp>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
 ) -> Result<Json<Done>, ApiError> {
@@ -171,10 +172,10 @@ pub(crate) async fn delete_app(
         (status = 200, description = "The key, shown this once; an old one still signs beside it for a while", body = SigningKeyAnswer),
         (status = 404, description = "The project has no such app", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:app:rotate_signing_key"]))
 )]
 pub(crate) async fn rotate_signing_key(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::RotateSigningKey>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
 ) -> Result<Json<SigningKeyAnswer>, ApiError> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::{HeaderMap, Uri, header};
 use picasso_engine::{KeptLog, LogCut, LogLine, LogLines, NewLines, OutputReadError};
+use picasso_identity::policy::defaults as rule;
 use picasso_types::{Call, CallId, FieldFault};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use super::call_records::find_call;
 use super::call_result::unreadable;
 use crate::call_views::{LogAnswer, LogLineView};
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::{Authorized, Reader};
+use crate::request::auth::{Allowed, Authorized};
 use crate::request::path::CallPath;
 use crate::request::query::Query;
 use crate::state::ApiState;
@@ -48,10 +49,10 @@ const LONGEST: Duration = Duration::from_mins(15);
         (status = 400, description = "A field of the query is refused", body = ErrorView),
         (status = 404, description = "The project has no such call", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:call:get_log"]))
 )]
 pub(crate) async fn get_log(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetLog>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     uri: Uri,

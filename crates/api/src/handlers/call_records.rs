@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::{HeaderMap, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use picasso_engine::RetryError;
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{
     Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, Timestamp,
@@ -13,7 +14,7 @@ use picasso_types::{
 use super::versions::{LinkView, base};
 use crate::call_views::{CallAnswer, CallView, CallsAnswer, RetriedAnswer};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::Allowed;
 use crate::request::path::CallPath;
 use crate::request::query::Query;
 use crate::state::ApiState;
@@ -54,10 +55,10 @@ pub(crate) async fn find_call(state: &ApiState, project: &ProjectId, id: &CallId
         (status = 200, description = "A page of calls, and where the next one is", body = CallsAnswer),
         (status = 400, description = "A filter is refused; the message names it", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:call:list"]))
 )]
 pub(crate) async fn list_calls(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListCalls>,
     State(state): State<ApiState>,
     uri: Uri,
     headers: HeaderMap,
@@ -151,10 +152,10 @@ fn next_page(base: &str, filter: &CallFilter, query: &Query, last: &CallId) -> L
         (status = 200, description = "The call", body = CallAnswer),
         (status = 404, description = "The project has no such call", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:call:get"]))
 )]
 pub(crate) async fn get_call(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     headers: HeaderMap,
@@ -190,10 +191,10 @@ async fn answer(
         (status = 404, description = "The project has no such call", body = ErrorView),
         (status = 409, description = "The call has ended already", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:call:cancel"]))
 )]
 pub(crate) async fn cancel_call(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::CancelCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     headers: HeaderMap,
@@ -224,10 +225,10 @@ pub(crate) async fn cancel_call(
         (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
         (status = 503, description = "The whole service has as many", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:call:retry"]))
 )]
 pub(crate) async fn retry_call(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::RetryCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     headers: HeaderMap,
@@ -266,10 +267,10 @@ pub(crate) async fn retry_call(
         (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
         (status = 503, description = "The whole service has as many", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:call:retry"]))
 )]
 pub(crate) async fn retry_calls(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::RetryCall>,
     State(state): State<ApiState>,
     uri: Uri,
 ) -> Result<Json<RetriedAnswer>, ApiError> {

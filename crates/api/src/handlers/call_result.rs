@@ -11,12 +11,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use picasso_engine::{KeptResult, OutputReadError, OutputStream};
+use picasso_identity::policy::defaults as rule;
 use picasso_types::{Call, FieldFault, RouteType};
 
 use super::call_records::find_call;
 use crate::call_views::ResultAnswer;
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::Reader;
+use crate::request::auth::Allowed;
 use crate::request::path::CallPath;
 use crate::request::query::Query;
 use crate::state::ApiState;
@@ -41,10 +42,10 @@ use crate::state::ApiState;
         (status = 409, description = "The call has not ended yet", body = ErrorView),
         (status = 503, description = "The store of large results does not answer", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:call:get_result"]))
 )]
 pub(crate) async fn get_result(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetResult>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     uri: Uri,

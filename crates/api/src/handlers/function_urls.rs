@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use picasso_engine::{Lookup, Target};
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{FullName, PathParams, RouteType, Selector, Trigger};
 
@@ -17,7 +18,7 @@ use super::calls::Inbound;
 use super::function_answer::unwrapped;
 use super::selection::draw;
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::Writer;
+use crate::request::auth::Allowed;
 use crate::request::body::streamed;
 use crate::request::cloud_event::unfolded;
 use crate::request::context::{RequestContext, with_call_id};
@@ -125,10 +126,10 @@ pub(crate) async fn call_public(
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
         (status = 508, description = "Calls cause each other without end", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:function:invoke"]))
 )]
 pub(crate) async fn call_private(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::InvokeFunction>,
     State(state): State<ApiState>,
     at: FunctionPath,
     context: RequestContext,

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use picasso_identity::policy::defaults as rule;
 use picasso_image::{ImageError, ImageInfo, Scope};
 use picasso_types::{FieldFault, ImageRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::Allowed;
 use crate::request::path::ImagePath;
 use crate::request::upload::Upload;
 use crate::state::ApiState;
@@ -68,10 +69,10 @@ pub(crate) struct ImagesAnswer {
     tag = "images",
     params(("project_id" = String, Path, description = "The project of the token")),
     responses((status = 200, description = "The project's images, then the shared ones", body = ImagesAnswer)),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:image:list"]))
 )]
 pub(crate) async fn list_images(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListImages>,
     State(state): State<ApiState>,
 ) -> Result<Json<ImagesAnswer>, ApiError> {
     let own = list(&state, &Scope::Project(auth.project)).await?;
@@ -99,10 +100,10 @@ pub(crate) async fn list_images(
         (status = 400, description = "The name or the image is refused", body = ErrorView),
         (status = 413, description = "The upload or the unpacked image is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:image:load"]))
 )]
 pub(crate) async fn load_image(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::LoadImage>,
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
     upload: Upload,
@@ -123,10 +124,10 @@ pub(crate) async fn load_image(
         (status = 200, description = "The name is gone", body = Done),
         (status = 404, description = "The project has no such image", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:image:delete"]))
 )]
 pub(crate) async fn delete_image(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::DeleteImage>,
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
 ) -> Result<Json<Done>, ApiError> {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use picasso_identity::policy::defaults as rule;
 use picasso_store::ProjectUsage;
 use picasso_types::{ProjectLimits, Resource};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::Reader;
+use crate::request::auth::Allowed;
 use crate::state::ApiState;
 
 /// How much a project may have of a resource, and has.
@@ -47,10 +48,10 @@ pub(crate) struct LimitsAnswer {
     params(("project_id" = String, Path, description = "The project of the token")),
     responses((status = 200, description = "Limit and usage of each resource", body = LimitsAnswer),
         (status = 404, description = "The project is not the token's", body = ErrorView)),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:limit:get"]))
 )]
 pub(crate) async fn get_limits(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetLimits>,
     State(state): State<ApiState>,
 ) -> Result<Json<LimitsAnswer>, ApiError> {
     let usage = state.store.project_usage(&auth.project).await;

@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, Uri};
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{App, FieldFault, ProjectId, Route, RouteId};
 
 use super::versions::{LinkView, base};
 use crate::bodies::RollBack;
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{Reader, Writer};
+use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
 use crate::request::path::{RouteIdPath, VersionPath};
 use crate::request::query::Query;
@@ -50,10 +51,10 @@ pub(super) async fn find_route_by_id(
         (status = 400, description = "`limit` or `marker` is refused", body = ErrorView),
         (status = 404, description = "The project has no such route", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:version:list"]))
 )]
 pub(crate) async fn list_route_versions(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListVersions>,
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
     uri: Uri,
@@ -99,10 +100,10 @@ pub(crate) async fn list_route_versions(
         (status = 200, description = "The version", body = RouteVersionAnswer),
         (status = 404, description = "The project has no such route, or the route no such version (any more)", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:version:get"]))
 )]
 pub(crate) async fn get_route_version(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetVersion>,
     State(state): State<ApiState>,
     at: VersionPath,
 ) -> Result<Json<RouteVersionAnswer>, ApiError> {
@@ -135,10 +136,10 @@ pub(crate) async fn get_route_version(
         (status = 409, description = "The version cannot run: it never was ready, or its image is gone", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:version:roll_back"]))
 )]
 pub(crate) async fn roll_back(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::RollBack>,
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
     body: JsonBody,

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use picasso_identity::policy::defaults as rule;
 use picasso_image::{ImageError, Resolution};
 use picasso_store::StoreError;
 use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Resource, Route, VersionSpec};
@@ -11,7 +12,7 @@ use super::grants::complete_grants;
 use crate::bodies::route::RouteFields;
 use crate::bodies::{CreateRoute, UpdateRoute};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::{CallerToken, Reader, Writer};
+use crate::request::auth::{Allowed, CallerToken};
 use crate::request::json::JsonBody;
 use crate::request::path::{AppPath, RoutePath};
 use crate::state::ApiState;
@@ -30,10 +31,10 @@ use crate::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
         (status = 200, description = "All routes, ordered by path", body = RoutesAnswer),
         (status = 404, description = "The project has no such app", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:route:list"]))
 )]
 pub(crate) async fn list_routes(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::ListRoutes>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
 ) -> Result<Json<RoutesAnswer>, ApiError> {
@@ -65,10 +66,10 @@ pub(crate) async fn list_routes(
         (status = 413, description = "The body is too large", body = ErrorView),
         (status = 503, description = "A destination is a queue of Zaqar, which does not answer", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:route:create"]))
 )]
 pub(crate) async fn create_route(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::CreateRoute>,
     token: CallerToken,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
@@ -103,10 +104,10 @@ pub(crate) async fn create_route(
         (status = 200, description = "The route with its newest version", body = RouteAnswer),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
     ),
-    security(("keystone_token" = ["reader"]))
+    security(("keystone_token" = ["functions:route:get"]))
 )]
 pub(crate) async fn get_route(
-    Reader(auth): Reader,
+    Allowed(auth, ..): Allowed<rule::GetRoute>,
     State(state): State<ApiState>,
     at: RoutePath,
 ) -> Result<Json<RouteAnswer>, ApiError> {
@@ -133,10 +134,10 @@ pub(crate) async fn get_route(
         (status = 413, description = "The body is too large", body = ErrorView),
         (status = 503, description = "A destination is a queue of Zaqar, which does not answer", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:route:update"]))
 )]
 pub(crate) async fn update_route(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::UpdateRoute>,
     token: CallerToken,
     State(state): State<ApiState>,
     at: RoutePath,
@@ -174,10 +175,10 @@ pub(crate) async fn update_route(
         (status = 200, description = "The route is gone; its queued calls are cancelled", body = Done),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:route:delete"]))
 )]
 pub(crate) async fn delete_route(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::DeleteRoute>,
     State(state): State<ApiState>,
     at: RoutePath,
 ) -> Result<Json<Done>, ApiError> {

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::StatusCode;
 use picasso_engine::{Answer, Lookup, Target};
+use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
 
@@ -18,7 +19,7 @@ use super::calls::Inbound;
 use super::function_answer::check_status;
 use super::function_urls::public_methods;
 use crate::error::{ApiError, ErrorView};
-use crate::request::auth::Writer;
+use crate::request::auth::Allowed;
 use crate::request::body::{read_all, ready};
 use crate::request::context::{RequestContext, with_call_id};
 use crate::request::json::check_content_type;
@@ -54,10 +55,10 @@ use crate::views::{AcceptedAnswer, RunAnswer};
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
         (status = 508, description = "Calls cause each other without end", body = ErrorView),
     ),
-    security(("keystone_token" = ["member"]))
+    security(("keystone_token" = ["functions:function:invoke"]))
 )]
 pub(crate) async fn run_private(
-    Writer(auth): Writer,
+    Allowed(auth, ..): Allowed<rule::InvokeFunction>,
     State(state): State<ApiState>,
     at: RoutePath,
     context: RequestContext,

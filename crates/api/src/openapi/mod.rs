@@ -36,8 +36,8 @@ pub(crate) fn as_value(part: OpenApi) -> Value {
     serde_json::to_value(part).unwrap_or_default()
 }
 
-/// The role that an operation asks of its caller, as the handlers' `security` says it.
-pub(crate) fn required_role(operation: &Value) -> Option<&str> {
+/// The policy rule that an operation enforces, as the handlers' `security` says it.
+pub(crate) fn enforced_rule(operation: &Value) -> Option<&str> {
     operation.get("security")?.get(0)?.get("keystone_token")?.get(0)?.as_str()
 }
 
@@ -76,7 +76,8 @@ fn complete(document: &mut Value) {
             "in": "header",
             "name": "X-Auth-Token",
             "description": "A Keystone token scoped to the project of the URL. Each operation names the \
-                least role: reader reads, member (and admin, in every project) also changes and runs.",
+                policy rule that decides. Unless the operator changed it: reader reads, member (and admin, \
+                in every project) also changes and runs.",
         }
     });
     let paths = document["paths"].take();
@@ -116,12 +117,12 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
         operation["servers"] =
             json!([{ "url": "http://localhost:10002", "description": "The functions listener" }]);
     }
-    let role = required_role(operation).map(str::to_owned);
-    if let Some(role) = role {
+    let rule = enforced_rule(operation).map(str::to_owned);
+    if let Some(rule) = rule {
         add_answer(operation, "401", "No token, or one that Keystone does not accept");
-        add_answer(operation, "403", &format!("The token's roles are not enough; it needs {role}"));
+        add_answer(operation, "403", &format!("The policy rule {rule} does not allow it"));
         add_answer(operation, "404", "The project of the URL is not the token's");
-        add_answer(operation, "503", "Keystone does not answer; see Retry-After");
+        add_answer(operation, "503", "Keystone, or a policy server, does not answer; see Retry-After");
     }
     add_answer(operation, "500", "A fault of the service; the log has the reason under the request id");
 }
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn everything_below_v1_but_the_version_itself_asks_for_a_token() {
         for (path, method, operation) in operations(&DOCUMENT) {
-            let open = required_role(operation).is_none();
+            let open = enforced_rule(operation).is_none();
             assert_eq!(open, !path.starts_with("/v1/"), "{method} {path}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{operations, required_role};
+use super::{enforced_rule, operations};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -48,8 +48,8 @@ fn tags(document: &Value) -> Vec<String> {
 }
 
 fn operation_section(html: &mut String, path: &str, method: &str, operation: &Value) {
-    let needs = match required_role(operation) {
-        Some(role) => format!("X-Auth-Token with the role {role}"),
+    let needs = match enforced_rule(operation) {
+        Some(rule) => format!("X-Auth-Token that the policy rule {rule} allows"),
         None => "no token".to_owned(),
     };
     let _ = write!(

@@ -1,16 +1,27 @@
-//! Who is calling, and whether their roles and project allow it: before any look-up.
+//! Who is calling, and whether a policy rule allows it: before any look-up.
 //!
-//! The order is token, roles, project. A project in the URL that is not the token's answers
-//! exactly as a missing resource of the token's own project does, so that nobody learns what
-//! exists elsewhere; for a role that is not enough the answer is 403 for every project alike.
+//! **Every handler names one rule** of [`picasso_identity::policy::defaults`] twice: by its type in its
+//! arguments, `Allowed(auth, ..): Allowed<rule::ListApps>`, and by its name in its documentation,
+//! `security(("keystone_token" = ["functions:app:list"]))`. A new handler gets a rule in `defaults.rs`,
+//! whose operations list its method and path; tests hold the three against each other. Handlers
+//! without a token are listed by themselves in `tests/faces/policy.rs`.
+//!
+//! The order is token, rule, project. The rule is asked about the project of the URL. Where it says no,
+//! it is asked about the token's own project: what is allowed there was refused for the project alone,
+//! and answers exactly as a missing resource of the token's own project does, so that nobody learns
+//! what exists elsewhere. What is refused there, too, answers 403 for every project alike. A rule sees
+//! what the URL names and nothing of what is stored.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use http::request::Parts;
-use picasso_identity::{Access, Caller, Presented};
+use picasso_identity::policy::{Credentials, NamedRule, RuleDefault};
+use picasso_identity::{Caller, Presented};
 use picasso_types::ProjectId;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 
 use super::context::RequestContext;
 use super::path::{function_path, with_slash};
@@ -22,12 +33,9 @@ use crate::state::ApiState;
 pub(crate) struct Authorized {
     /// The caller.
     pub(crate) caller: Arc<Caller>,
-    /// The project of the URL; the caller's own unless it is an admin.
+    /// The project of the URL; the caller's own unless a rule allows others.
     pub(crate) project: ProjectId,
 }
-
-/// A caller who may read in the project of the URL.
-pub(crate) struct Reader(pub(crate) Authorized);
 
 /// The token of a caller, for requests to other services on the caller's behalf; never kept.
 pub(crate) struct CallerToken(pub(crate) SecretString);
@@ -40,44 +48,46 @@ impl FromRequestParts<ApiState> for CallerToken {
     }
 }
 
-/// A caller who may change things and run functions in the project of the URL.
-pub(crate) struct Writer(pub(crate) Authorized);
+/// A caller whom the rule `R` allows what it asks for in the project of the URL.
+pub(crate) struct Allowed<R>(pub(crate) Authorized, pub(crate) PhantomData<R>);
 
-impl FromRequestParts<ApiState> for Reader {
+impl<R: NamedRule> FromRequestParts<ApiState> for Allowed<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        authorize(parts, state, Access::Read).await.map(Self)
+        authorize(parts, state, R::RULE).await.map(|auth| Self(auth, PhantomData))
     }
 }
 
-impl FromRequestParts<ApiState> for Writer {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        authorize(parts, state, Access::Write).await.map(Self)
-    }
-}
-
-async fn authorize(parts: &mut Parts, state: &ApiState, needs: Access) -> Result<Authorized, ApiError> {
+async fn authorize(
+    parts: &mut Parts,
+    state: &ApiState,
+    rule: &'static RuleDefault,
+) -> Result<Authorized, ApiError> {
     let caller = state.tokens.validate(&presented(parts)?).await?;
     if let Some(context) = parts.extensions.get::<RequestContext>() {
         context.note_caller(&caller);
     }
-    if caller.access() < Some(needs) {
-        let needs = match needs {
-            Access::Read => "reader",
-            Access::Write => "member",
-        };
-        return Err(ApiError::Forbidden { needs });
-    }
+    let refused = || {
+        let is_default = !state.policy.rules().overrides().contains_key(rule.name);
+        ApiError::Forbidden { rule: rule.name, needs: is_default.then(|| rule.least_role()) }
+    };
+    // A domain, the system and nothing at all have no apps.
+    let own = caller.project_id().ok_or_else(refused)?;
     let params = Params::of(parts).await;
-    let project = ProjectId::parse(params.get("project_id").unwrap_or_default());
-    match project {
-        Ok(project) if Some(&project) == caller.project_id() || caller.is_admin() => {
-            Ok(Authorized { caller, project })
-        }
-        Ok(_) | Err(_) => Err(as_if_missing(parts, &params)),
+    let credentials = Credentials::from(&*caller);
+    let mut target = params.target();
+    let asked = ProjectId::parse(params.get("project_id").unwrap_or_default());
+    if let Ok(project) = asked
+        && state.policy.allows(rule, &target, &credentials).await?
+    {
+        return Ok(Authorized { caller, project });
+    }
+    target.insert("project_id".to_owned(), own.as_str().into());
+    if state.policy.allows(rule, &target, &credentials).await? {
+        Err(as_if_missing(parts, &params))
+    } else {
+        Err(refused())
     }
 }
 
@@ -116,5 +126,10 @@ impl Params {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.0.as_ref()?.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// What the URL names, as rules see it.
+    fn target(&self) -> Map<String, Value> {
+        self.0.iter().flatten().map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 }

@@ -12,6 +12,7 @@ mod isolation;
 mod limits;
 mod observed;
 mod outputs;
+mod policy;
 mod requests;
 mod resources;
 mod runs;

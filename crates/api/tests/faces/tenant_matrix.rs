@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use picasso_api::{Endpoint, EndpointAccess, EndpointFace, endpoints};
+use picasso_api::{Endpoint, EndpointFace, endpoints};
 use picasso_identity::{KeystoneSettings, KeystoneValidator, ServiceCredentials};
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::{require, wait_until};
@@ -208,6 +208,47 @@ fn changes_something(endpoint: &Endpoint) -> bool {
     endpoint.face == EndpointFace::Api && endpoint.method != "GET" && !endpoint.path.contains("/r/")
 }
 
+/// What the default of an endpoint's rule asks of a caller.
+enum Asks {
+    Nothing,
+    ToRead,
+    ToChange,
+    ToInvoke,
+}
+
+/// Every rule has its line: whoever adds a rule says here whom its default is for.
+fn asks(endpoint: &Endpoint) -> Asks {
+    match endpoint.rule.as_deref() {
+        None => Asks::Nothing,
+        Some(
+            "functions:app:list"
+            | "functions:app:get"
+            | "functions:route:list"
+            | "functions:route:get"
+            | "functions:call:list"
+            | "functions:call:get"
+            | "functions:call:get_log"
+            | "functions:call:get_result"
+            | "functions:image:list",
+        ) => Asks::ToRead,
+        Some(
+            "functions:app:create"
+            | "functions:app:update"
+            | "functions:app:delete"
+            | "functions:app:rotate_signing_key"
+            | "functions:route:create"
+            | "functions:route:update"
+            | "functions:route:delete"
+            | "functions:call:cancel"
+            | "functions:call:retry"
+            | "functions:image:load"
+            | "functions:image:delete",
+        ) => Asks::ToChange,
+        Some("functions:function:invoke") => Asks::ToInvoke,
+        Some(rule) => panic!("{rule} has no line: say whom it is for"),
+    }
+}
+
 /// Keystone, a server that asks it, and what all tests here need of both.
 struct World {
     _turn: MutexGuard<'static, ()>,
@@ -276,36 +317,49 @@ async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
     let before = world.server.api.get(&format!("/v1/{}/apps", world.project), &revoked).await;
     assert_eq!(before.status, 200, "the token was good before it was revoked");
     keystone.revoke(&revoked).await.unwrap();
-    let service = keystone.create_user("demo1", &["service"]).await.unwrap();
+    let of_role = async |project: &'static str, role: &'static str| {
+        let user = keystone.create_user(project, &[role]).await.unwrap();
+        Some(keystone.token(&user.name, project).await.unwrap())
+    };
     let unscoped = keystone.scoped_token("demo1-member", picasso_testkit::keystone::Scope::Unscoped);
     let system = keystone.scoped_token("admin", picasso_testkit::keystone::Scope::System);
 
-    // Token, and what it gets: public, read, write.
+    // Token, and what it gets: without a token, reading, changing, invoking.
     let callers = [
-        ("no token", None, [200, 401, 401]),
-        ("garbage", Some("garbage".to_owned()), [200, 401, 401]),
-        ("expired", Some(keystone.expired_token("demo1-member", "demo1").await.unwrap()), [200, 401, 401]),
-        ("revoked", Some(revoked), [200, 401, 401]),
-        ("unscoped", Some(unscoped.await.unwrap()), [200, 403, 403]),
-        ("system's admin", Some(system.await.unwrap()), [200, 403, 403]),
+        ("no token", None, [200, 401, 401, 401]),
+        ("garbage", Some("garbage".to_owned()), [200, 401, 401, 401]),
+        (
+            "expired",
+            Some(keystone.expired_token("demo1-member", "demo1").await.unwrap()),
+            [200, 401, 401, 401],
+        ),
+        ("revoked", Some(revoked), [200, 401, 401, 401]),
+        ("unscoped", Some(unscoped.await.unwrap()), [200, 403, 403, 403]),
+        ("system's admin", Some(system.await.unwrap()), [200, 403, 403, 403]),
         (
             "other project's member",
             Some(keystone.token("demo2-member", "demo2").await.unwrap()),
-            [200, 404, 404],
+            [200, 404, 404, 404],
         ),
-        ("reader", Some(keystone.token("demo1-reader", "demo1").await.unwrap()), [200, 200, 403]),
-        ("member", Some(world.member.clone()), [200, 200, 200]),
-        ("admin", Some(keystone.token("demo1-admin", "demo1").await.unwrap()), [200, 200, 200]),
-        ("unknown role", Some(keystone.token(&service.name, "demo1").await.unwrap()), [200, 403, 403]),
+        ("reader", Some(keystone.token("demo1-reader", "demo1").await.unwrap()), [200, 200, 403, 403]),
+        ("member", Some(world.member.clone()), [200, 200, 200, 200]),
+        ("manager", of_role("demo1", "manager").await, [200, 200, 200, 200]),
+        ("service", of_role("demo1", "service").await, [200, 403, 403, 200]),
+        ("admin", Some(keystone.token("demo1-admin", "demo1").await.unwrap()), [200, 200, 200, 200]),
+        ("other project's admin", of_role("demo2", "admin").await, [200, 200, 200, 200]),
+        ("foreign role", Some(keystone.token("demo1-nobody", "demo1").await.unwrap()), [200, 403, 403, 403]),
+        ("other project's service", of_role("demo2", "service").await, [200, 403, 403, 404]),
+        ("other project's reader", of_role("demo2", "reader").await, [200, 404, 403, 403]),
     ];
     let shared = world.fresh().await;
     let mut wrong = Vec::new();
     for endpoint in endpoints() {
         for (who, token, expected) in &callers {
-            let expected = match endpoint.access {
-                EndpointAccess::Public => expected[0],
-                EndpointAccess::Read => expected[1],
-                EndpointAccess::Write => expected[2],
+            let expected = match asks(&endpoint) {
+                Asks::Nothing => expected[0],
+                Asks::ToRead => expected[1],
+                Asks::ToChange => expected[2],
+                Asks::ToInvoke => expected[3],
             };
             let own = if expected == 200 && changes_something(&endpoint) {
                 Some(world.fresh().await)
@@ -352,7 +406,7 @@ async fn a_revoked_token_works_nowhere_once_the_cache_time_is_over() {
     world.keystone.revoke(&token).await.unwrap();
     let refused = async || world.server.api.get(&apps, &token).await.status == 401;
     wait_until(cache_time + Duration::from_secs(20), "the end of the cache time", refused).await.unwrap();
-    for endpoint in endpoints().iter().filter(|endpoint| endpoint.access != EndpointAccess::Public) {
+    for endpoint in endpoints().iter().filter(|endpoint| endpoint.rule.is_some()) {
         let sample = sample(endpoint, &fresh, &world.image);
         let url = fresh.url(endpoint, &world.project);
         let reply = send(&world.server, endpoint, &url, Some(&token), &sample).await;
@@ -400,7 +454,7 @@ async fn a_foreign_resource_and_a_missing_one_answer_byte_for_byte_alike() {
                 let reply = send(&world.server, &endpoint, &url, Some(token), &sample).await;
                 comparable(&reply, &ids)
             };
-            if endpoint.access == EndpointAccess::Public {
+            if endpoint.rule.is_none() {
                 continue;
             }
             let about = format!("{} {}", endpoint.method, endpoint.path);

@@ -98,6 +98,7 @@ impl Parts {
             images: images.clone(),
             tokens,
             limits,
+            policy: crate::policy::enforcer(settings)?,
             settings: Arc::new(convert::api(settings)),
         };
         Ok(Self { store, queue, images, sandbox, engine, api })

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod process_sandbox;
 pub mod tokens;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use picasso_api::{ApiSettings, ApiState, ServeLimits, api_router, functions_router, serve_tcp};
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
 use picasso_identity::TokenValidator;
+use picasso_identity::policy::{Enforcer, RemoteSettings, RuleSet};
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use client::{Client, Reply};
 use process_sandbox::ProcessSandbox;
-use tokens::FixedTokens;
+use tokens::{FixedTokens, NoPolicyServer};
 
 /// The project of the tokens `member`, `reader`, `admin` and `stranger`.
 pub const PROJECT: &str = "968f523b6fec4a7694aaa27b300bb879";
@@ -61,6 +63,7 @@ pub struct Options {
     pub engine: EngineSettings,
     pub limits: ServeLimits,
     pub tokens: Arc<dyn TokenValidator>,
+    pub rules: RuleSet,
     pub clock: Arc<dyn Clock>,
     /// Absent: SQLite in the server's folder.
     pub store: Option<Arc<dyn Store>>,
@@ -79,6 +82,7 @@ impl Default for Options {
             engine: EngineSettings::default(),
             limits: ServeLimits::default(),
             tokens: Arc::new(FixedTokens),
+            rules: RuleSet::new(BTreeMap::new()),
             clock: Arc::new(SystemClock),
             store: None,
             quota: limits(|_| None),
@@ -139,6 +143,11 @@ impl Server {
             images,
             tokens: options.tokens,
             limits: options.quota,
+            policy: Arc::new(Enforcer::new(
+                options.rules,
+                Arc::new(NoPolicyServer),
+                RemoteSettings::default(),
+            )),
             settings: Arc::new(options.api),
         };
         let shutdown = CancellationToken::new();

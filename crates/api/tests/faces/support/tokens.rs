@@ -4,11 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use picasso_identity::policy::RemoteCheck;
 use picasso_identity::{AuthError, Caller, Presented, Project, Scope, TokenValidator};
 use picasso_types::{ProjectId, Timestamp};
 use secrecy::ExposeSecret;
 
 use super::{OTHER, PROJECT};
+
+/// A network without policy servers.
+#[derive(Debug)]
+pub struct NoPolicyServer;
+
+#[async_trait]
+impl RemoteCheck for NoPolicyServer {
+    async fn post(&self, _: &url::Url, _: &'static str, _: Vec<u8>) -> Result<String, String> {
+        Err("there is none".to_owned())
+    }
+}
 
 #[derive(Debug)]
 pub struct FixedTokens;
@@ -20,6 +32,8 @@ impl TokenValidator for FixedTokens {
             "reader" => (PROJECT, "reader"),
             "member" => (PROJECT, "member"),
             "admin" => (PROJECT, "admin"),
+            "manager" => (PROJECT, "manager"),
+            "service" => (PROJECT, "service"),
             "stranger" => (PROJECT, "operator"),
             "other" => (OTHER, "member"),
             "keystone-down" => {
@@ -37,7 +51,7 @@ impl TokenValidator for FixedTokens {
                 name: project.to_owned(),
                 domain: None,
             }),
-            roles: vec![role.to_owned()],
+            roles: with_implied(role),
             expires_at: Timestamp(i64::MAX),
             trust: None,
             application_credential: None,
@@ -47,5 +61,14 @@ impl TokenValidator for FixedTokens {
 
     fn auth_uri(&self) -> &'static str {
         "http://keystone.example.org/v3"
+    }
+}
+
+/// A role and those that Keystone's bootstrap makes it imply.
+fn with_implied(role: &str) -> Vec<String> {
+    let personas = ["admin", "manager", "member", "reader"];
+    match personas.iter().position(|persona| *persona == role) {
+        Some(at) => personas[at..].iter().map(|&role| role.to_owned()).collect(),
+        None => vec![role.to_owned()],
     }
 }

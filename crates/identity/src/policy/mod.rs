@@ -1,0 +1,27 @@
+//! Who may do what: rules in oslo.policy's language, with defaults in code and files that put
+//! others in their place.
+//!
+//! Contract: oslo.policy 6.0 (`_parser.py`, `_checks.py`, `_external.py`, `policy.py`). It differs
+//! where it is safer: values within the URL of an `http:` check are percent-encoded, an answer counts
+//! only with a status of 200 to 299, and where oslo.policy raises, nothing is allowed.
+
+mod check;
+mod credentials;
+pub mod defaults;
+mod enforcer;
+mod evaluate;
+mod parser;
+mod python;
+mod remote;
+mod rules;
+mod template;
+
+pub use check::{Check, Operand};
+pub use credentials::Credentials;
+pub use defaults::{NamedRule, RuleDefault};
+pub use enforcer::{Enforcer, RemoteSettings};
+pub use evaluate::{Halt, Question, evaluate};
+pub use parser::{MAX_RULE_BYTES, parse, parse_text};
+pub use remote::{MAX_ANSWER_BYTES, RemoteCheck, RemoteFault, RemoteFormat};
+pub use rules::{Override, RuleSet};
+pub use template::Template;
