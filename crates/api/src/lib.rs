@@ -4,6 +4,7 @@
 //! wrap its answer. What is the same for all requests - identity, sizes, ids, errors, logs - is in
 //! [`request`]; how connections are taken and ended is in [`serve`].
 
+mod answers;
 mod bodies;
 mod call_views;
 mod endpoints;

@@ -18,14 +18,14 @@ use crate::state::ApiState;
 
 /// The OpenStack face (port 10001): resources, wrapped runs, discovery, health, documentation.
 pub fn api_router(state: ApiState) -> Router {
-    let face = Face::new("api", state.tokens.auth_uri());
+    let face = Face::new("api", &state).versioned();
     let (router, _) = api_routes().split_for_parts();
     finished(root_route_forms(router).with_state(state), face)
 }
 
 /// The functions face (port 10002): function URLs and nothing else.
 pub fn functions_router(state: ApiState) -> Router {
-    let face = Face::new("functions", state.tokens.auth_uri());
+    let face = Face::new("functions", &state);
     let (router, _) = function_routes().split_for_parts();
     let router = router
         .route("/f/{app}", any_method(function_urls::call_public))
@@ -37,7 +37,7 @@ pub fn functions_router(state: ApiState) -> Router {
 
 /// The admin listener (TCP): metrics and health; changes nothing.
 pub fn admin_router(state: ApiState, metrics: MetricsText) -> Router {
-    let face = Face::new("admin", state.tokens.auth_uri());
+    let face = Face::new("admin", &state);
     let router = Router::new().route("/healthcheck", get(health::healthcheck)).with_state(state);
     let metrics = Router::new().route("/metrics", get(admin::get_metrics)).with_state(metrics);
     finished(router.merge(metrics), face)
@@ -45,7 +45,7 @@ pub fn admin_router(state: ApiState, metrics: MetricsText) -> Router {
 
 /// The admin socket (Unix): what the command line asks of a running server.
 pub fn admin_socket_router(state: ApiState) -> Router {
-    let face = Face::new("admin_socket", state.tokens.auth_uri());
+    let face = Face::new("admin_socket", &state);
     let router = Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/images", get(admin::list_shared_images))

@@ -1,7 +1,9 @@
 //! What the API faces are told by the composition root.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use picasso_types::Bounds;
 
 /// Limits and choices of the HTTP faces. The server crate turns configuration into it.
@@ -16,6 +18,12 @@ pub struct ApiSettings {
     pub api_base: Option<String>,
     /// The same for function URLs.
     pub functions_base: Option<String>,
+    /// Proxies whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whose addresses `/healthcheck` answers; empty: everybody's.
+    pub health_sources: Vec<IpNet>,
+    /// While this file exists, `/healthcheck` says that the node is being drained.
+    pub drain_file: Option<PathBuf>,
     /// Largest body of a request about apps and routes, bytes.
     pub max_api_body_bytes: u64,
     /// Largest body of a wrapped run, bytes; it is held in memory.
@@ -39,6 +47,9 @@ impl Default for ApiSettings {
             hide_private_routes: false,
             api_base: None,
             functions_base: None,
+            trusted_proxies: Vec::new(),
+            health_sources: Vec::new(),
+            drain_file: None,
             // oslo.middleware's sizelimit default.
             max_api_body_bytes: 114_688,
             max_run_body_bytes: 6 * 1024 * 1024,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::bodies::delivery::RetryFields;
+use crate::handlers::versions::LinkView;
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,6 +195,9 @@ pub(crate) struct AppAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AppsAnswer {
     pub(crate) apps: Vec<AppView>,
+    /// `next`, where there is more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) apps_links: Vec<LinkView>,
     /// What was done.
     pub(crate) message: &'static str,
 }
@@ -219,6 +223,9 @@ pub(crate) struct RouteAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RoutesAnswer {
     pub(crate) routes: Vec<RouteView>,
+    /// `next`, where there is more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes_links: Vec<LinkView>,
     /// What was done.
     pub(crate) message: &'static str,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -64,6 +64,12 @@ macro_rules! text_leaf {
 text_leaf!(String, "text", |t| Some(t.to_owned()), Clone::clone);
 text_leaf!(PathBuf, "a path", |t| (!t.is_empty()).then(|| PathBuf::from(t)), |p| p.display().to_string());
 text_leaf!(IpAddr, "an IP address", |t| t.parse().ok(), ToString::to_string);
+text_leaf!(
+    IpNet,
+    "a network like \"10.0.0.0/8\" or an address",
+    |t| t.parse().ok().or_else(|| t.parse::<IpAddr>().ok().map(IpNet::from)),
+    ToString::to_string
+);
 text_leaf!(Ipv4Net, "an IPv4 network like \"10.0.0.0/8\"", |t| t.parse().ok(), ToString::to_string);
 text_leaf!(
     Url,

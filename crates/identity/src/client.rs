@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::{KeystoneError, KeystoneSettingsError};
+use crate::request_id::{self, REQUEST_ID};
 use crate::settings::KeystoneSettings;
 use crate::wire::{self, TokenDocument};
 
@@ -150,6 +151,10 @@ impl KeystoneClient {
     /// Sends a request, again after a failed connection or a timeout; all requests may be
     /// repeated without harm.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, KeystoneError> {
+        let request = || match request_id::current() {
+            Some(id) => request().header(REQUEST_ID, id),
+            None => request(),
+        };
         let mut pause = FIRST_PAUSE;
         for _ in 0..self.retries {
             match request().send().await {

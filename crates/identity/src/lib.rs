@@ -13,6 +13,7 @@ mod gate;
 mod limits;
 pub mod policy;
 mod presented;
+pub mod request_id;
 mod session;
 mod settings;
 mod token;

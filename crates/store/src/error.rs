@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The route has as many aliases as it may have.
     #[error("the limit of {0} aliases is reached")]
     TooManyAliases(u32),
+    /// The row is no longer what the change expects.
+    #[error("it was changed meanwhile")]
+    Changed,
     /// The database is older or newer than this binary.
     #[error("the database schema is {found}, this binary needs {needed}: run `picasso db upgrade`")]
     SchemaMismatch {
@@ -124,6 +127,11 @@ pub(crate) fn was_undone(error: &StoreError) -> bool {
         Some(ServerCode::MariaDb(number)) => MARIADB_UNDONE.contains(&number),
         None => false,
     }
+}
+
+/// `Changed` when a row is not (any more) what a change was made for.
+pub(crate) fn expect<T: PartialEq>(row: &T, expected: Option<&T>) -> Result<(), StoreError> {
+    if expected.is_some_and(|expected| expected != row) { Err(StoreError::Changed) } else { Ok(()) }
 }
 
 /// A lock waited for in vain, a deadlock (also one between the nodes of a cluster), a row that

@@ -144,6 +144,8 @@ pub struct AppChange {
     pub config: Config,
     /// The description after the change.
     pub description: String,
+    /// The app that the change was made for, where it must not have become another one since.
+    pub expected: Option<Box<App>>,
 }
 
 impl AppChange {
@@ -163,6 +165,7 @@ impl AppChange {
                 Some(text) => checked_description(text, bounds)?,
                 None => app.description.clone(),
             },
+            expected: None,
         })
     }
 }

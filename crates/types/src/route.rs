@@ -315,6 +315,8 @@ pub struct RouteChange {
     pub spec: VersionSpec,
     /// The Keystone user who changes it.
     pub created_by: String,
+    /// The route that the change was made for, where it must not have become another one since.
+    pub expected: Option<Box<Route>>,
 }
 
 #[cfg(test)]

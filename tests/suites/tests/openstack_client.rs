@@ -20,6 +20,8 @@ async fn the_openstack_command_finds_the_service_and_its_tokens_are_taken() {
 
     let versions = cloud.openstack("versions show --service functions").await;
     assert!(versions.to_string().contains("CURRENT"), "{versions}");
+    let version = versions.as_array().unwrap().iter().find(|one| one["Status"] == "CURRENT").unwrap();
+    assert_eq!((&version["Min Microversion"], &version["Max Microversion"]), (&"1.0".into(), &"1.1".into()));
 
     let token = cloud.openstack("token issue").await;
     let (id, project) = (token["id"].as_str().unwrap(), token["project_id"].as_str().unwrap());

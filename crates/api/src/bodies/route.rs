@@ -193,6 +193,7 @@ impl RouteFields {
             delivery,
             spec,
             created_by: changed_by.to_owned(),
+            expected: None,
         })
     }
 }

@@ -61,6 +61,8 @@ kinds! {
     FunctionNotFound = "function_not_found", NOT_FOUND;
     /// The service has no such URL.
     UrlNotFound = "url_not_found", NOT_FOUND;
+    /// The version of the API that is asked for is not here.
+    VersionNotSupported = "version_not_supported", NOT_ACCEPTABLE;
     /// The URL exists, the method does not.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     /// The project has an app of this name.
@@ -85,6 +87,8 @@ kinds! {
     AppHasRoutes = "app_has_routes", FORBIDDEN;
     /// A public run of a private route.
     PrivateRoute = "private_route", FORBIDDEN;
+    /// The resource is not what `If-Match` expects.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
     /// A count limit is reached.
     LimitReached = "limit_reached", FORBIDDEN;
     /// The body is not sent as JSON.

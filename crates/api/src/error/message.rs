@@ -6,6 +6,7 @@
 use picasso_types::Failure;
 
 use super::{ApiError, Kind};
+use crate::request::microversion::Microversion;
 
 impl ApiError {
     /// The stable name of this error.
@@ -28,6 +29,7 @@ impl ApiError {
             Self::IdempotencyKeyReused => Kind::IdempotencyKeyReused,
             Self::FunctionNotFound(_) => Kind::FunctionNotFound,
             Self::UrlNotFound(_) => Kind::UrlNotFound,
+            Self::VersionNotSupported(_) => Kind::VersionNotSupported,
             Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
             Self::AppExists(_) => Kind::AppExists,
             Self::RouteExists { .. } => Kind::RouteExists,
@@ -35,6 +37,7 @@ impl ApiError {
             Self::VersionNotReady { .. } => Kind::VersionNotReady,
             Self::AppHasRoutes(_) => Kind::AppHasRoutes,
             Self::PrivateRoute(_) => Kind::PrivateRoute,
+            Self::PreconditionFailed => Kind::PreconditionFailed,
             Self::OverLimit(_) | Self::TooManyAliases(_) => Kind::LimitReached,
             Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
             Self::ServiceQueueFull => Kind::ServiceQueueFull,
@@ -52,7 +55,6 @@ impl ApiError {
             Self::Call(fault) => failure_kind(&fault.failure),
             Self::NotReady { .. } => Kind::FunctionNotReady,
             Self::ImageFailed { .. } => Kind::FunctionImageFailed,
-            Self::Unhealthy(_) => Kind::Unhealthy,
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::MessagingUnavailable(_) => Kind::MessagingUnavailable,
             Self::PolicyUnavailable(_) => Kind::PolicyUnavailable,
@@ -110,11 +112,19 @@ impl ApiError {
             }
             Self::FunctionNotFound(path) => format!("Function {path} not found"),
             Self::UrlNotFound(path) => format!("Resource {path} not found; /api lists all URLs"),
+            Self::VersionNotSupported(asked) => format!(
+                "Version {asked} of the API is not supported; there are {} to {}",
+                Microversion::MIN,
+                Microversion::MAX
+            ),
             Self::MethodNotAllowed { method, allowed } if allowed.is_empty() => {
                 format!("The method {method} is not allowed here; see the header Allow")
             }
             Self::MethodNotAllowed { method, allowed } => {
                 format!("The method {method} is not allowed here; allowed: {}", allowed.join(", "))
+            }
+            Self::PreconditionFailed => {
+                "The resource is not (any more) what If-Match names; read it again, then change that".into()
             }
             Self::OverLimit(over) => over.to_string(),
             Self::TooManyAliases(limit) => {
@@ -150,7 +160,6 @@ impl ApiError {
             Self::ImageFailed { path, reason: None } => {
                 format!("Route {path} cannot run: its image could not be prepared")
             }
-            Self::Unhealthy(part) => format!("The {part} does not answer"),
             Self::DatabaseUnavailable(_) => "The database is temporarily unavailable.".into(),
             Self::MessagingUnavailable(_) => {
                 "The messaging service (Zaqar) is temporarily unavailable.".into()

@@ -20,7 +20,7 @@ use picasso_types::cloud_event::EventFault;
 use picasso_types::{CallId, CallState, Failure, FieldFault, OverLimit};
 
 pub use kind::Kind;
-pub(crate) use render::{ErrorView, render};
+pub(crate) use render::{ERROR_KIND, ErrorView, render};
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub enum ApiError {
     FunctionNotFound(String),
     /// The service has no such URL.
     UrlNotFound(String),
+    /// The version of the API that is asked for is not here.
+    VersionNotSupported(String),
     /// The URL exists, the method does not. `Allow` is set where the methods are known here.
     MethodNotAllowed {
         /// The method that was used.
@@ -98,6 +100,8 @@ pub enum ApiError {
     AppHasRoutes(String),
     /// A public run of a private route.
     PrivateRoute(String),
+    /// The resource is not what `If-Match` expects.
+    PreconditionFailed,
     /// The project would pass a limit.
     OverLimit(OverLimit),
     /// The route has as many aliases as this, its limit.
@@ -142,8 +146,6 @@ pub enum ApiError {
         /// Why, for callers with a token.
         reason: Option<String>,
     },
-    /// A part of the service does not answer; names the part.
-    Unhealthy(&'static str),
     /// The database does not answer; the log has the reason.
     DatabaseUnavailable(InternalFault),
     /// Zaqar, or the catalog that names it, does not answer; the log has the reason.
@@ -264,6 +266,7 @@ pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(Stor
         StoreError::TooManyAliases(limit) => ApiError::TooManyAliases(limit),
         StoreError::VersionNotFound(number) => ApiError::VersionNotFound(number.to_string()),
         StoreError::VersionNotReady(number) => ApiError::VersionNotReady { number, reason: None },
+        StoreError::Changed => ApiError::PreconditionFailed,
         error @ (StoreError::AppExists
         | StoreError::AliasExists
         | StoreError::AppHasRoutes

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{ApiError, Kind};
 use crate::request::context::with_call_id;
+use crate::request::microversion::Microversion;
 
 /// The header that names the kind of an error; functions cannot set it.
 pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");
@@ -39,6 +40,14 @@ pub(crate) struct ErrorBody {
     kind: &'static str,
     /// The request, as in `X-Openstack-Request-Id`.
     request_id: String,
+    /// The oldest version of the API; where the one that was asked for is not supported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "1.0")]
+    min_version: Option<String>,
+    /// The newest one, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "1.1")]
+    max_version: Option<String>,
     /// The failed call; callers with a token only.
     #[serde(skip_serializing_if = "Option::is_none")]
     call_id: Option<String>,
@@ -56,6 +65,7 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
         ApiError::Call(fault) => Some(&**fault),
         _ => None,
     };
+    let versions = (kind == Kind::VersionNotSupported).then_some((Microversion::MIN, Microversion::MAX));
     let stderr = call.and_then(|fault| fault.stderr.clone());
     let view = ErrorView {
         error: ErrorBody {
@@ -64,6 +74,8 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
             message: error.message(),
             kind: kind.as_str(),
             request_id: request_id.to_string(),
+            min_version: versions.map(|(min, _)| min.to_string()),
+            max_version: versions.map(|(_, max)| max.to_string()),
             call_id: call.filter(|_| stderr.is_some()).map(|fault| fault.call_id.to_string()),
             stderr,
         },
@@ -97,7 +109,6 @@ fn retry_after(error: &ApiError) -> Option<Duration> {
         ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
         ApiError::ProjectQueueFull(_)
         | ApiError::ServiceQueueFull
-        | ApiError::Unhealthy(_)
         | ApiError::OutputsUnavailable(_)
         | ApiError::DatabaseUnavailable(_)
         | ApiError::MessagingUnavailable(_)

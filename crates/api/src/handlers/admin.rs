@@ -34,6 +34,7 @@ pub(crate) async fn list_shared_images(
     let images = list(&state, &Scope::Shared).await?;
     Ok(Json(ImagesAnswer {
         images: images.iter().map(ImageView::from).collect(),
+        images_links: Vec::new(),
         message: "Successfully listed images",
     }))
 }
@@ -52,5 +53,5 @@ pub(crate) async fn delete_shared_image(
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
 ) -> Result<Json<Done>, ApiError> {
-    remove(&state, &Scope::Shared, &name).await
+    remove(&state, &Scope::Shared, &name).await.map(Json)
 }

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use picasso_engine::RetryError;
 use picasso_identity::policy::defaults as rule;
@@ -11,18 +12,20 @@ use picasso_types::{
     Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, Timestamp,
 };
 
-use super::versions::{LinkView, base};
+use super::versions::LinkView;
+use crate::answers::accepted;
 use crate::call_views::{CallAnswer, CallView, CallsAnswer, RetriedAnswer};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::Allowed;
+use crate::request::listing::{MAX_LIMIT, limit, time};
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
 use crate::request::path::CallPath;
 use crate::request::query::Query;
 use crate::state::ApiState;
 
 /// Calls of a page when the client does not say.
 const DEFAULT_LIMIT: u32 = 100;
-/// Most calls of a page.
-const MAX_LIMIT: u32 = 1000;
 /// Most calls that one request queues again.
 const MAX_RETRIED: u32 = 250;
 /// Which calls can be retried together.
@@ -61,17 +64,17 @@ pub(crate) async fn list_calls(
     Allowed(auth, ..): Allowed<rule::ListCalls>,
     State(state): State<ApiState>,
     uri: Uri,
-    headers: HeaderMap,
+    origin: Origin,
 ) -> Result<Json<CallsAnswer>, ApiError> {
     let query = Query::parse(uri.query(), FILTERS)?;
     let filter = filter(&state, auth.project, &query, MAX_LIMIT).await?;
     let calls =
         state.store.list_calls(&filter).await.map_err(|error| ApiError::internal("listing calls", error))?;
-    let base = base(state.settings.api_base.as_deref(), &headers);
+    let base = origin.base(state.settings.api_base.as_deref());
     let full = calls.len() as u64 == u64::from(filter.limit);
-    let next = calls.last().filter(|_| full).map(|last| next_page(&base, &filter, &query, &last.id));
+    let next = calls.last().filter(|_| full).map(|last| next_page(base, &filter, &query, &last.id));
     Ok(Json(CallsAnswer {
-        calls: calls.iter().map(|call| CallView::new(call, &base)).collect(),
+        calls: calls.iter().map(|call| CallView::new(call, base)).collect(),
         calls_links: next.into_iter().collect(),
         message: "Successfully listed calls",
     }))
@@ -83,13 +86,8 @@ async fn filter(
     query: &Query,
     max_limit: u32,
 ) -> Result<CallFilter, ApiError> {
-    let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), |text| {
-        text.parse()
-            .ok()
-            .filter(|limit| (1..=max_limit).contains(limit))
-            .ok_or_else(|| FieldFault::new("limit", format!("must be a number from 1 to {max_limit}")))
-    })?;
-    let since = query.get("since").map(time).transpose()?;
+    let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), |text| limit(text, max_limit))?;
+    let since = query.get("since").map(since).transpose()?;
     let after = match query.get("marker") {
         None => None,
         Some(marker) => {
@@ -122,10 +120,8 @@ async fn filter(
     })
 }
 
-fn time(text: &str) -> Result<Timestamp, FieldFault> {
-    text.parse::<jiff::Timestamp>()
-        .map(|time| Timestamp(time.as_microsecond()))
-        .map_err(|_| FieldFault::new("since", "must be a time like 2026-01-31T12:00:00Z"))
+fn since(text: &str) -> Result<Timestamp, FieldFault> {
+    time(text).ok_or_else(|| FieldFault::new("since", "must be a time like 2026-01-31T12:00:00Z"))
 }
 
 fn next_page(base: &str, filter: &CallFilter, query: &Query, last: &CallId) -> LinkView {
@@ -158,23 +154,27 @@ pub(crate) async fn get_call(
     Allowed(auth, ..): Allowed<rule::GetCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-    headers: HeaderMap,
+    origin: Origin,
 ) -> Result<Json<CallAnswer>, ApiError> {
-    answer(&state, &auth.project, &id, &headers, "Successfully loaded call").await
+    answer(&state, &auth.project, &id, &origin, "Successfully loaded call").await.map(Json)
 }
 
 async fn answer(
     state: &ApiState,
     project: &ProjectId,
     id: &CallId,
-    headers: &HeaderMap,
+    origin: &Origin,
     message: &'static str,
-) -> Result<Json<CallAnswer>, ApiError> {
+) -> Result<CallAnswer, ApiError> {
     let call = find_call(state, project, id).await?;
-    let base = base(state.settings.api_base.as_deref(), headers);
+    let base = origin.base(state.settings.api_base.as_deref());
     let deliveries = state.store.list_deliveries(id).await;
     let deliveries = deliveries.map_err(|error| ApiError::store("listing a call's deliveries", error))?;
-    Ok(Json(CallAnswer { call: CallView::new(&call, &base).with_deliveries(&deliveries), message }))
+    Ok(CallAnswer { call: CallView::new(&call, base).with_deliveries(&deliveries), message })
+}
+
+pub(super) fn call_url(state: &ApiState, origin: &Origin, project: &ProjectId, id: &CallId) -> String {
+    format!("{}/v1/{project}/calls/{id}", origin.base(state.settings.api_base.as_deref()))
 }
 
 /// Cancel an asynchronous call that waits or runs.
@@ -188,6 +188,7 @@ async fn answer(
     ),
     responses(
         (status = 200, description = "A waiting call is cancelled; a running one is being ended", body = CallAnswer),
+        (status = 202, description = "A running call is being ended, from version 1.1 on", body = CallAnswer, headers(("Location" = String, description = "The call's URL"))),
         (status = 404, description = "The project has no such call", body = ErrorView),
         (status = 409, description = "The call has ended already", body = ErrorView),
     ),
@@ -197,16 +198,21 @@ pub(crate) async fn cancel_call(
     Allowed(auth, ..): Allowed<rule::CancelCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-    headers: HeaderMap,
-) -> Result<Json<CallAnswer>, ApiError> {
+    version: Microversion,
+    origin: Origin,
+) -> Result<Response, ApiError> {
     let missing = || ApiError::CallNotFound(id.to_string());
     let cancelled = state.engine.cancel_call(&auth.project, &id).await.map_err(from_store(missing))?;
-    let message = match cancelled {
-        Cancelled::Queued => "Call successfully cancelled",
-        Cancelled::Running => "Call is being ended",
+    let (message, ended) = match cancelled {
+        Cancelled::Queued => ("Call successfully cancelled", true),
+        Cancelled::Running => ("Call is being ended", false),
         Cancelled::Finished(ended) => return Err(ApiError::CallFinished(ended)),
     };
-    answer(&state, &auth.project, &id, &headers, message).await
+    let answer = answer(&state, &auth.project, &id, &origin, message).await?;
+    if ended {
+        return Ok(Json(answer).into_response());
+    }
+    Ok(accepted(version, Some(call_url(&state, &origin, &auth.project, &id)), answer))
 }
 
 /// Run an asynchronous call that did not succeed again.
@@ -220,6 +226,7 @@ pub(crate) async fn cancel_call(
     ),
     responses(
         (status = 200, description = "The call is queued again, its attempts count on", body = CallAnswer),
+        (status = 202, description = "The same, from version 1.1 on", body = CallAnswer, headers(("Location" = String, description = "The call's URL"))),
         (status = 404, description = "The project has no such call", body = ErrorView),
         (status = 409, description = "The call has not ended, has succeeded, or what its caller sent is not kept", body = ErrorView),
         (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
@@ -231,8 +238,9 @@ pub(crate) async fn retry_call(
     Allowed(auth, ..): Allowed<rule::RetryCall>,
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-    headers: HeaderMap,
-) -> Result<Json<CallAnswer>, ApiError> {
+    version: Microversion,
+    origin: Origin,
+) -> Result<Response, ApiError> {
     let missing = || ApiError::CallNotFound(id.to_string());
     let retried = state.engine.retry_call(&auth.project, &id).await.map_err(|error| match error {
         RetryError::QueueFull(full) => full.into(),
@@ -240,7 +248,9 @@ pub(crate) async fn retry_call(
     })?;
     match retried {
         Retried::Queued => {
-            answer(&state, &auth.project, &id, &headers, "Call successfully queued again").await
+            let answer =
+                answer(&state, &auth.project, &id, &origin, "Call successfully queued again").await?;
+            Ok(accepted(version, Some(call_url(&state, &origin, &auth.project, &id)), answer))
         }
         Retried::NotFinished(now) => Err(ApiError::CallNotFinished(now)),
         Retried::Succeeded => Err(ApiError::CallFinished(CallState::Succeeded)),
@@ -263,6 +273,7 @@ pub(crate) async fn retry_call(
     ),
     responses(
         (status = 200, description = "How many calls are queued again, and whether there are more", body = RetriedAnswer),
+        (status = 202, description = "The same, from version 1.1 on", body = RetriedAnswer, headers(("Location" = String, description = "The list of the project's calls"))),
         (status = 400, description = "A filter is refused; the message names it", body = ErrorView),
         (status = 429, description = "The project has as many queued calls as it may", body = ErrorView),
         (status = 503, description = "The whole service has as many", body = ErrorView),
@@ -273,7 +284,10 @@ pub(crate) async fn retry_calls(
     Allowed(auth, ..): Allowed<rule::RetryCall>,
     State(state): State<ApiState>,
     uri: Uri,
-) -> Result<Json<RetriedAnswer>, ApiError> {
+    version: Microversion,
+    origin: Origin,
+) -> Result<Response, ApiError> {
+    let at = format!("{}/v1/{}/calls", origin.base(state.settings.api_base.as_deref()), auth.project);
     let query = Query::parse(uri.query(), RETRY_FILTERS)?;
     let filter = filter(&state, auth.project, &query, MAX_RETRIED).await?;
     let status = filter.state.unwrap_or(CallState::Dead);
@@ -288,9 +302,6 @@ pub(crate) async fn retry_calls(
                 RetryError::Store(error) => ApiError::store("retrying calls", error),
             }
         })?;
-    Ok(Json(RetriedAnswer {
-        retried: retried.queued,
-        more: retried.more,
-        message: "Calls successfully queued again",
-    }))
+    let message = "Calls successfully queued again";
+    Ok(accepted(version, Some(at), RetriedAnswer { retried: retried.queued, more: retried.more, message }))
 }

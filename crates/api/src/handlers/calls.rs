@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use http::header;
 use http::request::Parts;
 use picasso_engine::{
     AcceptError, AcceptOptions, AcceptedCall, Body, BodyError, CallError, Invocation, Target, depth,
@@ -11,8 +10,9 @@ use picasso_engine::{
 use picasso_types::{CallId, CallState, Failure, PathParams, Trigger, VersionState};
 
 use crate::error::{ApiError, CallFault, from_store};
-use crate::request::context::{Peer, RequestContext};
+use crate::request::context::RequestContext;
 use crate::request::headers::{Credentials, cleaned};
+use crate::request::origin::Origin;
 use crate::request::trace::{bound_request_id, carry_trace};
 use crate::request::wishes::CallWishes;
 use crate::state::ApiState;
@@ -42,7 +42,7 @@ impl Inbound {
             call_id,
             request_id: self.context.id.clone(),
             trigger: self.trigger,
-            client: self.parts.extensions.get::<Peer>().map(|peer| peer.0),
+            client: self.context.client,
             target,
             method: self.parts.method.clone(),
             url: self.url(),
@@ -99,17 +99,10 @@ impl Inbound {
     fn url(&self) -> String {
         let uri = &self.parts.uri;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        if let Some(base) = &self.base {
-            return format!("{}{path}", base.trim_end_matches('/'));
-        }
         // HTTP/1.0 and broken clients may send no usable Host.
-        let host = uri
-            .authority()
-            .map(http::uri::Authority::as_str)
-            .or_else(|| self.parts.headers.get(header::HOST)?.to_str().ok())
-            .filter(|host| host.parse::<http::uri::Authority>().is_ok())
-            .unwrap_or("localhost");
-        format!("http://{host}{path}")
+        let origin = self.parts.extensions.get::<Origin>();
+        let base = origin.map_or("", |origin| origin.base(self.base.as_deref()));
+        format!("{}{path}", if base.is_empty() { "http://localhost" } else { base })
     }
 
     /// Refuses a target that has no version to run, with the reason for those who may know it.

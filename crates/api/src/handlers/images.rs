@@ -2,14 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_image::{ImageError, ImageInfo, Scope};
 use picasso_types::{FieldFault, ImageRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::versions::LinkView;
+use crate::answers::deleted;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Allowed;
+use crate::request::listing::{Field, Listed, Of};
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
 use crate::request::path::ImagePath;
 use crate::request::upload::Upload;
 use crate::state::ApiState;
@@ -58,27 +65,62 @@ pub(crate) struct ImageAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ImagesAnswer {
     pub(crate) images: Vec<ImageView>,
+    /// `next`, where there is more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) images_links: Vec<LinkView>,
     /// What was done.
     pub(crate) message: &'static str,
 }
+
+/// Images in lists. A project may have an image of the name that a shared one has, too; local names
+/// have no `@`.
+const IMAGES: Listed<ImageInfo> = Listed {
+    fields: &[
+        Field { name: "name", of: Of::Text(|image| image.name.to_string().into()) },
+        Field { name: "digest", of: Of::Text(|image| image.digest.to_string().into()) },
+        Field { name: "size_bytes", of: Of::Number(|image| image.size_bytes.try_into().unwrap_or(i64::MAX)) },
+        Field { name: "shared", of: Of::Flag(|image| image.shared) },
+        Field { name: "created_at", of: Of::Time(|image| image.created_at) },
+    ],
+    marker: |image| format!("{}{}", if image.shared { "shared@" } else { "" }, image.name),
+};
 
 /// List the project's images and those the operator shares.
 #[utoipa::path(
     get,
     path = "/v1/{project_id}/images",
     tag = "images",
-    params(("project_id" = String, Path, description = "The project of the token")),
-    responses((status = 200, description = "The project's images, then the shared ones", body = ImagesAnswer)),
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("limit" = Option<u32>, Query, description = "Most entries of the page, 1 to 1000"),
+        ("marker" = Option<String>, Query, description = "The name of the last image of the page before, behind `shared@` where it is shared"),
+        ("sort" = Option<String>, Query, description = "Fields and directions, `created_at:desc,name:asc`"),
+        ("name" = Option<String>, Query, description = "Only images with this name; filters may begin with `in:` `nin:` `eq:` `neq:` `gt:` `gte:` `lt:` or `lte:`"),
+        ("digest" = Option<String>, Query, description = "Only images with this digest"),
+        ("size_bytes" = Option<String>, Query, description = "Only images of this size"),
+        ("shared" = Option<bool>, Query, description = "Only shared images, or only the project's own"),
+        ("created_at" = Option<String>, Query, description = "Only images loaded at this time"),
+    ),
+    responses(
+        (status = 200, description = "The project's images, then the shared ones unless `sort` says otherwise, and where the next page is", body = ImagesAnswer),
+        (status = 400, description = "A parameter is refused; the message names it", body = ErrorView),
+    ),
     security(("keystone_token" = ["functions:image:list"]))
 )]
 pub(crate) async fn list_images(
     Allowed(auth, ..): Allowed<rule::ListImages>,
     State(state): State<ApiState>,
+    uri: Uri,
+    version: Microversion,
+    origin: Origin,
 ) -> Result<Json<ImagesAnswer>, ApiError> {
-    let own = list(&state, &Scope::Project(auth.project)).await?;
-    let shared = list(&state, &Scope::Shared).await?;
+    let url = format!("{}/v1/{}/images", origin.base(state.settings.api_base.as_deref()), auth.project);
+    let mut images = list(&state, &Scope::Project(auth.project)).await?;
+    images.extend(list(&state, &Scope::Shared).await?);
+    let page = IMAGES.page(images, uri.query(), version, &url)?;
     Ok(Json(ImagesAnswer {
-        images: own.iter().chain(&shared).map(ImageView::from).collect(),
+        images: page.entries.iter().map(ImageView::from).collect(),
+        images_links: page.links,
         message: "Successfully listed images",
     }))
 }
@@ -122,6 +164,7 @@ pub(crate) async fn load_image(
     ),
     responses(
         (status = 200, description = "The name is gone", body = Done),
+        (status = 204, description = "The same, from version 1.1 on"),
         (status = 404, description = "The project has no such image", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:image:delete"]))
@@ -130,8 +173,9 @@ pub(crate) async fn delete_image(
     Allowed(auth, ..): Allowed<rule::DeleteImage>,
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
-) -> Result<Json<Done>, ApiError> {
-    remove(&state, &Scope::Project(auth.project), &name).await
+    version: Microversion,
+) -> Result<Response, ApiError> {
+    Ok(deleted(version, remove(&state, &Scope::Project(auth.project), &name).await?))
 }
 
 /// The images of one scope.
@@ -158,7 +202,7 @@ pub(super) async fn load(
 }
 
 /// Forgets a name.
-pub(super) async fn remove(state: &ApiState, scope: &Scope, name: &str) -> Result<Json<Done>, ApiError> {
+pub(super) async fn remove(state: &ApiState, scope: &Scope, name: &str) -> Result<Done, ApiError> {
     let Ok(image) = local_name(name) else {
         return Err(ApiError::ImageNotFound(name.to_owned()));
     };
@@ -166,7 +210,7 @@ pub(super) async fn remove(state: &ApiState, scope: &Scope, name: &str) -> Resul
         ImageError::NotFound(_) => ApiError::ImageNotFound(name.to_owned()),
         other => image_error(other),
     })?;
-    Ok(Json(Done { message: "Image successfully deleted" }))
+    Ok(Done { message: "Image successfully deleted" })
 }
 
 fn local_name(name: &str) -> Result<ImageRef, ApiError> {

@@ -2,21 +2,49 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::Uri;
+use percent_encoding::utf8_percent_encode;
 use picasso_identity::policy::defaults as rule;
 use picasso_image::{ImageError, Resolution};
 use picasso_store::StoreError;
 use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Resource, Route, VersionSpec};
 
-use super::apps::find_app;
+use super::apps::{app_url, find_app};
 use super::grants::complete_grants;
+use crate::answers::{created, deleted};
 use crate::bodies::route::RouteFields;
 use crate::bodies::{CreateRoute, UpdateRoute};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::{Allowed, CallerToken};
 use crate::request::json::JsonBody;
-use crate::request::path::{AppPath, RoutePath};
+use crate::request::listing::{Field, Listed, Of};
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
+use crate::request::path::{AppPath, RoutePath, SEGMENTS};
+use crate::request::preconditions::{Preconditions, tag_of, tagged};
 use crate::state::ApiState;
 use crate::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
+
+/// Routes in lists.
+const ROUTES: Listed<Route> = Listed {
+    fields: &[
+        Field { name: "id", of: Of::Text(|route| route.id.as_str().into()) },
+        Field { name: "path", of: Of::Text(|route| route.pattern.as_str().into()) },
+        Field { name: "type", of: Of::Text(|route| route.route_type.as_str().into()) },
+        Field { name: "image", of: Of::Text(|route| route.latest.spec.image.to_string().into()) },
+        Field { name: "is_public", of: Of::Flag(|route| route.is_public) },
+        Field { name: "format", of: Of::Text(|route| route.latest.spec.format.as_str().into()) },
+        Field { name: "network", of: Of::Text(|route| route.latest.spec.network.as_str().into()) },
+        Field { name: "state", of: Of::Text(|route| route.latest.state.as_str().into()) },
+        Field { name: "memory", of: Of::Number(|route| route.latest.spec.memory_mb.into()) },
+        Field { name: "timeout", of: Of::Number(|route| route.latest.spec.timeout_s.into()) },
+        Field { name: "version", of: Of::Number(|route| route.latest.number.into()) },
+        Field { name: "created_at", of: Of::Time(|route| route.created_at) },
+        Field { name: "updated_at", of: Of::Time(|route| route.updated_at) },
+    ],
+    marker: |route| route.id.to_string(),
+};
 
 /// List the routes of an app.
 #[utoipa::path(
@@ -26,9 +54,26 @@ use crate::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
     params(
         ("project_id" = String, Path, description = "The project of the token"),
         ("app" = String, Path, description = "The app's name, short or full"),
+        ("limit" = Option<u32>, Query, description = "Most entries of the page, 1 to 1000"),
+        ("marker" = Option<String>, Query, description = "The id of the last route of the page before"),
+        ("sort" = Option<String>, Query, description = "Fields and directions, `created_at:desc,path:asc`"),
+        ("path" = Option<String>, Query, description = "Only routes with this path; filters may begin with `in:` `nin:` `eq:` `neq:` `gt:` `gte:` `lt:` or `lte:`"),
+        ("id" = Option<String>, Query, description = "Only the route with this id"),
+        ("type" = Option<String>, Query, description = "Only `sync` or `async` routes"),
+        ("image" = Option<String>, Query, description = "Only routes with this image, as it was written"),
+        ("is_public" = Option<bool>, Query, description = "Only public or only private routes"),
+        ("format" = Option<String>, Query, description = "Only routes with this format"),
+        ("network" = Option<String>, Query, description = "Only routes with this network"),
+        ("state" = Option<String>, Query, description = "Only routes in this state"),
+        ("memory" = Option<String>, Query, description = "Only routes with this memory limit, MiB"),
+        ("timeout" = Option<String>, Query, description = "Only routes with this time limit, seconds"),
+        ("version" = Option<String>, Query, description = "Only routes whose newest version is this"),
+        ("created_at" = Option<String>, Query, description = "Only routes made at this time"),
+        ("updated_at" = Option<String>, Query, description = "Only routes last changed at this time"),
     ),
     responses(
-        (status = 200, description = "All routes, ordered by path", body = RoutesAnswer),
+        (status = 200, description = "The routes, ordered by path unless `sort` says otherwise, and where the next page is", body = RoutesAnswer),
+        (status = 400, description = "A parameter is refused; the message names it", body = ErrorView),
         (status = 404, description = "The project has no such app", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:route:list"]))
@@ -37,12 +82,18 @@ pub(crate) async fn list_routes(
     Allowed(auth, ..): Allowed<rule::ListRoutes>,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
+    uri: Uri,
+    version: Microversion,
+    origin: Origin,
 ) -> Result<Json<RoutesAnswer>, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
     let routes =
         state.store.list_routes(&app.id).await.map_err(from_store(|| ApiError::AppNotFound(name)))?;
+    let url = format!("{}/routes", app_url(origin.base(state.settings.api_base.as_deref()), &app));
+    let page = ROUTES.page(routes, uri.query(), version, &url)?;
     Ok(Json(RoutesAnswer {
-        routes: routes.iter().map(RouteView::from).collect(),
+        routes: page.entries.iter().map(RouteView::from).collect(),
+        routes_links: page.links,
         message: "Successfully loaded app routes",
     }))
 }
@@ -59,6 +110,7 @@ pub(crate) async fn list_routes(
     request_body = CreateRoute,
     responses(
         (status = 200, description = "The route; `state` says whether its image is here already", body = RouteAnswer),
+        (status = 201, description = "The same, from version 1.1 on", body = RouteAnswer, headers(("Location" = String, description = "The route's URL"))),
         (status = 400, description = "A field is refused", body = ErrorView),
         (status = 403, description = "The project has as many routes as it may, or the role is not enough", body = ErrorView),
         (status = 404, description = "The project has no such app", body = ErrorView),
@@ -73,8 +125,10 @@ pub(crate) async fn create_route(
     token: CallerToken,
     State(state): State<ApiState>,
     AppPath(name): AppPath,
+    version: Microversion,
+    origin: Origin,
     body: JsonBody,
-) -> Result<Json<RouteAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
     let bounds = &state.settings.bounds;
     let mut new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
@@ -87,7 +141,9 @@ pub(crate) async fn create_route(
         other => from_store(|| ApiError::AppNotFound(name.clone()))(other),
     })?;
     changed(&state, &auth.project, &app, &route).await;
-    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "App route successfully created" }))
+    let at = route_url(origin.base(state.settings.api_base.as_deref()), &app, &route);
+    let answer = RouteAnswer { route: RouteView::from(&route), message: "App route successfully created" };
+    Ok(tagged(&tag_of(&answer.route)?, created(version, at, answer)))
 }
 
 /// Show a route.
@@ -101,7 +157,10 @@ pub(crate) async fn create_route(
         ("route" = String, Path, description = "The route's path without its leading slash; may have several segments"),
     ),
     responses(
-        (status = 200, description = "The route with its newest version", body = RouteAnswer),
+        (status = 200, description = "The route with its newest version", body = RouteAnswer, headers(("ETag" = String, description = "Of this state of the route, also of its image's"))),
+        (status = 304, description = "The route has a tag that If-None-Match lists"),
+        (status = 400, description = "A header is refused; the message names it", body = ErrorView),
+        (status = 412, description = "The route has no tag that If-Match lists", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:route:get"]))
@@ -110,9 +169,12 @@ pub(crate) async fn get_route(
     Allowed(auth, ..): Allowed<rule::GetRoute>,
     State(state): State<ApiState>,
     at: RoutePath,
-) -> Result<Json<RouteAnswer>, ApiError> {
+    preconditions: Preconditions,
+) -> Result<Response, ApiError> {
     let (_, route) = find_route(&state, &auth.project, &at).await?;
-    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "App route successfully loaded" }))
+    let route = RouteView::from(&route);
+    let tag = tag_of(&route)?;
+    preconditions.show(&tag, RouteAnswer { route, message: "App route successfully loaded" })
 }
 
 /// Change a route: makes its next version. Absent fields stay; `config` merges.
@@ -127,7 +189,8 @@ pub(crate) async fn get_route(
     ),
     request_body = RouteFields,
     responses(
-        (status = 200, description = "The route; calls run the version before until this one is ready", body = RouteAnswer),
+        (status = 200, description = "The route; calls run the version before until this one is ready", body = RouteAnswer, headers(("ETag" = String, description = "Of the new state"))),
+        (status = 412, description = "The route has no tag that If-Match lists; nothing is changed", body = ErrorView),
         (status = 400, description = "A field is refused", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
         (status = 409, description = "Another route of the app takes these paths and methods", body = ErrorView),
@@ -141,11 +204,14 @@ pub(crate) async fn update_route(
     token: CallerToken,
     State(state): State<ApiState>,
     at: RoutePath,
+    preconditions: Preconditions,
     body: JsonBody,
-) -> Result<Json<RouteAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
     let (app, route) = find_route(&state, &auth.project, &at).await?;
+    let for_this_state = preconditions.allow_change(&tag_of(&RouteView::from(&route))?)?;
     let mut change =
         body.parse::<UpdateRoute>()?.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
+    change.expected = for_this_state.then(|| Box::new(route.clone()));
     let resolved = check_spec(&state, &auth.project, &change.spec, "").await?;
     complete_grants(&state, &app, &mut change.delivery, (&auth, &token), "").await?;
     let route =
@@ -158,7 +224,8 @@ pub(crate) async fn update_route(
             },
         )?;
     changed(&state, &auth.project, &app, &route).await;
-    Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "Route successfully updated" }))
+    let answer = RouteAnswer { route: RouteView::from(&route), message: "Route successfully updated" };
+    Ok(tagged(&tag_of(&answer.route)?, Json(answer).into_response()))
 }
 
 /// Delete a route with its versions.
@@ -173,6 +240,9 @@ pub(crate) async fn update_route(
     ),
     responses(
         (status = 200, description = "The route is gone; its queued calls are cancelled", body = Done),
+        (status = 204, description = "The same, from version 1.1 on"),
+        (status = 400, description = "A header is refused; the message names it", body = ErrorView),
+        (status = 412, description = "The route has no tag that If-Match lists", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:route:delete"]))
@@ -181,15 +251,23 @@ pub(crate) async fn delete_route(
     Allowed(auth, ..): Allowed<rule::DeleteRoute>,
     State(state): State<ApiState>,
     at: RoutePath,
-) -> Result<Json<Done>, ApiError> {
+    version: Microversion,
+    preconditions: Preconditions,
+) -> Result<Response, ApiError> {
     let (app, route) = find_route(&state, &auth.project, &at).await?;
+    preconditions.allow_change(&tag_of(&RouteView::from(&route))?)?;
     state
         .store
         .delete_route(&route.id)
         .await
         .map_err(from_store(|| ApiError::RouteNotFound(at.path.clone())))?;
     state.catalog.forget(&app.id).await;
-    Ok(Json(Done { message: "Route successfully deleted" }))
+    Ok(deleted(version, Done { message: "Route successfully deleted" }))
+}
+
+fn route_url(base: &str, app: &App, route: &Route) -> String {
+    let path = utf8_percent_encode(route.pattern.as_str(), SEGMENTS);
+    format!("{}/routes{path}", app_url(base, app))
 }
 
 async fn find_route(state: &ApiState, project: &ProjectId, at: &RoutePath) -> Result<(App, Route), ApiError> {

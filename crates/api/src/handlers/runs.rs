@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,14 +15,18 @@ use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{Failure, FullName, PathParams, RouteType, Trigger};
 
+use super::call_records::call_url;
 use super::calls::Inbound;
 use super::function_answer::check_status;
 use super::function_urls::public_methods;
+use crate::answers::accepted;
 use crate::error::{ApiError, ErrorView};
 use crate::request::auth::Allowed;
 use crate::request::body::{read_all, ready};
 use crate::request::context::{RequestContext, with_call_id};
 use crate::request::json::check_content_type;
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
 use crate::request::path::RoutePath;
 use crate::state::ApiState;
 use crate::views::{AcceptedAnswer, RunAnswer};
@@ -44,6 +48,7 @@ use crate::views::{AcceptedAnswer, RunAnswer};
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
         (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 202, description = "The call of an async route was accepted and will run, from version 1.1 on", body = AcceptedAnswer, headers(("Location" = String, description = "The call's URL; with a token only"))),
         (status = 400, description = "The body is not a JSON object, or one of the headers is refused", body = ErrorView),
         (status = 404, description = "The project has no such app, or the app no such route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
@@ -89,6 +94,7 @@ pub(crate) async fn run_private(
     request_body(description = "A JSON object, or nothing", content = Option<Object>),
     responses(
         (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
+        (status = 202, description = "The call of an async route was accepted and will run, from version 1.1 on", body = AcceptedAnswer, headers(("Location" = String, description = "The call's URL; with a token only"))),
         (status = 400, description = "The body is not a JSON object, or one of the headers is refused", body = ErrorView),
         (status = 403, description = "The route is private (404 where the operator hides private routes)", body = ErrorView),
         (status = 404, description = "No such app or route", body = ErrorView),
@@ -160,7 +166,9 @@ async fn run(
     target: Arc<Target>,
     params: PathParams,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let Ok(version) = Microversion::from_request_parts(&mut parts, state).await;
+    let Ok(origin) = Origin::from_request_parts(&mut parts, state).await;
     let settings = &state.settings;
     let base = settings.api_base.clone();
     let inbound = Inbound { parts, context, trigger: Trigger::Run, with_token, base };
@@ -170,10 +178,10 @@ async fn run(
     check_content_type(&inbound.parts.headers, &body)?;
     check_object(&body)?;
 
-    let app = target.app.full_name.clone();
+    let (app, project) = (target.app.full_name.clone(), target.app.project_id.clone());
     let invocation = inbound.invocation(target, params, ready(body));
     let call_id = invocation.call_id.clone();
-    let (call_id, view) = match wishes.call_type {
+    match wishes.call_type {
         RouteType::Sync => {
             let answer = state
                 .engine
@@ -184,15 +192,17 @@ async fn run(
                 .await
                 .map_err(|failure| inbound.failure(call_id.clone(), failure, &[], None))?;
             let message = format!("App {app} sync route {} execution finished", at.path);
-            (call_id, RunOrAccepted::Run(run_answer(status, output, message)))
+            let view = RunOrAccepted::Run(run_answer(status, output, message));
+            Ok(with_call_id(Json(view).into_response(), &call_id))
         }
         RouteType::Async => {
             let message = format!("App {app} async route {} execution started", at.path);
             let (call_id, view) = inbound.accept(state, invocation, wishes, message).await?;
-            (call_id, RunOrAccepted::Accepted(view))
+            // The project's id is not for strangers.
+            let at = with_token.then(|| call_url(state, &origin, &project, &call_id));
+            Ok(with_call_id(accepted(version, at, RunOrAccepted::Accepted(view)), &call_id))
         }
-    };
-    Ok(with_call_id(Json(view).into_response(), &call_id))
+    }
 }
 
 /// The old service took a JSON object or nothing.

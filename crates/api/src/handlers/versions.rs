@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::{HeaderMap, Uri, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
 use crate::state::ApiState;
 
 /// All versions of the API.
@@ -27,7 +28,13 @@ struct VersionView {
     id: &'static str,
     #[schema(example = "CURRENT")]
     status: &'static str,
-    links: [LinkView; 1],
+    /// The oldest microversion.
+    #[schema(example = "1.0")]
+    min_version: String,
+    /// The newest microversion.
+    #[schema(example = "1.1")]
+    max_version: String,
+    links: [LinkView; 2],
 }
 
 /// Where something is.
@@ -44,8 +51,8 @@ pub(crate) struct LinkView {
     tag = "service",
     responses((status = 200, description = "The versions", body = VersionsAnswer))
 )]
-pub(crate) async fn list_versions(State(state): State<ApiState>, headers: HeaderMap) -> Json<VersionsAnswer> {
-    Json(VersionsAnswer { versions: [v1(&state, &headers)] })
+pub(crate) async fn list_versions(State(state): State<ApiState>, origin: Origin) -> Json<VersionsAnswer> {
+    Json(VersionsAnswer { versions: [v1(&state, &origin)] })
 }
 
 /// Show version 1 of the API.
@@ -55,24 +62,20 @@ pub(crate) async fn list_versions(State(state): State<ApiState>, headers: Header
     tag = "service",
     responses((status = 200, description = "The version", body = VersionAnswer))
 )]
-pub(crate) async fn get_version(State(state): State<ApiState>, headers: HeaderMap) -> Json<VersionAnswer> {
-    Json(VersionAnswer { version: v1(&state, &headers) })
+pub(crate) async fn get_version(State(state): State<ApiState>, origin: Origin) -> Json<VersionAnswer> {
+    Json(VersionAnswer { version: v1(&state, &origin) })
 }
 
-fn v1(state: &ApiState, headers: &HeaderMap) -> VersionView {
-    let href = format!("{}/v1/", base(state.settings.api_base.as_deref(), headers));
-    VersionView { id: "v1.0", status: "CURRENT", links: [LinkView { rel: "self", href }] }
-}
-
-/// The configured base URL, else the one the client used.
-pub(crate) fn base(configured: Option<&str>, headers: &HeaderMap) -> String {
-    let asked = || {
-        let host = headers.get(header::HOST)?.to_str().ok()?;
-        let uri: Uri = format!("http://{host}").parse().ok()?;
-        Some(format!("http://{}", uri.authority()?))
-    };
-    match configured {
-        Some(base) => base.trim_end_matches('/').to_owned(),
-        None => asked().unwrap_or_default(),
+fn v1(state: &ApiState, origin: &Origin) -> VersionView {
+    let base = origin.base(state.settings.api_base.as_deref());
+    VersionView {
+        id: "v1.0",
+        status: "CURRENT",
+        min_version: Microversion::MIN.to_string(),
+        max_version: Microversion::MAX.to_string(),
+        links: [
+            LinkView { rel: "self", href: format!("{base}/v1/") },
+            LinkView { rel: "collection", href: format!("{base}/") },
+        ],
     }
 }

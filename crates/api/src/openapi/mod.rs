@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
+use crate::request::microversion::{Microversion, SERVICE_TYPE, VERSION_HEADER_NAME};
 use crate::routers::{api_routes, function_routes};
 
 /// The methods an OpenAPI path item may have, as they are written there.
@@ -67,7 +68,8 @@ fn complete(document: &mut Value) {
         "description": "Paths that begin with /f/ or /v1/f/ are function URLs: they are on a listener of \
             their own (port 10002 unless configured otherwise), everything else is on the API's (port 10001). \
             Every answer carries X-Openstack-Request-Id; every error carries Picasso-Error-Kind and a body \
-            of the form of ErrorView. Apps and routes answer creates with 200.",
+            of the form of ErrorView. Statuses depend on OpenStack-API-Version: 1.0, what clients get that do not ask, \
+            answers 200 also where 1.1 has 201, 202 or 204.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     document["components"]["securitySchemes"] = json!({
@@ -117,6 +119,9 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
         operation["servers"] =
             json!([{ "url": "http://localhost:10002", "description": "The functions listener" }]);
     }
+    if !is_function_url && Microversion::applies_to(path) {
+        add_version(operation);
+    }
     let rule = enforced_rule(operation).map(str::to_owned);
     if let Some(rule) = rule {
         add_answer(operation, "401", "No token, or one that Keystone does not accept");
@@ -125,6 +130,24 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
         add_answer(operation, "503", "Keystone, or a policy server, does not answer; see Retry-After");
     }
     add_answer(operation, "500", "A fault of the service; the log has the reason under the request id");
+}
+
+/// The header that asks for a version, and what a bad one gets.
+fn add_version(operation: &mut Value) {
+    if let Some(operation) = operation.as_object_mut()
+        && let Some(parameters) = operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut()
+    {
+        parameters.push(json!({
+            "name": VERSION_HEADER_NAME,
+            "in": "header",
+            "required": false,
+            "description": "The version of the API, 1.0 without it; every answer names its own",
+            "schema": { "type": "string" },
+            "example": format!("{SERVICE_TYPE} {}", Microversion::MAX),
+        }));
+    }
+    add_answer(operation, "400", "OpenStack-API-Version is malformed");
+    add_answer(operation, "406", "The version of the API is not supported; the error says which are");
 }
 
 fn add_answer(operation: &mut Value, status: &str, description: &str) {

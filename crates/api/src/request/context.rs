@@ -30,10 +30,6 @@ pub(crate) fn with_call_id(mut response: Response, call_id: &CallId) -> Response
     response
 }
 
-/// The address at the other end of a request's connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
 /// What is known of one request; shared by everything that works on it.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestContext(Arc<RequestNotes>);
@@ -46,6 +42,8 @@ pub(crate) struct RequestNotes {
     pub(crate) id: RequestId,
     /// The caller's own.
     pub(crate) global_id: Option<String>,
+    /// The client's address, behind all proxies that are trusted.
+    pub(crate) client: Option<IpAddr>,
     /// Who asks.
     pub(crate) caller: OnceLock<Arc<Caller>>,
     /// The function that is asked for.
@@ -56,10 +54,11 @@ pub(crate) struct RequestNotes {
 
 impl RequestContext {
     /// A context with a fresh id.
-    pub(crate) fn new(global_id: Option<String>) -> Self {
+    pub(crate) fn new(global_id: Option<String>, client: Option<IpAddr>) -> Self {
         Self(Arc::new(RequestNotes {
             id: RequestId::generate(),
             global_id,
+            client,
             caller: OnceLock::new(),
             target: OnceLock::new(),
             call: OnceLock::new(),
@@ -105,7 +104,7 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
             .get::<Self>()
             .cloned()
             // Only a router without the request layer comes here; its ids stay consistent anyway.
-            .unwrap_or_else(|| Self::new(None)))
+            .unwrap_or_else(|| Self::new(None, None)))
     }
 }
 

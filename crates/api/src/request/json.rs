@@ -1,10 +1,13 @@
 //! JSON bodies of the API: declared as JSON, bounded, parsed with the field named that is wrong.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use picasso_types::FieldFault;
-use serde::de::DeserializeOwned;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::body::read_all;
 use super::json_objects::Objects;
@@ -45,6 +48,73 @@ pub(crate) fn check_content_type(headers: &HeaderMap, body: &[u8]) -> Result<(),
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Of two values of one key, readers take the first or the last as they like.
+    read::<UniqueKeys>(body)?;
+    read(body)
+}
+
+/// JSON in which no object has a key twice; its depth is bounded by the parser.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueKeysVisitor)
+    }
+}
+
+struct UniqueKeysVisitor;
+
+impl<'de> Visitor<'de> for UniqueKeysVisitor {
+    type Value = UniqueKeys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                let key: String = key.chars().take(64).collect();
+                return Err(de::Error::custom(format_args!("has the key {key:?} twice")));
+            }
+            seen.insert(key);
+            map.next_value::<UniqueKeys>()?;
+        }
+        Ok(UniqueKeys)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UniqueKeys, A::Error> {
+        while list.next_element::<UniqueKeys>()?.is_some() {}
+        Ok(UniqueKeys)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
@@ -110,6 +180,24 @@ mod tests {
         assert!(fault("").contains("not valid JSON"));
         assert!(fault("{").contains("not valid JSON"));
         assert!(fault(r#"{"route":{}} x"#).contains("not valid JSON"));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_by_name_however_deep_and_however_it_is_written() {
+        let twice = r#"{"route":{"memory":1},"route":{}}"#;
+        assert!(fault(twice).contains(r#"has the key "route" twice"#), "{}", fault(twice));
+        let inner = fault(r#"{"route":{"memory":1,"m\u0065mory":2}}"#);
+        assert_eq!(inner, r#"route: has the key "memory" twice"#);
+        let listed = fault(r#"{"route":{"list":[{"a":1},{"a":1,"b":null,"a":2.5}]}}"#);
+        assert_eq!(listed, r#"route.list[1]: has the key "a" twice"#);
+    }
+
+    #[test]
+    fn json_that_is_too_deep_is_refused() {
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let deep = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
+            assert!(fault(&deep).contains("recursion limit"), "{}", fault(&deep));
+        }
     }
 
     #[test]

@@ -8,11 +8,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
+use ipnet::IpNet;
+use picasso_identity::request_id;
 use tracing::{Instrument, Span};
 
 use super::context::{REQUEST_ID, RequestContext, global_request_id};
+use super::microversion::Microversion;
+use super::origin::{Encrypted, Origin, Peer};
 use super::request_metrics::{Ended, RequestMetrics};
 use crate::error::{ApiError, render};
+use crate::state::ApiState;
 
 /// What the layer needs to know of the face it stands before.
 #[derive(Debug, Clone)]
@@ -21,12 +26,39 @@ pub(crate) struct Face {
     name: &'static str,
     /// Where users authenticate, for 401 answers.
     auth_uri: Arc<str>,
+    /// Whose word on clients is taken.
+    trusted_proxies: Arc<[IpNet]>,
+    /// Whether the requests have a version of the API.
+    versioned: bool,
     metrics: Arc<RequestMetrics>,
 }
 
 impl Face {
-    pub(crate) fn new(name: &'static str, auth_uri: &str) -> Self {
-        Self { name, auth_uri: auth_uri.into(), metrics: Arc::new(RequestMetrics::new(name)) }
+    pub(crate) fn new(name: &'static str, state: &ApiState) -> Self {
+        Self {
+            name,
+            auth_uri: state.tokens.auth_uri().into(),
+            trusted_proxies: state.settings.trusted_proxies.as_slice().into(),
+            versioned: false,
+            metrics: Arc::new(RequestMetrics::new(name)),
+        }
+    }
+
+    /// A face whose requests have a version of the API.
+    pub(crate) fn versioned(self) -> Self {
+        Self { versioned: true, ..self }
+    }
+
+    fn origin(&self, request: &Request) -> Origin {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let encrypted = request.extensions().get::<Encrypted>().is_some();
+        Origin::of(peer, encrypted, request.uri(), request.headers(), &self.trusted_proxies)
+    }
+
+    /// The version that a request asks for; `None` where requests have none.
+    fn version(&self, request: &Request) -> Option<Result<Microversion, ApiError>> {
+        let applies = self.versioned && Microversion::applies_to(request.uri().path());
+        applies.then(|| Microversion::asked(request.headers()))
     }
 }
 
@@ -38,15 +70,31 @@ pub(crate) struct AmbiguousHead;
 /// Runs one request.
 pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request, next: Next) -> Response {
     let global = global_request_id(request.headers()).map(str::to_owned);
-    let context = RequestContext::new(global);
+    let origin = face.origin(&request);
+    let context = RequestContext::new(global, origin.client_address());
+    let (version, refused) = match face.version(&request) {
+        None => (None, None),
+        Some(Ok(version)) => (Some(version), None),
+        Some(Err(error)) => (Some(Microversion::MIN), Some(error)),
+    };
     let span = tracing::info_span!("request", request_id = %context.id);
     let mut finish = Finish::new(context.clone(), span.clone(), face.clone(), &request);
     request.extensions_mut().insert(context.clone());
+    request.extensions_mut().insert(origin);
+    if let Some(version) = version {
+        request.extensions_mut().insert(version);
+    }
 
     let (mut response, failed) = async {
         let ambiguous = request.extensions().get::<AmbiguousHead>().is_some();
-        let mut response =
-            if ambiguous { ApiError::AmbiguousLength.into_response() } else { next.run(request).await };
+        let refused = if ambiguous { Some(ApiError::AmbiguousLength) } else { refused };
+        let mut response = match refused {
+            Some(error) => error.into_response(),
+            None => {
+                let id = context.global_id.clone().unwrap_or_else(|| context.id.to_string());
+                request_id::for_request(id, next.run(request)).await
+            }
+        };
         let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
             return (response, false);
         };
@@ -65,6 +113,9 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
 
     if let Ok(value) = HeaderValue::from_str(context.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Some(version) = version {
+        version.tell(response.headers_mut());
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     finish.answered(response.status(), failed);
@@ -127,6 +178,7 @@ impl Finish {
                     parent: &self.span,
                     global_request_id = notes.global_id,
                     face = self.face.name,
+                    client = notes.client.map(tracing::field::display),
                     method = self.method,
                     path = self.uri.path(),
                     user = notes.caller.get().map(|caller| caller.user_id.as_str()),

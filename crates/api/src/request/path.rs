@@ -2,9 +2,22 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use picasso_types::{AliasName, CallId, RouteId, Selector};
 
 use crate::error::ApiError;
+
+/// What is encoded when a resource's path is written into a URL: all but what RFC 3986 lets stand
+/// in segments and the slashes between them.
+pub(crate) const SEGMENTS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'*');
 
 /// The app of a URL, by its short or full name.
 pub(crate) struct AppPath(pub(crate) String);

@@ -13,9 +13,7 @@ impl Query {
     /// Reads a query that may have the `known` fields.
     pub(crate) fn parse(query: Option<&str>, known: &'static [&'static str]) -> Result<Self, FieldFault> {
         let mut fields: Vec<(&'static str, String)> = Vec::new();
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name).ok_or_else(|| FieldFault::new("query", "must be UTF-8"))?;
+        for (name, value) in pairs(query)? {
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let allowed = known.join(", ");
                 let name: String = name.chars().take(64).collect();
@@ -24,7 +22,7 @@ impl Query {
             if fields.iter().any(|(seen, _)| seen == name) {
                 return Err(FieldFault::new(*name, "is there twice"));
             }
-            fields.push((name, decoded(value).ok_or_else(|| FieldFault::new(*name, "must be UTF-8"))?));
+            fields.push((name, value));
         }
         Ok(Self(fields))
     }
@@ -33,6 +31,19 @@ impl Query {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// The names and values of a query, decoded.
+pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, FieldFault> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).ok_or_else(|| FieldFault::new("query", "must be UTF-8"))?;
+            let value = decoded(value).ok_or_else(|| FieldFault::new(name.as_str(), "must be UTF-8"))?;
+            Ok((name, value))
+        })
+        .collect()
 }
 
 /// `None` when it is not UTF-8.

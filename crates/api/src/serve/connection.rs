@@ -21,8 +21,8 @@ use tower::ServiceExt;
 
 use super::ServeLimits;
 use super::framing::{Heads, Watched};
-use crate::request::context::Peer;
 use crate::request::layer::AmbiguousHead;
+use crate::request::origin::Peer;
 
 /// A byte stream of a listener.
 pub(crate) trait Link: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use picasso_api::{ServeLimits, admin_router, admin_socket_router, serve_unix};
+use picasso_api::{ApiSettings, ServeLimits, admin_router, admin_socket_router, serve_unix};
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::support::{PROJECT, Server};
+use crate::support::{Options, PROJECT, Server};
 
 async fn ask(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> Result<(u16, Value), String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
@@ -76,4 +76,38 @@ async fn the_admin_listener_shows_metrics_and_health_and_changes_nothing() {
     assert_eq!(get("GET", "/healthcheck").await, (200, "OK".to_owned()));
     assert_eq!(get("GET", "/images").await.0, 404);
     assert_eq!(get("PUT", "/images/x:1").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_node_is_drained_by_a_file_and_told_so_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drain");
+    let api = ApiSettings { drain_file: Some(file.clone()), ..ApiSettings::default() };
+    let server = Server::start_with(Options { api, ..Options::default() }).await;
+    let ask = async |method, accept| server.api.send(method, "/healthcheck", &[("accept", accept)], "").await;
+    assert_eq!(ask("GET", "text/plain").await.text(), "OK");
+    std::fs::write(&file, "").unwrap();
+    let drained = ask("GET", "text/plain").await;
+    assert_eq!((drained.status, drained.text().as_str()), (503, "DISABLED BY FILE"));
+    assert_eq!(drained.header("picasso-error-kind"), "unhealthy");
+    let drained = ask("GET", "application/json").await;
+    assert_eq!(drained.status, 503);
+    assert_eq!(drained.json(), json!({"detailed": false, "reasons": ["DISABLED BY FILE"]}));
+    assert_eq!(ask("HEAD", "*/*").await.status, 503);
+    assert_eq!(
+        server.api.get(&format!("/v1/{PROJECT}/apps"), "reader").await.status,
+        200,
+        "it still answers"
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(ask("HEAD", "*/*").await.status, 204);
+}
+
+#[tokio::test]
+async fn a_health_check_is_for_the_addresses_that_the_operator_names() {
+    for (range, status) in [("127.0.0.0/8", 200), ("10.0.0.0/8", 404)] {
+        let api = ApiSettings { health_sources: vec![range.parse().unwrap()], ..ApiSettings::default() };
+        let server = Server::start_with(Options { api, ..Options::default() }).await;
+        assert_eq!(server.api.send("GET", "/healthcheck", &[], "").await.status, status, "{range}");
+    }
 }

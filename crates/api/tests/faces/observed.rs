@@ -87,6 +87,7 @@ async fn a_request_leaves_one_line_with_its_ids_and_without_its_secrets() {
     assert_eq!((&fields["route"], &fields["user"]), (&json!("/a/:id"), &json!("user-member")));
     assert_eq!(fields["call_id"], reply.header("picasso-call-id"));
     assert_eq!(fields["status"], 200);
+    assert_eq!(fields["client"], "127.0.0.1");
     assert!(fields["duration_ms"].as_f64().unwrap() > 0.0);
     let calls = lines.lines("call ended");
     let of_this: Vec<&Value> = calls.iter().filter(|line| line["fields"]["request_id"] == id).collect();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::tree::section;
@@ -10,6 +11,10 @@ use crate::tree::section;
 section! {
     /// The listeners.
     pub struct Listeners {
+        /// Proxies in front of the API and of function URLs, as networks or addresses. What they say
+        /// of a client (`Forwarded`, or `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`) is
+        /// believed, and of nobody else. Peers on a Unix socket are believed, too.
+        pub trusted_proxies: Vec<IpNet> = Vec::new(),
         /// The OpenStack API: apps, routes and wrapped runs.
         pub api: Api,
         /// Function URLs. An origin of its own, because the bytes that are served here are chosen
@@ -17,6 +22,8 @@ section! {
         pub functions: Functions,
         /// Metrics, health and what `picasso image` talks to.
         pub admin: Admin,
+        /// What load balancers ask.
+        pub healthcheck: Healthcheck,
     }
 }
 
@@ -67,6 +74,18 @@ section! {
         /// Unix socket for the command line on this machine; root and the server's user may use it.
         /// Default: `admin.sock` in `server.data_dir`.
         pub socket: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// `/healthcheck` of the API and of the operator's listener.
+    pub struct Healthcheck {
+        /// While this file exists the answer is 503 `DISABLED BY FILE`, so that a load balancer sends
+        /// no more requests; those that come are answered all the same. Touch it to drain a node.
+        pub disable_by_file: Option<PathBuf> = None,
+        /// Networks and addresses that are answered; to others the URL is not there. Without any
+        /// everybody is answered.
+        pub allowed_source_ranges: Vec<IpNet> = Vec::new(),
     }
 }
 

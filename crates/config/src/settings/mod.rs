@@ -21,7 +21,7 @@ pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use images::{Images, Registry, RegistryCredential};
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
-pub use listeners::{Admin, Api, Functions, Listeners};
+pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
 pub use messaging::Messaging;
 pub use objects_url::{ObjectsUrl, S3Url, SwiftUrl};
 pub use outbound::Outbound;

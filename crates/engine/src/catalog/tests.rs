@@ -59,6 +59,7 @@ impl Bench {
             delivery: self.route.delivery.clone(),
             spec: self.route.latest.spec.clone(),
             created_by: "another".to_owned(),
+            expected: None,
         };
         self.store.update_route(&self.route.id, &change, None).await.unwrap();
     }

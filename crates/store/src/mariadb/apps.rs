@@ -8,7 +8,7 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 
 use super::{changes, routes};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::rows::{self, parsed, to_json};
 
 /// Holds an app for the transaction: its routes and versions are changed by nobody else.
@@ -191,6 +191,7 @@ pub(super) async fn update(
 ) -> Result<App, StoreError> {
     lock(db, id).await?;
     let before = load(&mut *db, id).await?;
+    expect(&before, change.expected.as_deref())?;
     sqlx::query("UPDATE apps SET config = ?, description = ?, updated_at = ? WHERE id = ?")
         .bind(to_json("config", &change.config)?)
         .bind(&change.description)

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::{changes, routes};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::rows::{self, parsed, to_json};
 
 /// Whoever makes an app holds this advisory lock ("pic apps" in ASCII).
@@ -195,6 +195,7 @@ pub(super) async fn update(
 ) -> Result<App, StoreError> {
     lock(db, id).await?;
     let before = load(&mut *db, id).await?;
+    expect(&before, change.expected.as_deref())?;
     sqlx::query("UPDATE apps SET config = $2, description = $3, updated_at = $4 WHERE id = $1")
         .bind(id.as_str())
         .bind(to_json("config", &change.config)?)

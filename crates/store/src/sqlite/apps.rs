@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::{changes, routes};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::rows::{self, to_json};
 
 pub(super) async fn create(
@@ -135,6 +135,7 @@ pub(super) async fn update(
     now: Timestamp,
 ) -> Result<App, StoreError> {
     let before = load(&mut *db, id).await?;
+    expect(&before, change.expected.as_deref())?;
     sqlx::query("UPDATE apps SET config = ?2, description = ?3, updated_at = ?4 WHERE id = ?1")
         .bind(id.as_str())
         .bind(to_json("config", &change.config)?)

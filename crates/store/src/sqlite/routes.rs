@@ -8,7 +8,7 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::{apps, calls, changes, versions};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::preparation::Preparation;
 use crate::rows::{self, json, route_columns, to_json, version_columns};
 
@@ -147,6 +147,7 @@ pub(super) async fn update(
     now: Timestamp,
 ) -> Result<Route, StoreError> {
     let before = load(&mut *db, id).await?;
+    expect(&before, change.expected.as_deref())?;
     let app = apps::load(&mut *db, &before.app_id).await?;
     refuse_conflict(db, &app.id, &before.pattern, &change.methods, Some(id)).await?;
     let number = before.latest.number + 1;

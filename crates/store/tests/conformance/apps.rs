@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, AppId, AppName, Bounds, FullName, OverLimit, ProjectId, Resource};
+use picasso_types::{AppChange, AppId, AppName, Bounds, Config, FullName, OverLimit, ProjectId, Resource};
 
 use super::fixture::{Fixture, MANY, SECOND, config, demo, new_app, project};
 
@@ -38,6 +38,7 @@ pub async fn names_that_look_like_sql_are_only_names(f: Fixture) {
     let change = AppChange {
         config: config(&[("A", "'); DELETE FROM apps; --")]),
         description: "Robert'); DROP TABLE apps; --".to_owned(),
+        expected: None,
     };
     f.store.update_app(&app.id, &change, "x'; DELETE FROM apps; --").await.unwrap();
     let after = f.store.get_app(&demo(), "hello").await.unwrap();
@@ -180,6 +181,27 @@ pub async fn an_update_keeps_names_and_sets_the_time(f: Fixture) {
     assert_eq!(updated.description, "new");
 }
 
+pub async fn of_twenty_changes_of_one_state_of_an_app_one_is_made(f: Fixture) {
+    let app = f.app("hello").await;
+    let attempts = (0..20).map(|n| {
+        let (store, app) = (f.store.clone(), app.clone());
+        tokio::spawn(async move {
+            let id = app.id.clone();
+            let description = format!("by {n}");
+            let change = AppChange { config: Config::default(), description, expected: Some(Box::new(app)) };
+            store.update_app(&id, &change, "user-b").await
+        })
+    });
+    let mut made = Vec::new();
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(app) => made.push(app),
+            Err(error) => assert!(matches!(error, StoreError::Changed), "{error:?}"),
+        }
+    }
+    assert_eq!(made, [f.store.get_app(&demo(), "hello").await.unwrap()]);
+}
+
 pub async fn deleting_an_app_with_routes_is_refused(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/hello").await;
@@ -200,7 +222,7 @@ pub async fn a_deleted_apps_name_is_free_again(f: Fixture) {
 
 pub async fn a_missing_app_is_not_found_by_any_method(f: Fixture) {
     let id = AppId::generate();
-    let change = AppChange { config: config(&[]), description: String::new() };
+    let change = AppChange { config: config(&[]), description: String::new(), expected: None };
     assert!(matches!(f.store.get_app(&demo(), "hello").await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.get_app_by_id(&id).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.update_app(&id, &change, "u").await, Err(StoreError::NotFound)));

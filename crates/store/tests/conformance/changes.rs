@@ -27,7 +27,7 @@ async fn heard(f: &Fixture, mark: &mut ChangeMark) -> HashSet<AppId> {
 }
 
 fn description(text: &str) -> AppChange {
-    AppChange { config: Config::default(), description: text.to_owned() }
+    AppChange { config: Config::default(), description: text.to_owned(), expected: None }
 }
 
 pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture) {
@@ -48,7 +48,7 @@ pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture)
     assert_eq!(heard(&f, &mut mark).await, mine, "a changed route");
     f.store.set_version_failed(&route.latest.id, "no such image").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a version that failed");
-    let new_config = AppChange { config: config(&[("A", "b")]), description: String::new() };
+    let new_config = AppChange { config: config(&[("A", "b")]), description: String::new(), expected: None };
     f.store.update_app(&app.id, &new_config, "user").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a configuration");
     let route = f.ready_route(&app, "/b").await;

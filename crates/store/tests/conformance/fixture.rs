@@ -104,6 +104,7 @@ pub fn change(route: &Route) -> RouteChange {
         delivery: route.delivery.clone(),
         spec: route.latest.spec.clone(),
         created_by: "user-b".to_owned(),
+        expected: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Routes: patterns, methods, limits, deletion.
 
 use picasso_store::StoreError;
-use picasso_types::{NewRoute, OverLimit, Resource, RouteId, RouteType, VersionState};
+use picasso_types::{NewRoute, OverLimit, Resource, RouteChange, RouteId, RouteType, VersionState};
 
 use super::fixture::{Fixture, MANY, change, demo, digest, methods, new_app, new_route, project};
 
@@ -22,6 +22,34 @@ pub async fn a_route_comes_back_as_it_was_made(f: Fixture) {
     assert_eq!(f.store.get_route(&app.id, "/users/:id/*rest").await.unwrap(), route);
     assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), route);
     assert_eq!(f.store.list_routes(&app.id).await.unwrap(), [route]);
+}
+
+pub async fn of_twenty_changes_of_one_state_of_a_route_one_is_made(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.ready_route(&app, "/hello").await;
+    let attempts = (0..20).map(|_| {
+        let (store, route) = (f.store.clone(), route.clone());
+        tokio::spawn(async move {
+            let change = RouteChange { expected: Some(Box::new(route.clone())), ..change(&route) };
+            store.update_route(&route.id, &change, Some(&digest("a"))).await
+        })
+    });
+    let mut made = Vec::new();
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(route) => made.push(route),
+            Err(error) => assert!(matches!(error, StoreError::Changed), "{error:?}"),
+        }
+    }
+    let after = f.store.get_route(&app.id, "/hello").await.unwrap();
+    assert_eq!(after.latest.number, 2);
+    assert_eq!(made, [after]);
+    // What changes the image's state changes the route, too.
+    let pending = f.store.update_route(&route.id, &change(&route), None).await.unwrap();
+    f.store.set_version_ready(&pending.latest.id, &digest("b")).await.unwrap();
+    let late = RouteChange { expected: Some(Box::new(pending)), ..change(&route) };
+    let late = f.store.update_route(&route.id, &late, None).await;
+    assert!(matches!(late, Err(StoreError::Changed)), "{late:?}");
 }
 
 pub async fn a_resolved_route_is_ready_and_active_at_once(f: Fixture) {

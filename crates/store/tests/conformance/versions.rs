@@ -135,7 +135,11 @@ pub async fn apps_are_listed_whose_active_version_is_kept_warm(f: Fixture) {
 }
 
 fn app_change(value: &str) -> AppChange {
-    AppChange { config: config(&[("GREETING", value), ("WHO", "app")]), description: "d".to_owned() }
+    AppChange {
+        config: config(&[("GREETING", value), ("WHO", "app")]),
+        description: "d".to_owned(),
+        expected: None,
+    }
 }
 
 /// What `version` would be under another number, id, time, author and merged configuration.
@@ -174,7 +178,7 @@ pub async fn a_change_of_app_config_makes_a_version_of_every_route(f: Fixture) {
 pub async fn a_change_of_description_makes_no_version(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/one").await;
-    let change = AppChange { config: app.config.clone(), description: "new".to_owned() };
+    let change = AppChange { config: app.config.clone(), description: "new".to_owned(), expected: None };
     f.store.update_app(&app.id, &change, "user-c").await.unwrap();
     assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), route);
 }

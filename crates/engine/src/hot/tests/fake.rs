@@ -374,6 +374,7 @@ impl Bench {
             delivery: route.delivery.clone(),
             spec: VersionSpec { config: testing::config(&[("changed", "yes")]), ..route.latest.spec.clone() },
             created_by: "me".to_owned(),
+            expected: None,
         };
         let route = self.store.update_route(&route.id, &change, Some(&self.digest)).await.unwrap();
         self.engine.shared.parts.catalog.forget(&target.app.id).await;
