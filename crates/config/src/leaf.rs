@@ -66,7 +66,7 @@ text_leaf!(PathBuf, "a path", |t| (!t.is_empty()).then(|| PathBuf::from(t)), |p|
 text_leaf!(IpAddr, "an IP address", |t| t.parse().ok(), ToString::to_string);
 text_leaf!(
     IpNet,
-    "a network like \"10.0.0.0/8\" or an address",
+    "networks or addresses like \"10.0.0.0/8\"",
     |t| t.parse().ok().or_else(|| t.parse::<IpAddr>().ok().map(IpNet::from)),
     ToString::to_string
 );

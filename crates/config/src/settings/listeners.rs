@@ -13,7 +13,7 @@ section! {
     pub struct Listeners {
         /// Proxies in front of the API and of function URLs, as networks or addresses. What they say
         /// of a client (`Forwarded`, or `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`) is
-        /// believed, and of nobody else. Peers on a Unix socket are believed, too.
+        /// believed, and of nobody else.
         pub trusted_proxies: Vec<IpNet> = Vec::new(),
         /// The OpenStack API: apps, routes and wrapped runs.
         pub api: Api,
