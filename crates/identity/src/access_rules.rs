@@ -4,6 +4,8 @@
 //! characters of one segment, `**` for anything), but for its slips: there every other character
 //! of a pattern is a piece of a regular expression, and a lone brace is passed over.
 
+use std::mem;
+
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
@@ -88,9 +90,8 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
             Piece::Literal(text) => ends = after_literal(&ends, text.as_bytes(), path),
             Piece::Segment => {
                 let mut inside = false;
-                for at in 0..ends.len() {
-                    let starts = ends[at];
-                    ends[at] = inside;
+                for (at, end) in ends.iter_mut().enumerate() {
+                    let starts = mem::replace(end, inside);
                     inside = (inside || starts) && path.get(at).is_some_and(|byte| *byte != b'/');
                 }
             }

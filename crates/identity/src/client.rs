@@ -109,7 +109,7 @@ impl KeystoneClient {
             (false, true) => Some("nocatalog&allow_expired=1"),
             (false, false) => Some("nocatalog"),
         });
-        let limit = if query.catalog { MAX_CATALOG } else { MAX_ANSWER };
+        let limit = if query.catalog { MAX_LIST } else { MAX_ANSWER };
         let answer = self
             .send(|| {
                 self.http

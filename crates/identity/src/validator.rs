@@ -250,7 +250,7 @@ impl KeystoneValidator {
             other => other?,
         };
         let service = Arc::clone(&validated.caller);
-        let has_role = self.service_token_roles.iter().any(|role| service.has_role(role));
+        let has_role = self.service_token_roles.iter().any(|role| service.roles.contains(role));
         if self.service_token_roles_required && !has_role {
             return Err(refusal(NO_SERVICE_ROLE));
         }

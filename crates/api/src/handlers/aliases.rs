@@ -2,14 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 
 use super::route_versions::find_route_by_id;
+use crate::answers::{created, deleted};
 use crate::bodies::{CreateAlias, UpdateAlias};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
 use crate::request::path::{AliasPath, RouteIdPath};
 use crate::state::ApiState;
 use crate::version_views::{AliasAnswer, AliasView, AliasesAnswer};
@@ -56,6 +60,7 @@ pub(crate) async fn list_aliases(
     request_body = CreateAlias,
     responses(
         (status = 200, description = "The alias", body = AliasAnswer),
+        (status = 201, description = "The same, from version 1.1 on", body = AliasAnswer, headers(("Location" = String, description = "The alias's URL"))),
         (status = 400, description = "A field is refused", body = ErrorView),
         (status = 403, description = "The route has as many aliases as it may", body = ErrorView),
         (status = 404, description = "The project has no such route, or the route no such version (any more)", body = ErrorView),
@@ -68,8 +73,10 @@ pub(crate) async fn create_alias(
     Allowed(auth, ..): Allowed<rule::CreateAlias>,
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
+    version: Microversion,
+    origin: Origin,
     body: JsonBody,
-) -> Result<Json<AliasAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &id).await?;
     let (name, spec) = body.parse::<CreateAlias>()?.into_new()?;
     let max = state.settings.bounds.max_aliases_per_route;
@@ -79,7 +86,10 @@ pub(crate) async fn create_alias(
         other => from_store(|| ApiError::RouteNotFound(id.to_string()))(other),
     })?;
     state.catalog.forget(&app.id).await;
-    Ok(Json(AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully created" }))
+    let base = origin.base(state.settings.api_base.as_deref());
+    let url = format!("{base}/v1/{}/routes/{id}/aliases/{name}", auth.project);
+    let answer = AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully created" };
+    Ok(created(version, url, answer))
 }
 
 /// Show an alias.
@@ -158,6 +168,7 @@ pub(crate) async fn update_alias(
     ),
     responses(
         (status = 200, description = "The alias is gone; its versions stay as long as they would without it", body = Done),
+        (status = 204, description = "The same, from version 1.1 on"),
         (status = 404, description = "The project has no such route, or the route no such alias", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:alias:delete"]))
@@ -166,10 +177,11 @@ pub(crate) async fn delete_alias(
     Allowed(auth, ..): Allowed<rule::DeleteAlias>,
     State(state): State<ApiState>,
     at: AliasPath,
-) -> Result<Json<Done>, ApiError> {
+    version: Microversion,
+) -> Result<Response, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
     let name = at.name.as_ref().ok_or_else(|| at.missing())?;
     state.store.delete_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
     state.catalog.forget(&app.id).await;
-    Ok(Json(Done { message: "Alias successfully deleted" }))
+    Ok(deleted(version, Done { message: "Alias successfully deleted" }))
 }

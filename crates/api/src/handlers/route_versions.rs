@@ -2,16 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::{HeaderMap, Uri};
+use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{App, FieldFault, ProjectId, Route, RouteId};
 
-use super::versions::{LinkView, base};
+use super::versions::LinkView;
 use crate::bodies::RollBack;
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
+use crate::request::origin::Origin;
 use crate::request::path::{RouteIdPath, VersionPath};
 use crate::request::query::Query;
 use crate::state::ApiState;
@@ -58,7 +59,7 @@ pub(crate) async fn list_route_versions(
     State(state): State<ApiState>,
     RouteIdPath(id): RouteIdPath,
     uri: Uri,
-    headers: HeaderMap,
+    origin: Origin,
 ) -> Result<Json<RouteVersionsAnswer>, ApiError> {
     let (_, route) = find_route_by_id(&state, &auth.project, &id).await?;
     let query = Query::parse(uri.query(), &["limit", "marker"])?;
@@ -74,7 +75,7 @@ pub(crate) async fn list_route_versions(
     let aliases = state.store.list_aliases(&id).await.map_err(listed)?;
     let full = versions.len() as u64 == u64::from(limit);
     let next = versions.last().filter(|last| full && last.number > 1).map(|last| {
-        let base = base(state.settings.api_base.as_deref(), &headers);
+        let base = origin.base(state.settings.api_base.as_deref());
         let number = last.number;
         let href = format!("{base}/v1/{}/routes/{id}/versions?limit={limit}&marker={number}", auth.project);
         LinkView { rel: "next", href }

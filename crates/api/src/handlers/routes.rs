@@ -135,8 +135,8 @@ pub(crate) async fn create_route(
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
     complete_grants(&state, &app, &mut new.delivery, (&auth, &token), "route.").await?;
     let max = state.limits.of(&app.project_id).await.of(Resource::Routes).max_u32();
-    let created = state.store.create_route(&app.id, &new, resolved.as_ref(), max).await;
-    let route = created.map_err(|error| match error {
+    let made = state.store.create_route(&app.id, &new, resolved.as_ref(), max).await;
+    let route = made.map_err(|error| match error {
         StoreError::RouteExists => ApiError::RouteExists { app: name.clone(), path: new.pattern.to_string() },
         other => from_store(|| ApiError::AppNotFound(name.clone()))(other),
     })?;

@@ -9,14 +9,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use picasso_identity::{AuthError, Caller, Project, Scope, TokenValidator};
+use picasso_identity::{AuthError, Caller, Presented, Project, Scope, TokenValidator};
 use picasso_store::{MariaDbSettings, MariaDbStore, PostgresSettings, PostgresStore, Store};
 use picasso_testkit::database::{Database, Kind};
 use picasso_testkit::process::require;
 use picasso_types::{CallId, ProjectId, SystemClock, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::client::Reply;
@@ -28,8 +28,8 @@ struct Members;
 
 #[async_trait]
 impl TokenValidator for Members {
-    async fn validate(&self, token: &SecretString) -> Result<Arc<Caller>, AuthError> {
-        let project = token.expose_secret();
+    async fn validate(&self, request: &Presented) -> Result<Arc<Caller>, AuthError> {
+        let project = request.user_token().expose_secret();
         Ok(Arc::new(Caller {
             user_id: format!("user-of-{project}"),
             user_name: "member".to_owned(),

@@ -158,6 +158,7 @@ async fn a_version_that_never_was_ready_is_not_rolled_back_to_and_has_no_alias()
         delivery: route.delivery.clone(),
         spec: route.latest.spec.clone(),
         created_by: "me".to_owned(),
+        expected: None,
     };
     let broken = store.update_route(&route.id, &change, None).await.unwrap();
     store.set_version_failed(&broken.latest.id, "no such image").await.unwrap();
