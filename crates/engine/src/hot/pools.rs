@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picasso_types::{AppId, VersionId};
+use picasso_types::{AppId, RouteId, VersionId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,16 +97,22 @@ impl Hot {
     }
 
     /// The app's calls now run these: pools of other versions retire, and of these are kept warm
-    /// what is to be.
+    /// what is to be. Versions newer than the routes of `targets` were made after those were read,
+    /// and stay: the next change tells of them.
     pub(crate) fn reconcile(self: &Arc<Self>, app: &AppId, targets: &[Arc<Target>]) {
         let kept: HashSet<&VersionId> =
             targets.iter().filter_map(|target| Some(&target.version.as_ref()?.id)).collect();
+        let mut newest: HashMap<&RouteId, u32> = HashMap::new();
+        for target in targets {
+            let known = newest.entry(&target.route.id).or_default();
+            *known = target.route.latest.number.max(*known);
+        }
         let mut of_app = self.all();
         of_app.retain(|pool| pool.target.app.id == *app);
         for pool in of_app {
             if kept.contains(&pool.version.id) {
                 pool.revive();
-            } else {
+            } else if newest.get(&pool.target.route.id).is_none_or(|newest| pool.version.number <= *newest) {
                 pool.retire();
             }
         }

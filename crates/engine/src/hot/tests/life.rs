@@ -223,6 +223,19 @@ async fn the_sandboxes_of_an_aliass_versions_stay_and_end_with_it() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_a_version_was_made_does_not_end_its_sandboxes() {
+    let bench = Bench::new().await;
+    let old = bench.function(|_| ()).await;
+    let new = bench.update(&old).await;
+    let slot = bench.call(&new, "answer").await.unwrap();
+    bench.engine.shared.hot.reconcile(&old.app.id, std::slice::from_ref(&old));
+    assert_eq!(bench.call(&new, "answer").await.unwrap(), slot);
+    bench.engine.shared.hot.reconcile(&old.app.id, &[]);
+    eventually("the route is gone, and so is its sandbox", || bench.present() == 0).await;
+    bench.finish().await;
+}
+
+#[tokio::test]
 async fn the_sandboxes_of_a_deleted_route_end() {
     let bench = Bench::new().await;
     let f = bench.function(|spec| spec.min_instances = 1).await;
