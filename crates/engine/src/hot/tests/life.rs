@@ -32,10 +32,10 @@ async fn the_sandbox_that_was_used_last_is_used_first() {
 #[tokio::test]
 async fn a_burst_of_quick_calls_starts_no_storm() {
     let bench = Arc::new(Bench::new().await);
-    // So long that no hiccup of the machine makes waiting for a hundred calls the longer way.
-    *bench.world.start_takes.lock().unwrap() = Duration::from_secs(1);
+    // So long that no hiccup of the machine makes waiting for all these calls the longer way.
+    *bench.world.start_takes.lock().unwrap() = Duration::from_secs(2);
     let f = bench.function(|_| ()).await;
-    let calls: Vec<_> = (0..100).map(|_| bench.begin(&f, "answer")).collect();
+    let calls: Vec<_> = (0..30).map(|_| bench.begin(&f, "answer")).collect();
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -114,10 +114,11 @@ async fn an_idle_timeout_of_zero_ends_the_sandbox_with_its_call() {
 async fn an_idle_sandbox_ends_at_its_idle_timeout() {
     let bench = Bench::new().await;
     let f = bench.function(|spec| spec.idle_timeout_s = 1).await;
-    bench.call(&f, "answer").await.unwrap();
+    // Before the sandbox can be idle, so that no hiccup of the machine shortens what is seen here.
     let began = std::time::Instant::now();
+    bench.call(&f, "answer").await.unwrap();
     eventually("the sandbox is gone", || bench.present() == 0).await;
-    assert!(began.elapsed() > Duration::from_millis(900));
+    assert!(began.elapsed() >= Duration::from_secs(1));
     bench.finish().await;
 }
 
