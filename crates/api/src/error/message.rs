@@ -128,7 +128,9 @@ impl ApiError {
             }
             Self::OverLimit(over) => over.to_string(),
             Self::TooManyAliases(limit) => {
-                format!("A route has at most {limit} aliases (bounds.max_aliases_per_route); delete some first")
+                format!(
+                    "A route has at most {limit} aliases (bounds.max_aliases_per_route); delete some first"
+                )
             }
             Self::ProjectQueueFull(limit) => format!(
                 "The project has {limit} queued calls, which is its limit (functions_queued_calls); try again \

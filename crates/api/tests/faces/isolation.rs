@@ -103,6 +103,18 @@ enum Act {
     GetLog(Whose, prop::sample::Index),
     RetryOthersCall(prop::sample::Index),
     RetryCalls,
+    ListVersions(Whose, usize),
+    GetVersion(Whose, usize, u32),
+    RollBack(Whose, usize, u32),
+    ListAliases(Whose, usize),
+    CreateAlias(Whose, usize, u8, u32),
+    GetAlias(Whose, usize, u8),
+    UpdateAlias(Whose, usize, u8, u32),
+    DeleteAlias(Whose, usize, u8),
+    CallAlias(AppName, u8, u8),
+    CallAliasPublicly(AppName, u8, u8),
+    CallVersion(AppName, u8, u32),
+    GetLimits,
 }
 
 /// One request: who makes it, in whose project's URL, and what it is.
@@ -161,7 +173,35 @@ fn act() -> impl Strategy<Value = Act> {
         1 => index().prop_map(Act::RetryOthersCall),
         1 => Just(Act::RetryCalls),
     ];
-    prop_oneof![3 => of_apps, 4 => of_routes, 1 => of_images, 2 => of_runs, 3 => of_calls]
+    let number = || 1..4_u32;
+    let alias = || 0..2_u8;
+    // Its routes come and go; any of the first is as good as another.
+    let route_of = || 0..4_usize;
+    let of_versions = prop_oneof![
+        1 => (whose(), route_of()).prop_map(|(whose, at)| Act::ListVersions(whose, at)),
+        1 => (whose(), route_of(), number()).prop_map(|(whose, at, n)| Act::GetVersion(whose, at, n)),
+        1 => (whose(), route_of(), number()).prop_map(|(whose, at, n)| Act::RollBack(whose, at, n)),
+        1 => (app(), 0..2_u8, number()).prop_map(|(app, route, n)| Act::CallVersion(app, route, n)),
+    ];
+    let of_aliases = prop_oneof![
+        1 => (whose(), route_of()).prop_map(|(whose, at)| Act::ListAliases(whose, at)),
+        3 => (whose(), route_of(), alias(), number()).prop_map(|(whose, at, a, n)| Act::CreateAlias(whose, at, a, n)),
+        1 => (whose(), route_of(), alias()).prop_map(|(whose, at, a)| Act::GetAlias(whose, at, a)),
+        1 => (whose(), route_of(), alias(), number()).prop_map(|(whose, at, a, n)| Act::UpdateAlias(whose, at, a, n)),
+        1 => (whose(), route_of(), alias()).prop_map(|(whose, at, a)| Act::DeleteAlias(whose, at, a)),
+        2 => (app(), 0..2_u8, alias()).prop_map(|(app, route, a)| Act::CallAlias(app, route, a)),
+        2 => (app(), 0..2_u8, alias()).prop_map(|(app, route, a)| Act::CallAliasPublicly(app, route, a)),
+    ];
+    prop_oneof![
+        3 => of_apps,
+        4 => of_routes,
+        1 => of_images,
+        2 => of_runs,
+        3 => of_calls,
+        2 => of_versions,
+        3 => of_aliases,
+        1 => Just(Act::GetLimits),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -177,6 +217,9 @@ fn beginning() -> impl Iterator<Item = Step> {
         Act::CreateRoute(app, 0, Image::Shared),
         Act::CreateRoute(app, 1, Image::Own),
         Act::Accept(app, 0),
+        Act::UpdateRoute(app, 0, Image::Shared),
+        Act::CreateAlias(Whose::Own, 0, 0, 1),
+        Act::UpdateAlias(Whose::Own, 0, 0, 2),
     ];
     let of_both = |act: Act| [0, 1].map(|actor| Step { actor, project: Whose::Own, act: act.clone() });
     acts.into_iter().flat_map(of_both)
@@ -195,6 +238,8 @@ struct World<'a> {
     projects: [String; 2],
     /// The calls that each had accepted.
     calls: [Vec<String>; 2],
+    /// The ids of the routes that each made.
+    routes: [Vec<String>; 2],
 }
 
 impl<'a> World<'a> {
@@ -204,7 +249,13 @@ impl<'a> World<'a> {
             let id = CallId::generate().to_string().replace('-', "");
             id.chars().rev().collect()
         };
-        Self { server, images, projects: [project(), project()], calls: [vec![], vec![]] }
+        Self {
+            server,
+            images,
+            projects: [project(), project()],
+            calls: Default::default(),
+            routes: Default::default(),
+        }
     }
 
     /// The answer, without what differs from one world to another.
@@ -213,6 +264,9 @@ impl<'a> World<'a> {
         let call = reply.headers.get("picasso-call-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         if let (Act::Accept(..), Some(id)) = (&step.act, call) {
             self.calls[step.actor].push(id);
+        }
+        if let (Act::CreateRoute(..), 200) = (&step.act, reply.status) {
+            self.routes[step.actor].push(reply.json()["route"]["id"].as_str().unwrap().to_owned());
         }
         self.shown(step.actor, &reply)
     }
@@ -231,6 +285,18 @@ impl<'a> World<'a> {
             let id = if calls.is_empty() { CallId::generate().to_string() } else { at.get(calls).clone() };
             format!("{root}/calls/{id}")
         };
+        let by_id = |whose, at: &usize| {
+            let owner = if whose == Whose::Own { step.actor } else { 1 - step.actor };
+            let routes = &self.routes[owner];
+            let id = if routes.is_empty() {
+                CallId::generate().to_string()
+            } else {
+                routes[at % routes.len()].clone()
+            };
+            format!("{root}/routes/{id}")
+        };
+        let of_alias = |whose, at, alias: u8| format!("{}/aliases/a{alias}", by_id(whose, at));
+        let shares = |number: u32| json!([{ "version": number }]);
         let api = &self.server.api;
         let functions = &self.server.functions;
         let token = [("x-auth-token", own.as_str())];
@@ -292,6 +358,36 @@ impl<'a> World<'a> {
             }
             // Of those that failed there are none: what runs here ends well.
             Act::RetryCalls => api.post(&format!("{root}/calls/retry?status=failed"), own, &json!({})).await,
+            Act::ListVersions(whose, at) => api.get(&format!("{}/versions", by_id(*whose, at)), own).await,
+            Act::GetVersion(whose, at, number) => {
+                api.get(&format!("{}/versions/{number}", by_id(*whose, at)), own).await
+            }
+            Act::RollBack(whose, at, number) => {
+                let url = format!("{}/rollback", by_id(*whose, at));
+                api.post(&url, own, &json!({ "version": number })).await
+            }
+            Act::ListAliases(whose, at) => api.get(&format!("{}/aliases", by_id(*whose, at)), own).await,
+            Act::CreateAlias(whose, at, alias, number) => {
+                let alias = json!({"name": format!("a{alias}"), "versions": shares(*number)});
+                api.post(&format!("{}/aliases", by_id(*whose, at)), own, &json!({ "alias": alias })).await
+            }
+            Act::GetAlias(whose, at, alias) => api.get(&of_alias(*whose, at, *alias), own).await,
+            Act::UpdateAlias(whose, at, alias, number) => {
+                api.put(&of_alias(*whose, at, *alias), own, &json!({ "versions": shares(*number) })).await
+            }
+            Act::DeleteAlias(whose, at, alias) => api.delete(&of_alias(*whose, at, *alias), own).await,
+            Act::CallAlias(app, route, alias) => {
+                let url = format!("/v1/f/{project}/{}@a{alias}/r{route}", name(app));
+                functions.send("GET", &url, &token, "").await
+            }
+            Act::CallAliasPublicly(app, route, alias) => {
+                functions.send("GET", &format!("/f/{}@a{alias}/r{route}", name(app)), &token, "").await
+            }
+            Act::CallVersion(app, route, number) => {
+                let url = format!("/v1/f/{project}/{}@{number}/r{route}", name(app));
+                functions.send("GET", &url, &token, "").await
+            }
+            Act::GetLimits => api.get(&format!("{root}/limits"), own).await,
         }
     }
 
@@ -456,6 +552,14 @@ fn nobody_notices_the_other(open: impl AsyncFnOnce() -> Option<(Option<Arc<dyn S
         "GetCall",
         "CancelCall",
         "ListQueued",
+        "GetVersion",
+        "RollBack",
+        "CreateAlias",
+        "GetAlias",
+        "UpdateAlias",
+        "CallAlias",
+        "CallVersion",
+        "GetLimits",
     ] {
         assert!(seen.get(act).is_some_and(|(_, good)| *good > 0), "no {act} succeeded: {seen:?}");
     }
