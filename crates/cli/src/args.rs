@@ -29,6 +29,9 @@ pub enum Command {
     /// Show, check and explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show and check the rules of who may do what
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Look after the database
     #[command(subcommand)]
     Db(DbCommand),
@@ -89,6 +92,55 @@ pub enum ConfigCommand {
     Default,
     /// Print the reference of all settings as Markdown
     Reference,
+}
+
+/// `picasso policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Print a commented policy file with every rule and its default
+    Sample,
+    /// Print the rules in force and where each comes from. Ends with 1 where a file names a rule that
+    /// there is not, or rules refer to each other in a circle
+    List(PolicyListArgs),
+    /// Tell which rules a token passes. The token is read from the variable OS_TOKEN or from a file,
+    /// as other users of the machine can read the arguments of a process
+    Check(PolicyCheckArgs),
+}
+
+/// `picasso policy list`.
+#[derive(Debug, Args)]
+pub struct PolicyListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become help text of the whole command")]
+    pub settings: Settings,
+}
+
+/// `picasso policy check`.
+#[derive(Debug, Args)]
+pub struct PolicyCheckArgs {
+    /// File whose first line is the token; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Ask for this rule alone, and end with 1 where the token does not pass it
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+    /// The project that the request is about [default: the token's own]
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
+    /// What else the request's URL names, like `app=hello`; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
+    pub target: Vec<(String, String)>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become help text of the whole command")]
+    pub settings: Settings,
+}
+
+fn named_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE, like app=hello".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The running server a command talks to.

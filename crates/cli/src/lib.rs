@@ -11,17 +11,19 @@ mod failure;
 mod image;
 mod output;
 mod progress;
+mod token;
 
 use std::process::ExitCode;
 
 pub use args::{Command, ServeArgs, Settings};
 pub use failure::CliFailure;
-pub use output::complain;
+pub use output::{complain, print};
+pub use token::read_token;
 
 /// Runs a command that needs no server of this process. `None`: the command is the server's.
 pub fn run(command: &Command) -> Option<ExitCode> {
     let done = match command {
-        Command::Serve(_) | Command::Db(_) => return None,
+        Command::Serve(_) | Command::Db(_) | Command::Policy(_) => return None,
         Command::Image(command) => image::run(command),
         Command::Config(command) => config::run(command),
     };

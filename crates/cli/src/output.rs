@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use crate::CliFailure;
 
 /// Data, to standard output.
-pub(crate) fn print(text: &str) -> Result<(), CliFailure> {
+pub fn print(text: &str) -> Result<(), CliFailure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

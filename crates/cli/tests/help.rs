@@ -28,6 +28,9 @@ fn every_command_explains_itself() {
     insta::assert_snapshot!("image_build", help(&["image", "build"]));
     insta::assert_snapshot!("config", help(&["config"]));
     insta::assert_snapshot!("config_show", help(&["config", "show"]));
+    insta::assert_snapshot!("policy", help(&["policy"]));
+    insta::assert_snapshot!("policy_list", help(&["policy", "list"]));
+    insta::assert_snapshot!("policy_check", help(&["policy", "check"]));
     insta::assert_snapshot!("db_upgrade", help(&["db", "upgrade"]));
 }
 

@@ -1,6 +1,6 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
-use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Quota, Settings};
+use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Policy, Quota, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -19,6 +19,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     messaging(&settings.messaging, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
+    policy(&settings.policy, &mut rules);
     rules.0
 }
 
@@ -50,6 +51,20 @@ fn quota(quota: &Quota, rules: &mut Rules) {
     {
         rules.range(&format!("quota.{name}"), value, -1, i64::from(u32::MAX - 1));
     }
+}
+
+fn policy(policy: &Policy, rules: &mut Rules) {
+    for path in policy.file.iter().chain(&policy.dirs) {
+        if !path.is_absolute() {
+            let setting = if policy.file.as_ref() == Some(path) { "policy.file" } else { "policy.dirs" };
+            rules.broken(setting, format!("must begin with /, not {:?}", path.display().to_string()));
+        }
+    }
+    if policy.dirs.len() > 10 {
+        rules.broken("policy.dirs", format!("has at most 10 folders, not {}", policy.dirs.len()));
+    }
+    rules.range("policy.reload_s", policy.reload_s, 1, 3600);
+    rules.range("policy.remote_timeout_s", policy.remote_timeout_s, 1, 60);
 }
 
 fn keystone(keystone: &Keystone, rules: &mut Rules) {

@@ -29,8 +29,8 @@ use async_trait::async_trait;
 pub use access_rules::path_matches;
 pub use caller::{ApplicationCredential, Caller, Domain, Project, Scope, Trust};
 pub use error::{KeystoneError, KeystoneSettingsError};
-pub use presented::Presented;
 pub use limits::{KeystoneLimits, LimitsSettings};
+pub use presented::Presented;
 pub use settings::{KeystoneSettings, ServiceCredentials};
 pub use validator::KeystoneValidator;
 

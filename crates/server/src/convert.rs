@@ -1,12 +1,14 @@
 //! Settings become the constructor arguments of the other crates. Nowhere else are the two met.
 
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use picasso_api::ApiSettings;
 use picasso_config::Settings;
+use picasso_config::settings::RemoteContentType;
 use picasso_engine::{CallKeeping, DeliverySettings, EngineSettings};
+use picasso_identity::policy::{PolicyFiles, RemoteFormat, RemoteSettings};
 use picasso_identity::{KeystoneSettings, ServiceCredentials};
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
 use picasso_outbound::{ClientSettings, Guard, GuardedClient};
@@ -115,16 +117,50 @@ pub(crate) fn guard(settings: &Settings) -> Guard {
     Guard::new(settings.outbound.allow.clone(), settings.outbound.deny.clone())
 }
 
+/// Where rules are that take the place of the defaults.
+pub(crate) fn policy_files(settings: &Settings) -> PolicyFiles {
+    let (file, is_required) = settings.policy_file();
+    PolicyFiles { file, is_required, dirs: settings.policy.dirs.clone() }
+}
+
+/// How policy servers are asked.
+pub(crate) fn policy_remote(settings: &Settings) -> RemoteSettings {
+    let format = match settings.policy.remote_content_type {
+        RemoteContentType::Form => RemoteFormat::Form,
+        RemoteContentType::Json => RemoteFormat::Json,
+    };
+    RemoteSettings { format, timeout: seconds(settings.policy.remote_timeout_s) }
+}
+
+/// A client for policy servers: their URLs hold values that tenants choose.
+pub(crate) fn policy_client(settings: &Settings) -> Result<GuardedClient, ServerFailure> {
+    let policy = &settings.policy;
+    let timeout = seconds(policy.remote_timeout_s);
+    let ca_pem = policy.remote_ca_file.as_ref().map(|path| ca_pem(path, "policy.remote_ca_file"));
+    GuardedClient::new(&ClientSettings {
+        guard: Guard::new(policy.remote_allow.clone(), settings.outbound.deny.clone()),
+        connect_timeout: timeout.min(seconds(settings.outbound.connect_timeout_s)),
+        head_timeout: timeout,
+        read_timeout: timeout,
+        ca_pem: ca_pem.transpose()?,
+        ..ClientSettings::default()
+    })
+    .map_err(|error| ServerFailure::new("policy.remote_ca_file cannot be used").because(error))
+}
+
+/// Certificates of a file that `setting` names.
+fn ca_pem(path: &Path, setting: &str) -> Result<Vec<u8>, ServerFailure> {
+    std::fs::read(path).map_err(|error| {
+        ServerFailure::new(format!("cannot read {}", path.display()))
+            .because(error)
+            .hint(format!("{setting} names it"))
+    })
+}
+
 /// A client for what ended calls send.
 pub(crate) fn client(settings: &Settings, guard: Guard) -> Result<GuardedClient, ServerFailure> {
     let outbound = &settings.outbound;
-    let ca_pem = outbound.ca_file.as_ref().map(|path| {
-        std::fs::read(path).map_err(|error| {
-            ServerFailure::new(format!("cannot read {}", path.display()))
-                .because(error)
-                .hint("outbound.ca_file names it")
-        })
-    });
+    let ca_pem = outbound.ca_file.as_ref().map(|path| ca_pem(path, "outbound.ca_file"));
     GuardedClient::new(&ClientSettings {
         guard,
         connect_timeout: seconds(outbound.connect_timeout_s),

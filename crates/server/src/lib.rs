@@ -23,6 +23,7 @@ use picasso_config::Inputs;
 
 pub use database::DatabaseTask;
 pub use failure::ServerFailure;
+pub use policy::{PolicyCheck, PolicyReport, PolicyTask};
 
 /// The hidden subcommand that looks after the database as the user it belongs to.
 pub const DATABASE_COMMAND: &str = database::CHILD_COMMAND;
@@ -35,6 +36,11 @@ pub fn serve(inputs: &Inputs) -> ExitCode {
 /// `picasso db upgrade` and `picasso db check`.
 pub fn look_after_database(inputs: &Inputs, task: DatabaseTask) -> ExitCode {
     database::run(inputs, task).unwrap_or_else(|failure| failure::told(&failure))
+}
+
+/// `picasso policy sample`, `list` and `check`.
+pub fn look_at_policy(inputs: &Inputs, task: &PolicyTask) -> Result<PolicyReport, ServerFailure> {
+    policy::report(inputs, task)
 }
 
 /// Entry point of [`DATABASE_COMMAND`], `args` being what follows it.

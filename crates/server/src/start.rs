@@ -34,6 +34,8 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
         SandboxRuntime::Native | SandboxRuntime::Docker => None,
     };
     telemetry::filter(&settings.log)?;
+    // The engine reads them as its own user; a fault is told before anything is made.
+    crate::policy::rules(settings)?;
     claim_data_dir(&settings.server.data_dir)?;
     warn_of_low_disk(&settings.server.data_dir);
     let key = key_file::read_or_make(&settings.encryption_key_file())?;

@@ -41,6 +41,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("async-nats", &["queue"]),
     ("redis", &["queue"]),
     ("reqwest", &["identity", "objects"]),
+    ("saphyr-parser", &["identity"]),
     ("object_store", &["objects"]),
     ("hyper-rustls", &["outbound"]),
     ("bollard", &["sandbox"]),

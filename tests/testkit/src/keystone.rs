@@ -237,6 +237,12 @@ pub(crate) fn venv() -> Result<PathBuf, String> {
     Ok(PathBuf::from(made.trim()))
 }
 
+/// The Python of that environment, which knows OpenStack's libraries: for tests that hold ours against
+/// them.
+pub fn python() -> Result<PathBuf, String> {
+    Ok(venv()?.join("bin/python"))
+}
+
 fn data(dir: &Path) -> PathBuf {
     dir.join("data")
 }

@@ -23,7 +23,7 @@ use crate::state::ApiState;
 pub(crate) struct HealthAnswer {
     /// Always false: nothing of the inside is told here.
     detailed: bool,
-    /// `OK`, or why this server should get no requests.
+    /// `OK`, or why this server should get no requests; then what its operator should look at.
     #[schema(example = json!(["OK"]))]
     reasons: Vec<&'static str>,
 }
@@ -69,11 +69,19 @@ pub(crate) async fn healthcheck(
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
-    if reasons.is_empty() {
+    let is_healthy = reasons.is_empty();
+    if is_healthy {
+        reasons.push("OK");
+    }
+    // The rules before them stay in force, so that requests need not go elsewhere.
+    if state.policy.fault().is_some() {
+        reasons.push("The policy files cannot be used; the rules before them are in force");
+    }
+    if is_healthy {
         return Ok(if method == Method::HEAD {
             StatusCode::NO_CONTENT.into_response()
         } else {
-            told(vec!["OK"], wants_json)
+            told(reasons, wants_json)
         });
     }
     let mut response = told(reasons, wants_json);

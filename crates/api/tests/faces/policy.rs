@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use picasso_api::{EndpointFace, endpoints};
 use picasso_identity::policy::defaults::DEFAULTS;
-use picasso_identity::policy::{Override, RuleSet, parse_text};
+use picasso_identity::policy::{FileFault, Override, RuleSet, parse_text};
 use serde_json::json;
 
 use crate::support::{OTHER, Options, PROJECT, Server};
@@ -125,4 +125,19 @@ async fn a_policy_server_that_does_not_answer_is_neither_yes_nor_no() {
         assert_eq!((refused.status, refused.kind().as_str()), (503, "policy_unavailable"));
         assert_eq!(refused.header("retry-after"), "5");
     }
+}
+
+#[tokio::test]
+async fn policy_files_that_cannot_be_used_are_told_by_the_health_check_and_turn_nobody_away() {
+    let server = Server::start().await;
+    let fault = FileFault { place: "/etc/picasso/policy.yaml:3".to_owned(), reason: "sesame".to_owned() };
+    server.state.policy.keep(fault);
+    let ask = async |method, accept| server.api.send(method, "/healthcheck", &[("accept", accept)], "").await;
+    let told = ask("GET", "text/plain").await;
+    let reason = "The policy files cannot be used; the rules before them are in force";
+    assert_eq!((told.status, told.text()), (200, format!("OK\n{reason}")));
+    assert_eq!(ask("GET", "application/json").await.json()["reasons"], json!(["OK", reason]));
+    assert_eq!(ask("HEAD", "*/*").await.status, 204);
+    server.state.policy.replace(RuleSet::new(BTreeMap::new()));
+    assert_eq!(ask("GET", "text/plain").await.text(), "OK");
 }

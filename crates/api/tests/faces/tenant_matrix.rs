@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use picasso_api::{Endpoint, EndpointFace, endpoints};
+use picasso_identity::policy::defaults::DEFAULTS;
 use picasso_identity::{KeystoneSettings, KeystoneValidator, ServiceCredentials};
 use picasso_testkit::keystone::Keystone;
 use picasso_testkit::process::{require, wait_until};
@@ -229,7 +230,12 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:call:get"
             | "functions:call:get_log"
             | "functions:call:get_result"
-            | "functions:image:list",
+            | "functions:image:list"
+            | "functions:version:list"
+            | "functions:version:get"
+            | "functions:alias:list"
+            | "functions:alias:get"
+            | "functions:limit:get",
         ) => Asks::ToRead,
         Some(
             "functions:app:create"
@@ -242,7 +248,11 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:call:cancel"
             | "functions:call:retry"
             | "functions:image:load"
-            | "functions:image:delete",
+            | "functions:image:delete"
+            | "functions:version:roll_back"
+            | "functions:alias:create"
+            | "functions:alias:update"
+            | "functions:alias:delete",
         ) => Asks::ToChange,
         Some("functions:function:invoke") => Asks::ToInvoke,
         Some(rule) => panic!("{rule} has no line: say whom it is for"),
@@ -306,6 +316,29 @@ fn keystone_is_here() -> bool {
     require("Keystone", Keystone::missing().as_deref())
 }
 
+#[test]
+fn every_endpoint_and_every_rule_has_its_row_in_the_matrix() {
+    let text = || "x".to_owned();
+    let names = Fresh {
+        app: text(),
+        full_name: text(),
+        image: text(),
+        route_id: text(),
+        waiting_call: text(),
+        ended_call: text(),
+    };
+    let mut rows = BTreeSet::new();
+    for endpoint in endpoints() {
+        // What has no row ends the test.
+        sample(&endpoint, &names, &[]);
+        asks(&endpoint);
+        rows.extend(endpoint.rule);
+    }
+    for rule in DEFAULTS {
+        assert!(rows.contains(rule.name), "no endpoint enforces {}", rule.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
     if !keystone_is_here() {
@@ -350,6 +383,7 @@ async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
         ("foreign role", Some(keystone.token("demo1-nobody", "demo1").await.unwrap()), [200, 403, 403, 403]),
         ("other project's service", of_role("demo2", "service").await, [200, 403, 403, 404]),
         ("other project's reader", of_role("demo2", "reader").await, [200, 404, 403, 403]),
+        ("other project's manager", of_role("demo2", "manager").await, [200, 404, 404, 404]),
     ];
     let shared = world.fresh().await;
     let mut wrong = Vec::new();

@@ -11,6 +11,7 @@ mod mariadb_url;
 mod messaging;
 mod objects_url;
 mod outbound;
+mod policy;
 mod queue_url;
 mod quota;
 mod sandbox;
@@ -25,6 +26,7 @@ pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
 pub use messaging::Messaging;
 pub use objects_url::{ObjectsUrl, S3Url, SwiftUrl};
 pub use outbound::Outbound;
+pub use policy::{Policy, RemoteContentType};
 pub use queue_url::{Broker, QueueUrl};
 pub use quota::Quota;
 pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
@@ -42,6 +44,8 @@ section! {
         pub listeners: Listeners,
         /// Keystone, which says who is calling.
         pub keystone: Keystone,
+        /// Who may do what: files with rules in the place of the defaults, and policy servers.
+        pub policy: Policy,
         /// The database of apps, routes and calls.
         pub database: Database,
         /// Encryption of what is stored.
@@ -80,6 +84,14 @@ impl Settings {
     pub fn database_url(&self) -> DatabaseUrl {
         let default = || DatabaseUrl::Sqlite(self.server.data_dir.join("picasso.db"));
         self.database.url.clone().unwrap_or_else(default)
+    }
+
+    /// The policy file, and whether there must be one.
+    pub fn policy_file(&self) -> (PathBuf, bool) {
+        match &self.policy.file {
+            Some(file) => (file.clone(), true),
+            None => (PathBuf::from("/etc/picasso/policy.yaml"), false),
+        }
     }
 
     /// The key that what is stored is encrypted under.

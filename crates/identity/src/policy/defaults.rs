@@ -84,6 +84,11 @@ pub trait NamedRule: Send + Sync + 'static {
 pub const BASE_RULES: &[BaseRule] = &[
     BaseRule { name: "admin_api", check: "role:admin", description: "The operator, in every project" },
     BaseRule {
+        name: "project_manager_api",
+        check: "role:manager and project_id:%(project_id)s",
+        description: "Who looks after the project; no default asks for it, as a manager is a member, too",
+    },
+    BaseRule {
         name: "project_member_api",
         check: "role:member and project_id:%(project_id)s",
         description: "Who works in the project",
@@ -234,4 +239,60 @@ rules! {
 
     /// Show the limits of a project, and what it has of them.
     GetLimits = "functions:limit:get", PROJECT_READER_OR_ADMIN, [GET "/v1/{project_id}/limits"];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::{Question, RuleSet, evaluate};
+
+    /// The roles of a persona's token, as Keystone hands them out with the implied ones.
+    const PERSONAS: [(&str, &[&str]); 6] = [
+        ("admin", &["admin", "manager", "member", "reader"]),
+        ("manager", &["manager", "member", "reader"]),
+        ("member", &["member", "reader"]),
+        ("reader", &["reader"]),
+        ("service", &["service"]),
+        ("nobody", &["other"]),
+    ];
+
+    /// Whom a rule is for, by what its name says that it does.
+    fn may(persona: &str, rule: &str, is_own: bool) -> bool {
+        let action = rule.rsplit(':').next().unwrap();
+        let lesser: &[&str] = match action {
+            "list" | "get" | "get_result" | "get_log" => &["manager", "member", "reader"],
+            "invoke" => &["manager", "member", "service"],
+            _ => &["manager", "member"],
+        };
+        persona == "admin" || is_own && lesser.contains(&persona)
+    }
+
+    #[test]
+    fn each_persona_passes_exactly_the_rules_that_are_for_it_in_its_own_and_another_project() {
+        let rules = RuleSet::new(BTreeMap::new());
+        for rule in DEFAULTS {
+            assert!(!rule.operations.is_empty(), "{} guards nothing", rule.name);
+            for (persona, roles) in PERSONAS {
+                for project in ["own", "other"] {
+                    let target = json!({"project_id": project});
+                    let credentials = json!({"project_id": "own", "roles": roles});
+                    let question = Question {
+                        target: target.as_object().unwrap(),
+                        credentials: credentials.as_object().unwrap(),
+                    };
+                    let check = rules.check(rule.name).unwrap();
+                    assert_eq!(
+                        evaluate(check, &rules, question, &BTreeMap::new()),
+                        Ok(may(persona, rule.name, project == "own")),
+                        "{}: {persona}, {project} project",
+                        rule.name
+                    );
+                }
+            }
+        }
+    }
 }

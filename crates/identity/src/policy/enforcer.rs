@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::credentials::Credentials;
 use super::defaults::RuleDefault;
 use super::evaluate::{Halt, Question, evaluate};
+use super::file::FileFault;
 use super::remote::{RemoteCheck, RemoteFault, RemoteFormat, is_yes, question_body};
 use super::rules::RuleSet;
 
@@ -37,6 +38,7 @@ impl Default for RemoteSettings {
 #[derive(Debug)]
 pub struct Enforcer {
     rules: ArcSwap<RuleSet>,
+    fault: ArcSwapOption<FileFault>,
     remote: Arc<dyn RemoteCheck>,
     settings: RemoteSettings,
 }
@@ -44,12 +46,23 @@ pub struct Enforcer {
 impl Enforcer {
     /// An enforcer of these rules.
     pub fn new(rules: RuleSet, remote: Arc<dyn RemoteCheck>, settings: RemoteSettings) -> Self {
-        Self { rules: ArcSwap::from_pointee(rules), remote, settings }
+        Self { rules: ArcSwap::from_pointee(rules), fault: ArcSwapOption::empty(), remote, settings }
     }
 
     /// Puts other rules into force; a decision under way keeps those it began with.
     pub fn replace(&self, rules: RuleSet) {
         self.rules.store(Arc::new(rules));
+        self.fault.store(None);
+    }
+
+    /// The files cannot be used any more; the rules in force stay.
+    pub fn keep(&self, fault: FileFault) {
+        self.fault.store(Some(Arc::new(fault)));
+    }
+
+    /// Why the rules in force are not what the files say, if they are not.
+    pub fn fault(&self) -> Option<Arc<FileFault>> {
+        self.fault.load_full()
     }
 
     /// The rules in force.

@@ -9,6 +9,8 @@ use super::template::Template;
 
 /// The longest rule that is read, bytes; a longer one is never fulfilled.
 pub const MAX_RULE_BYTES: usize = 16 * 1024;
+/// How many words may wait for their closing parenthesis or what they negate.
+const MAX_OPEN: usize = 64;
 
 /// What a rule in the policy language, or one written as a list of lists, means.
 ///
@@ -34,9 +36,14 @@ pub fn parse_text(rule: &str) -> (Check, Option<String>) {
     let mut stack = Vec::new();
     for word in rule.split(is_python_space).filter(|word| !word.is_empty()) {
         tokens(word, &mut faults, |token| {
-            stack.push(token);
-            reduce(&mut stack);
+            if stack.len() <= MAX_OPEN {
+                stack.push(token);
+                reduce(&mut stack);
+            }
         });
+        if stack.len() > MAX_OPEN {
+            return (Check::Never, Some("its parts lie too deep in each other".to_owned()));
+        }
     }
     let check = match (stack.pop(), stack.is_empty()) {
         (Some(Token::Check(check) | Token::AndExpr(check) | Token::OrExpr(check)), true) => check,
@@ -261,6 +268,10 @@ mod tests {
         }
         let long = format!("rule:{}", "a".repeat(MAX_RULE_BYTES));
         assert!(parse_text(&long).1.unwrap().contains("longer"));
+        for deep in ["not ", "(", "(@ and "] {
+            let (check, fault) = parse_text(&format!("{}@", deep.repeat(1000)));
+            assert_eq!((check, fault.unwrap().contains("too deep")), (Check::Never, true), "{deep}");
+        }
     }
 
     #[test]

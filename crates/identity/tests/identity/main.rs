@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a fault of the tests' own tools fails the test")]
 
+mod conformance;
 mod faults;
+mod limits;
 mod rules;
 mod services;
-mod limits;
 mod support;
 mod tls;
 mod tokens;

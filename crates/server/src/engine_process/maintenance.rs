@@ -25,6 +25,7 @@ pub(super) fn start(parts: &Parts, stopping: &CancellationToken) {
             }
         }
     });
+    tokio::spawn(parts.policy.clone().follow(stopping.clone()));
     let queue = parts.queue.clone();
     every(GAUGE_INTERVAL, stopping, move || {
         let queue = queue.clone();

@@ -21,6 +21,7 @@ use picasso_types::{Digest, InstanceId, SystemClock};
 use tokio::io::AsyncRead;
 
 use crate::failure::ServerFailure;
+use crate::policy::PolicyInForce;
 use crate::{convert, database, messaging};
 
 /// The running parts.
@@ -30,6 +31,7 @@ pub(super) struct Parts {
     pub(super) images: Arc<ImageStore>,
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) engine: Arc<Engine>,
+    pub(super) policy: PolicyInForce,
     pub(super) api: ApiState,
 }
 
@@ -91,6 +93,7 @@ impl Parts {
         engine.start().await.map_err(|error| {
             ServerFailure::new("what an earlier process left cannot be taken up").because(error)
         })?;
+        let policy = PolicyInForce::open(settings)?;
         let api = ApiState {
             store: store.clone(),
             catalog,
@@ -98,10 +101,10 @@ impl Parts {
             images: images.clone(),
             tokens,
             limits,
-            policy: crate::policy::enforcer(settings)?,
+            policy: policy.enforcer(),
             settings: Arc::new(convert::api(settings)),
         };
-        Ok(Self { store, queue, images, sandbox, engine, api })
+        Ok(Self { store, queue, images, sandbox, engine, policy, api })
     }
 }
 

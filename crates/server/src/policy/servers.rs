@@ -1,28 +1,20 @@
-//! Policy: its rules from code, and policy servers asked through the guarded client.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! Policy servers, asked through the guarded client.
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, header};
-use picasso_config::Settings;
-use picasso_identity::policy::{Enforcer, MAX_ANSWER_BYTES, RemoteCheck, RemoteSettings, RuleSet};
+use picasso_identity::policy::{MAX_ANSWER_BYTES, RemoteCheck};
 use picasso_outbound::GuardedClient;
 use url::Url;
 
-use crate::convert;
-use crate::failure::ServerFailure;
-
-/// The enforcer of the settings.
-pub(crate) fn enforcer(settings: &Settings) -> Result<Arc<Enforcer>, ServerFailure> {
-    let client = convert::client(settings, convert::guard(settings))?;
-    let rules = RuleSet::new(BTreeMap::new());
-    Ok(Arc::new(Enforcer::new(rules, Arc::new(PolicyServers(client)), RemoteSettings::default())))
-}
-
 /// Policy servers: their URLs hold values that tenants choose.
 #[derive(Debug)]
-struct PolicyServers(GuardedClient);
+pub(super) struct PolicyServers(GuardedClient);
+
+impl PolicyServers {
+    pub(super) fn new(client: GuardedClient) -> Self {
+        Self(client)
+    }
+}
 
 #[async_trait]
 impl RemoteCheck for PolicyServers {
