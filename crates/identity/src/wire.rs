@@ -127,7 +127,8 @@ pub(crate) struct Catalog {
 
 #[derive(Deserialize)]
 struct Service {
-    id: String,
+    /// Keystone's catalog from a file (`[catalog] driver = templated`) has no ids.
+    id: Option<String>,
     r#type: String,
     name: Option<String>,
     #[serde(default)]
@@ -136,7 +137,7 @@ struct Service {
 
 #[derive(Deserialize)]
 struct Endpoint {
-    id: String,
+    id: Option<String>,
     interface: String,
     region_id: Option<String>,
     url: String,
@@ -149,8 +150,8 @@ impl Catalog {
     pub(crate) fn functions(&self, endpoint_id: Option<&str>, region: Option<&str>) -> Option<OurService> {
         if let Some(id) = endpoint_id {
             let mut all = self.catalog.iter().flat_map(|one| one.endpoints.iter().map(move |at| (one, at)));
-            let (service, endpoint) = all.find(|(_, endpoint)| endpoint.id == id)?;
-            return Some(OurService { id: service.id.clone(), region: endpoint.region_id.clone() });
+            let (service, endpoint) = all.find(|(_, endpoint)| endpoint.id.as_deref() == Some(id))?;
+            return Some(OurService { id: service.id.clone()?, region: endpoint.region_id.clone() });
         }
         let of_type = || self.catalog.iter().filter(|one| one.r#type == SERVICE_TYPE);
         let service =
@@ -161,7 +162,7 @@ impl Catalog {
             regions.all(|region| region == Some(first)).then(|| first.to_owned())
         };
         let region = region.map(str::to_owned).or_else(its_region);
-        Some(OurService { id: service.id.clone(), region })
+        Some(OurService { id: service.id.clone()?, region })
     }
 
     /// The URL of the first endpoint of such a service; of any region where none is named.

@@ -12,6 +12,7 @@ use picasso_testkit::evidence;
 /// Folders of other services, which keep their own passwords where they must.
 const NOT_OURS: &[&str] = &[
     "picasso-keystone-",
+    "picasso-middleware-",
     "picasso-docker-",
     "picasso-registry-",
     "picasso-broker-",

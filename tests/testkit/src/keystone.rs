@@ -4,6 +4,7 @@
 //! Every password and token it hands out is noted as evidence.
 
 mod admin;
+mod middleware;
 mod openstack;
 mod tokens;
 
@@ -21,6 +22,7 @@ use crate::evidence::note_secret;
 use crate::process::{Process, ProcessError, TestDir};
 
 pub use admin::User;
+pub use middleware::{Middleware, Reached};
 pub use tokens::{ApplicationCredential, Scope};
 
 /// The first start on a machine makes a Python environment and the saved copy.

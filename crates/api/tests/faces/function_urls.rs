@@ -72,6 +72,47 @@ async fn credentials_and_identity_do_not_reach_the_function() {
     assert_eq!(line(&text, "HEADER_COOKIE"), Some("mine=1"));
 }
 
+/// As an application behind keystonemiddleware with `delay_auth_decision` that asks for nobody.
+#[tokio::test]
+async fn a_public_function_is_called_as_nobody_whatever_token_comes_along() {
+    let server = Server::start().await;
+    let app = server.app().await;
+    server.route("/a", ECHO, json!({})).await;
+    let forged = ["x-user-id", "x-roles", "x-identity-status", "x-service-user-id", "openstack-system-scope"];
+    for is_run in [false, true] {
+        let seen = async |tokens: &[(&str, &str)]| {
+            let identity = forged.iter().filter(|_| !tokens.is_empty()).map(|name| (*name, "forged"));
+            let headers: Vec<_> = tokens.iter().copied().chain(identity).collect();
+            let reply = if is_run {
+                server.api.send("POST", &format!("/r/{app}/a"), &headers, "").await
+            } else {
+                server.functions.send("POST", &format!("/f/{app}/a"), &headers, "").await
+            };
+            assert_eq!(reply.status, 200, "{tokens:?}: {}", reply.text());
+            let text =
+                if is_run { reply.json()["result"].as_str().unwrap().to_owned() } else { reply.text() };
+            assert!(line(&text, "METHOD").is_some(), "{text}");
+            // Each call has ids, and a trace, of its own.
+            let ids = ["PICASSO_CALL_ID", "CALL_ID", "HEADER_TRACEPARENT", "HEADER_HOST", "REQUEST_ID"];
+            let own =
+                |line: &&str| !ids.iter().any(|id| line.split('=').next().is_some_and(|name| name == *id));
+            text.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let nobody = seen(&[]).await;
+        for tokens in [
+            &[("x-auth-token", "garbage")][..],
+            &[("x-auth-token", "")],
+            &[("x-auth-token", "a"), ("x-auth-token", "b")],
+            &[("x-auth-token", "keystone-down")],
+            &[("x-auth-token", "member")],
+            &[("x-auth-token", "other"), ("x-service-token", "garbage")],
+            &[("x-storage-token", "garbage"), ("x-service-token", "service")],
+        ] {
+            assert_eq!(seen(tokens).await, nobody, "{tokens:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_strangers_authorization_belongs_to_the_function() {
     let server = Server::start().await;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a fault of the tests' own tools fails the test")]
 
+mod auth_token;
 mod conformance;
 mod faults;
 mod limits;

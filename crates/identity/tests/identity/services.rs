@@ -101,7 +101,7 @@ async fn the_roles_of_service_tokens_are_the_configured_ones() {
         return;
     }
     let keystone = Keystone::shared().await.unwrap();
-    let roles = vec!["glance".to_owned(), "Member".to_owned()];
+    let roles = vec!["glance".to_owned(), "member".to_owned(), "Service".to_owned()];
     let validator = validator(KeystoneSettings { service_token_roles: roles, ..settings(&keystone) });
     let user = keystone.token("demo1-member", "demo1").await.unwrap();
     let member = keystone.token("demo2-member", "demo2").await.unwrap();

@@ -181,7 +181,8 @@ async fn a_keystone_that_hangs_is_waited_for_no_longer_than_the_bound() {
     let validator = validator(settings);
     let known = keystone.token("demo1-member", "demo1").await.unwrap();
     let new = keystone.token("demo1-reader", "demo1").await.unwrap();
-    check(&validator, &known).await.unwrap();
+    // On a busy machine also an answer of a sound Keystone may take longer than the bound.
+    wait_until(LIMIT, "an answer", async || check(&validator, &known).await.is_ok()).await.unwrap();
     keystone.pause();
     let started = std::time::Instant::now();
     let answer = check(&validator, &new).await;

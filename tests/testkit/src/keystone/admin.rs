@@ -40,6 +40,27 @@ impl Keystone {
         self.as_admin(Method::PATCH, &path, Some(&body)).await.map(drop)
     }
 
+    /// Deletes a user.
+    pub async fn delete_user(&self, user: &str) -> Result<(), KeystoneError> {
+        let path = format!("/v3/users/{}", self.user_id(user).await?);
+        self.as_admin(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// Makes a project; its name.
+    pub async fn create_project(&self) -> Result<String, KeystoneError> {
+        let name = self.unique_name("project");
+        let body = json!({"project": {"name": name, "domain_id": "default"}});
+        self.as_admin(Method::POST, "/v3/projects", Some(&body)).await?;
+        Ok(name)
+    }
+
+    /// Disables or enables a project.
+    pub async fn set_project_enabled(&self, project: &str, enabled: bool) -> Result<(), KeystoneError> {
+        let path = format!("/v3/projects/{}", self.project_id(project).await?);
+        let body = json!({"project": {"enabled": enabled}});
+        self.as_admin(Method::PATCH, &path, Some(&body)).await.map(drop)
+    }
+
     /// Gives `user` a role in the project of that name.
     pub async fn add_role(&self, user: &str, project: &str, role: &str) -> Result<(), KeystoneError> {
         let path = self.assignment(user, project, role).await?;
