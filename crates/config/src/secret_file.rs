@@ -16,6 +16,7 @@ pub(crate) fn read_all(settings: &Settings) -> (Layer, Vec<ConfigFault>) {
     let mut files = vec![
         ("keystone.password".to_owned(), &keystone.password_file),
         ("keystone.application_credential_secret".to_owned(), &keystone.application_credential_secret_file),
+        ("keystone.memcached_key".to_owned(), &keystone.memcached_key_file),
         ("queue.url".to_owned(), &settings.queue.url_file),
         ("calls.s3_secret_key".to_owned(), &settings.calls.s3_secret_key_file),
     ];

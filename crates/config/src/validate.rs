@@ -1,5 +1,7 @@
 //! Rules over settings that are each readable: ranges, what is required, what excludes what.
 
+use secrecy::ExposeSecret;
+
 use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Policy, Quota, Settings};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
@@ -127,6 +129,31 @@ fn keystone(keystone: &Keystone, rules: &mut Rules) {
     rules.range("keystone.max_cached_tokens", keystone.max_cached_tokens, 1, 10_000_000);
     rules.range("keystone.max_parallel_requests", keystone.max_parallel_requests, 1, 1024);
     rules.range("keystone.timeout_s", keystone.timeout_s, 1, 300);
+    shared_cache(keystone, rules);
+}
+
+fn shared_cache(keystone: &Keystone, rules: &mut Rules) {
+    let servers = keystone.memcached_servers.len();
+    if servers > 64 {
+        rules.broken("keystone.memcached_servers", format!("must be at most 64 servers, not {servers}"));
+    }
+    match (servers, &keystone.memcached_key, &keystone.memcached_key_file) {
+        (_, Some(_), Some(_)) => {
+            rules.broken("keystone.memcached_key_file", "excludes keystone.memcached_key");
+        }
+        (0, None, None) => {}
+        (0, ..) => rules.broken("keystone.memcached_servers", "is required beside memcached_key"),
+        (_, None, None) => rules.hinted(
+            "keystone.memcached_key",
+            "is required beside memcached_servers (or memcached_key_file)",
+            "openssl rand -hex 32 makes one; all servers that share the cache have the same",
+        ),
+        (_, Some(key), None) if key.expose_secret().len() < 32 => {
+            rules.broken("keystone.memcached_key", "must have at least 32 characters");
+        }
+        _ => {}
+    }
+    rules.range("keystone.memcached_timeout_ms", keystone.memcached_timeout_ms, 1, 10_000);
 }
 
 fn outbound(outbound: &Outbound, rules: &mut Rules) {

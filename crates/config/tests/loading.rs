@@ -273,6 +273,37 @@ fn rules_over_several_settings_are_checked() {
 }
 
 #[test]
+fn a_shared_token_cache_needs_servers_and_a_key_that_cannot_be_guessed() {
+    let key = "k".repeat(32);
+    let with = |lines: &str| load(&MINIMAL.replace("[keystone]\n", &format!("[keystone]\n{lines}\n")), &[]);
+    let servers = "memcached_servers = [\"a:11211\", \"b\"]";
+    for (lines, setting) in [
+        (servers.to_owned(), "keystone.memcached_key"),
+        (format!("memcached_key = {key:?}"), "keystone.memcached_servers"),
+        ("memcached_key_file = \"/k\"".to_owned(), "keystone.memcached_servers"),
+        (format!("{servers}\nmemcached_key = \"guess-me\""), "keystone.memcached_key"),
+        (
+            format!("{servers}\nmemcached_key = {key:?}\nmemcached_key_file = \"/k\""),
+            "keystone.memcached_key_file",
+        ),
+        ("memcached_timeout_ms = 0".to_owned(), "keystone.memcached_timeout_ms"),
+    ] {
+        let faults = with(&lines).unwrap_err();
+        assert!(faults.faults().iter().any(|fault| fault.setting == setting), "{setting}: {faults}");
+        assert!(!faults.to_string().contains("guess-me"), "{faults}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let in_file = with(&format!("{servers}\nmemcached_key_file = {file:?}")).unwrap();
+    for (text, is_good) in [(key.as_str(), true), ("short", false)] {
+        std::fs::write(&file, text).unwrap();
+        let loaded = in_file.clone().with_secret_files();
+        assert_eq!(loaded.is_ok(), is_good, "{text}");
+        assert!(loaded.is_err() || !loaded.unwrap().show().contains(&key));
+    }
+}
+
+#[test]
 fn bounds_of_hot_sandboxes_must_fit_each_other() {
     for (setting, value) in [
         ("default_sandbox_concurrency", "1001"),

@@ -1,7 +1,8 @@
 //! Identity: who is calling, as Keystone says it.
 //!
 //! Tokens are validated as keystonemiddleware's auth_token does it, with our own service user,
-//! and cached by the SHA-256 of the token for a bounded time. No token is ever stored or logged.
+//! and cached by the SHA-256 of the token for a bounded time, sealed where the cache is shared. No
+//! token is ever stored or logged.
 //! What a caller may do is decided by [`policy`]. Where we differ from auth_token on purpose:
 //! docs/authentication.md.
 
@@ -16,6 +17,7 @@ mod presented;
 pub mod request_id;
 mod session;
 mod settings;
+mod shared_cache;
 mod token;
 mod validated;
 mod validator;
@@ -32,6 +34,7 @@ pub use error::{KeystoneError, KeystoneSettingsError};
 pub use limits::{KeystoneLimits, LimitsSettings};
 pub use presented::Presented;
 pub use settings::{KeystoneSettings, ServiceCredentials};
+pub use shared_cache::SharedCacheSettings;
 pub use validator::KeystoneValidator;
 
 /// Why a token was not accepted.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::SharedCacheSettings;
+
 /// Everything [`crate::KeystoneValidator`] needs to know.
 #[derive(Debug, Clone)]
 pub struct KeystoneSettings {
@@ -27,6 +29,8 @@ pub struct KeystoneSettings {
     /// How long a validated token is believed; `None` asks Keystone on every request. A revoked
     /// token goes on working for this long. See [`KeystoneSettings::cache_time_of`].
     pub cache_time: Option<Duration>,
+    /// A cache shared with other servers; without `cache_time` it is not used.
+    pub shared_cache: Option<SharedCacheSettings>,
     /// How long a refused token stays refused without asking again; zero asks every time.
     pub refused_cache_time: Duration,
     /// How many tokens each of the two caches holds at most.
@@ -59,6 +63,7 @@ impl KeystoneSettings {
             service_token_roles_required: true,
             ca_file: None,
             cache_time: Some(Duration::from_mins(1)),
+            shared_cache: None,
             refused_cache_time: Duration::from_secs(10),
             cache_capacity: 10_000,
             max_parallel: 16,

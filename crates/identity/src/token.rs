@@ -28,6 +28,10 @@ impl TokenKey {
         }
         Ok(Self(Sha256::digest(token.as_bytes()).into()))
     }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 #[cfg(test)]

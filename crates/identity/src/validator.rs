@@ -16,6 +16,7 @@ use crate::error::{KeystoneError, KeystoneSettingsError};
 use crate::gate::Gate;
 use crate::session::ServiceSession;
 use crate::settings::KeystoneSettings;
+use crate::shared_cache::SharedCache;
 use crate::token::TokenKey;
 use crate::validated::{Question, Validated};
 use crate::wire::{Catalog, TokenDocument};
@@ -54,6 +55,7 @@ pub struct KeystoneValidator {
 struct Good {
     answers: Cache<Question, Arc<Validated>>,
     time: Duration,
+    shared: Option<SharedCache>,
 }
 
 impl std::fmt::Debug for KeystoneValidator {
@@ -76,13 +78,21 @@ impl KeystoneValidator {
         );
         let capacity = settings.cache_capacity;
         let refused_time = Some(settings.refused_cache_time).filter(|time| !time.is_zero());
-        let good_time = settings.cache_time.map(|time| time.min(MAX_CACHE_TIME));
+        let good = |time: Duration| {
+            let time = time.min(MAX_CACHE_TIME);
+            let shared = settings.shared_cache.as_ref().map(|shared| {
+                SharedCache::new(shared, &settings.auth_url, &settings.service_type, time)
+                    .map_err(KeystoneSettingsError::Field)
+            });
+            Ok(Good { answers: cache(time, capacity), time, shared: shared.transpose()? })
+        };
+        let good = settings.cache_time.map(good).transpose()?;
         Ok(Self {
             client,
             session,
             gate: Gate::new(settings.max_parallel, settings.max_waiting),
             clock,
-            good: good_time.map(|time| Good { answers: cache(time, capacity), time }),
+            good,
             refused: refused_time.map(|time| cache(time.min(MAX_CACHE_TIME), capacity)),
             service_type: settings.service_type,
             service_token_roles: settings.service_token_roles,
@@ -151,6 +161,24 @@ impl KeystoneValidator {
             }
         });
         asked.await.unwrap_or(Err(KeystoneError::TimedOut)).map(|token| token.secret.clone())
+    }
+
+    /// What Keystone said of `token` to another server, or says now.
+    async fn ask_others(
+        &self,
+        good: &Good,
+        question: Question,
+        token: &SecretString,
+    ) -> Result<Arc<Validated>, AuthError> {
+        let Some(shared) = &good.shared else { return self.ask(question, token).await };
+        if let Some(kept) = shared.find(&question).await
+            && kept.is_fresh(self.clock.now(), good.time)
+        {
+            return Ok(Arc::new(kept));
+        }
+        let validated = self.ask(question, token).await?;
+        shared.keep(&question, &validated).await;
+        Ok(validated)
     }
 
     /// What Keystone says of `token` now; a refusal is remembered.
@@ -232,7 +260,7 @@ impl KeystoneValidator {
                     good.answers.invalidate(&question).await;
                 }
                 // Those who come with the same token meanwhile wait for the one that asks.
-                let asked = good.answers.try_get_with(question, self.ask(question, token)).await;
+                let asked = good.answers.try_get_with(question, self.ask_others(good, question, token)).await;
                 asked.map_err(|error| AuthError::clone(&error))?
             }
             None => self.ask(question, token).await?,

@@ -9,7 +9,7 @@ use picasso_config::Settings;
 use picasso_config::settings::RemoteContentType;
 use picasso_engine::{CallKeeping, DeliverySettings, EngineSettings};
 use picasso_identity::policy::{PolicyFiles, RemoteFormat, RemoteSettings};
-use picasso_identity::{KeystoneSettings, ServiceCredentials};
+use picasso_identity::{KeystoneSettings, ServiceCredentials, SharedCacheSettings};
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
 use picasso_outbound::{ClientSettings, Guard, GuardedClient};
 use picasso_sandbox::egress::EgressSettings;
@@ -82,6 +82,10 @@ pub(crate) fn keystone(settings: &Settings) -> Result<KeystoneSettings, ServerFa
         service_token_roles_required: keystone.service_token_roles_required,
         ca_file: keystone.ca_file.clone(),
         cache_time: KeystoneSettings::cache_time_of(keystone.cache_s),
+        shared_cache: keystone.memcached_key.as_ref().map(|key| SharedCacheSettings {
+            timeout: Duration::from_millis(keystone.memcached_timeout_ms.into()),
+            ..SharedCacheSettings::new(keystone.memcached_servers.clone(), key.clone())
+        }),
         cache_capacity: keystone.max_cached_tokens.into(),
         max_parallel: keystone.max_parallel_requests as usize,
         connect_timeout: defaults.connect_timeout.min(request_timeout),

@@ -10,8 +10,9 @@ use std::time::Duration;
 use picasso_suites::cloud::{Cloud, ready};
 use picasso_suites::host;
 use picasso_testkit::keystone::Keystone;
+use picasso_testkit::memcached::Memcached;
 use picasso_testkit::picasso::{Picasso, PicassoOptions};
-use picasso_testkit::process::wait_until;
+use picasso_testkit::process::{require, wait_until};
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
@@ -182,6 +183,38 @@ async fn every_process_logs_json_when_asked_to() {
     let ended = lines.iter().find(|line| line["message"] == "call ended").unwrap();
     for field in ["call_id", "project", "app", "route"] {
         assert!(ended[field].is_string(), "{ended}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_share_what_keystone_said_and_go_on_without_the_cache() {
+    if !ready() || !require("memcached", Memcached::missing().as_deref()) {
+        return;
+    }
+    let mut memcached = Memcached::start().await.unwrap();
+    let options = PicassoOptions { memcached: Some(memcached.address()), ..PicassoOptions::default() };
+    let cloud = Cloud::start_with(options.clone()).await;
+    let other = Picasso::start_with(&cloud.keystone, options).await.unwrap();
+    let apps = format!("/v1/{}/apps", cloud.project("demo1").await);
+    let token = cloud.token("demo1-member").await;
+    let asks = async |server: &Picasso, token: &str| {
+        let request = cloud.http.get(format!("{}{apps}", server.api_url())).header("x-auth-token", token);
+        assert_eq!(cloud.send(request).await.status, StatusCode::OK);
+        cloud.send(cloud.http.get(format!("{}/metrics", server.admin_url()))).await.text()
+    };
+    let asked = "picasso_keystone_validation_seconds_count";
+    let first = asks(&cloud.picasso, &token).await;
+    assert!(first.contains(asked), "{first}");
+    assert!(first.contains("picasso_shared_token_cache_total{outcome=\"miss\"} 1"), "{first}");
+    let second = asks(&other, &token).await;
+    assert!(!second.contains(asked), "Keystone was asked twice: {second}");
+    assert!(second.contains("picasso_shared_token_cache_total{outcome=\"hit\"} 1"), "{second}");
+    memcached.kill();
+    let token = cloud.token("demo1-member").await;
+    for server in [&cloud.picasso, &other] {
+        let after = asks(server, &token).await;
+        assert!(after.contains("picasso_shared_token_cache_total{outcome=\"unavailable\"} 1"), "{after}");
+        assert!(server.log().contains("the shared token cache does not answer"));
     }
 }
 

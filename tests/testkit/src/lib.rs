@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod guest;
 pub mod keystone;
 pub mod mariadb;
+pub mod memcached;
 pub mod picasso;
 pub mod postgres;
 pub mod process;

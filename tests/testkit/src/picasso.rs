@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::evidence::note_secret;
 use crate::keystone::Keystone;
 use crate::process::{Process, ProcessError, TestDir, free_port, run, wait_until};
 
@@ -24,9 +25,14 @@ pub struct PicassoOptions {
     pub disk_mb: Option<u32>,
     /// Keystone's cache time in seconds, as the configuration takes it (`0` and `-1`: none).
     pub cache_seconds: Option<i64>,
+    /// The memcached that it shares what Keystone says of tokens through.
+    pub memcached: Option<String>,
     /// The network namespace it runs in; default: that of the test.
     pub namespace: Option<Namespace>,
 }
+
+/// What servers of the tests seal their shared token cache with.
+const SHARED_CACHE_KEY: &str = "the-shared-cache-key-of-the-tests-0123456789";
 
 /// A network namespace for a server, which others have made (`ip netns add`) and which this test
 /// can reach.
@@ -96,6 +102,10 @@ impl Picasso {
         std::fs::set_permissions(root.join("failpoint"), open).map_err(io)?;
         let disk = options.disk_mb.map(|mb| Disk::mount(&root.join("data"), mb)).transpose().map_err(io)?;
         std::fs::write(root.join("etc/service-password"), keystone.password("picasso")).map_err(io)?;
+        if options.memcached.is_some() {
+            note_secret(SHARED_CACHE_KEY);
+            std::fs::write(root.join("etc/memcached.key"), SHARED_CACHE_KEY).map_err(io)?;
+        }
         let ports = [free_port().map_err(io)?, free_port().map_err(io)?, free_port().map_err(io)?];
         let text = config(root, &keystone.auth_url(), ports, &options);
         std::fs::write(root.join("etc/picasso.toml"), text).map_err(io)?;
@@ -311,7 +321,14 @@ fn config(root: &Path, auth_url: &str, ports: [u16; 3], options: &PicassoOptions
     let own = options.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
     let host = if options.all_addresses { Ipv4Addr::UNSPECIFIED } else { own };
     let auth_url = options.namespace.as_ref().map_or(auth_url, |namespace| &namespace.auth_url);
-    let cache = options.cache_seconds.map(|s| format!("cache_s = {s}\n")).unwrap_or_default();
+    let mut cache = options.cache_seconds.map(|s| format!("cache_s = {s}\n")).unwrap_or_default();
+    if let Some(address) = &options.memcached {
+        let shared = format!(
+            "memcached_servers = [\"{address}\"]\nmemcached_key_file = \"{root}/etc/memcached.key\"\n\
+             memcached_timeout_ms = 5000\n"
+        );
+        cache.push_str(&shared);
+    }
     format!(
         "[server]\ndata_dir = \"{root}/data\"\n\n\
          [listeners.api]\nhost = \"{host}\"\nport = {api}\n\n\

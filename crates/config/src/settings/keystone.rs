@@ -50,6 +50,17 @@ section! {
         pub cache_s: i64 = 60,
         /// Tokens in the cache.
         pub max_cached_tokens: u32 = 10_000,
+        /// Servers of memcached, `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`, through which several servers
+        /// of Picasso share what Keystone said of tokens. Everything there is encrypted.
+        pub memcached_servers: Vec<String> = Vec::new(),
+        /// What that is encrypted with, 32 characters or more (`openssl rand -hex 32`); the same for
+        /// all who share.
+        pub memcached_key: Option<SecretString> = None,
+        /// File whose first line is that key.
+        pub memcached_key_file: Option<PathBuf> = None,
+        /// Time for one question to memcached, milliseconds. A server that does not answer in it is
+        /// left alone for ten seconds.
+        pub memcached_timeout_ms: u32 = 250,
         /// Requests to Keystone at one time.
         pub max_parallel_requests: u32 = 16,
         /// Time for one request to Keystone, seconds; a caller waits at most twice that.

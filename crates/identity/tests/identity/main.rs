@@ -8,6 +8,7 @@ mod faults;
 mod limits;
 mod rules;
 mod services;
+mod sharing;
 mod support;
 mod tls;
 mod tokens;
