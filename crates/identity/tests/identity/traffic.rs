@@ -174,15 +174,15 @@ async fn a_keystone_that_hangs_is_waited_for_no_longer_than_the_bound() {
     }
     let keystone = Keystone::start().await.unwrap();
     let settings = KeystoneSettings {
-        request_timeout: Duration::from_millis(300),
-        total_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(2),
+        total_timeout: Duration::from_secs(4),
         ..settings(&keystone)
     };
     let validator = validator(settings);
     let known = keystone.token("demo1-member", "demo1").await.unwrap();
     let new = keystone.token("demo1-reader", "demo1").await.unwrap();
     // On a busy machine also an answer of a sound Keystone may take longer than the bound.
-    wait_until(LIMIT, "an answer", async || check(&validator, &known).await.is_ok()).await.unwrap();
+    wait_until(LIMIT * 4, "an answer", async || check(&validator, &known).await.is_ok()).await.unwrap();
     keystone.pause();
     let started = std::time::Instant::now();
     let answer = check(&validator, &new).await;
@@ -190,8 +190,8 @@ async fn a_keystone_that_hangs_is_waited_for_no_longer_than_the_bound() {
     check(&validator, &known).await.unwrap();
     keystone.resume();
     assert!(is_unavailable(&answer), "{answer:?}");
-    assert!(waited < Duration::from_secs(5), "waited {waited:?}");
-    wait_until(LIMIT, "Keystone's return", async || check(&validator, &new).await.is_ok()).await.unwrap();
+    assert!(waited < LIMIT, "waited {waited:?}");
+    wait_until(LIMIT * 4, "Keystone's return", async || check(&validator, &new).await.is_ok()).await.unwrap();
 }
 
 #[tokio::test]
