@@ -118,9 +118,10 @@ where
 }
 
 fn finished(router: Router, face: Face) -> Router {
-    router
-        .fallback(fallback::no_url)
-        .method_not_allowed_fallback(fallback::no_method)
-        .layer(CatchPanicLayer::custom(panic_answer))
-        .layer(from_fn_with_state(face, request_layer))
+    layered(router.fallback(fallback::no_url).method_not_allowed_fallback(fallback::no_method), face)
+}
+
+/// What stands before the URLs of every face.
+pub(crate) fn layered(router: Router, face: Face) -> Router {
+    router.layer(CatchPanicLayer::custom(panic_answer)).layer(from_fn_with_state(face, request_layer))
 }

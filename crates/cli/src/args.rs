@@ -22,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server: API, function URLs and the engine that runs functions
-    Serve(ServeArgs),
+    Serve(RunArgs),
     /// Build images, and load them into a running server
     #[command(subcommand)]
     Image(ImageCommand),
@@ -65,6 +65,25 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 /// `picasso serve`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Serve without Keystone: only the IronFunctions face, on http://127.0.0.1:8080
+    #[arg(long)]
+    pub standalone: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become help text of the whole command")]
+    pub settings: Settings,
+}
+
+impl RunArgs {
+    /// The loader's inputs.
+    pub fn inputs(&self) -> Inputs {
+        let inputs = self.settings.inputs();
+        if self.standalone { inputs.with_option("server.standalone", "true", "--standalone") } else { inputs }
+    }
+}
+
+/// A command that needs nothing but settings.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     #[command(flatten)]

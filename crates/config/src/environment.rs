@@ -2,11 +2,12 @@
 
 use crate::entry::{Entry, Item, Layer, Source};
 
-/// Names of the Python service that keep working, and the settings they mean.
-pub(crate) const OLD_NAMES: [(&str, &str); 3] = [
+/// Names of the Python service and of IronFunctions that keep working, and the settings they mean.
+pub(crate) const OLD_NAMES: [(&str, &str); 4] = [
     ("PICASSO_PORT", "listeners.api.port"),
     ("PICASSO_DB", "database.url"),
     ("KEYSTONE_ENDPOINT", "keystone.auth_url"),
+    ("JWT_AUTH_KEY", "iron.jwt_auth_key"),
 ];
 
 const PREFIX: &str = "PICASSO_";

@@ -18,6 +18,7 @@ pub(crate) fn read_all(settings: &Settings) -> (Layer, Vec<ConfigFault>) {
         ("keystone.application_credential_secret".to_owned(), &keystone.application_credential_secret_file),
         ("keystone.memcached_key".to_owned(), &keystone.memcached_key_file),
         ("queue.url".to_owned(), &settings.queue.url_file),
+        ("iron.jwt_auth_key".to_owned(), &settings.iron.jwt_auth_key_file),
         ("calls.s3_secret_key".to_owned(), &settings.calls.s3_secret_key_file),
     ];
     for (i, registry) in settings.images.registries.iter().enumerate() {

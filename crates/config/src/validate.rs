@@ -10,7 +10,12 @@ pub(crate) type BrokenRule = (String, String, Option<String>);
 /// Every broken rule.
 pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     let mut rules = Rules::default();
-    keystone(&settings.keystone, &mut rules);
+    if settings.server.standalone {
+        standalone(settings, &mut rules);
+    } else {
+        keystone(&settings.keystone, &mut rules);
+    }
+    iron(settings, &mut rules);
     listeners(settings, &mut rules);
     images(settings, &mut rules);
     sandbox(settings, &mut rules);
@@ -67,6 +72,55 @@ fn policy(policy: &Policy, rules: &mut Rules) {
     }
     rules.range("policy.reload_s", policy.reload_s, 1, 3600);
     rules.range("policy.remote_timeout_s", policy.remote_timeout_s, 1, 60);
+}
+
+/// What does not go without Keystone.
+fn standalone(settings: &Settings, rules: &mut Rules) {
+    if !settings.serves_iron() {
+        rules.broken(
+            "listeners.iron.enabled",
+            "must not be false with server.standalone: nothing would be served",
+        );
+    }
+    if matches!(settings.calls.large_outputs, ObjectsUrl::Swift(_)) {
+        rules.broken(
+            "calls.large_outputs",
+            "must not be in Swift with server.standalone, which has no Keystone",
+        );
+    }
+}
+
+fn iron(settings: &Settings, rules: &mut Rules) {
+    let (listener, iron) = (&settings.listeners.iron, &settings.iron);
+    let (key, in_file) = (&iron.jwt_auth_key, iron.jwt_auth_key_file.is_some());
+    if key.is_some() && in_file {
+        rules.broken("iron.jwt_auth_key_file", "excludes iron.jwt_auth_key");
+    }
+    if key.as_ref().is_some_and(|key| key.expose_secret().is_empty()) {
+        rules.broken("iron.jwt_auth_key", "must not be empty");
+    }
+    if settings.serves_iron() && !listener.host.is_loopback() && key.is_none() && !in_file {
+        rules.hinted(
+            "listeners.iron.host",
+            "must be a loopback address without iron.jwt_auth_key: whoever reaches the listener could run programs",
+            "set a key (iron.jwt_auth_key_file, or the variable JWT_AUTH_KEY), or listen on 127.0.0.1",
+        );
+    }
+    for (index, host) in listener.allowed_hosts.iter().enumerate() {
+        let url = format!("http://{host}/").parse::<url::Url>();
+        let is_host = url.is_ok_and(|url| {
+            url.host_str().is_some()
+                && url.path() == "/"
+                && url.username().is_empty()
+                && url.query().is_none()
+        });
+        if !is_host || host.contains(['/', '?', '#', '@']) {
+            rules.broken(
+                format!("listeners.iron.allowed_hosts[{index}]"),
+                "must be a host, or a host and a port, like \"functions.example.org:8080\"",
+            );
+        }
+    }
 }
 
 fn keystone(keystone: &Keystone, rules: &mut Rules) {
@@ -211,11 +265,15 @@ fn calls(calls: &Calls, rules: &mut Rules) {
 
 fn listeners(settings: &Settings, rules: &mut Rules) {
     let listeners = &settings.listeners;
-    let all = [
-        ("listeners.api.port", listeners.api.address()),
-        ("listeners.functions.port", listeners.functions.address()),
-        ("listeners.admin.port", listeners.admin.address()),
-    ];
+    let mut all = Vec::new();
+    if !settings.server.standalone {
+        all.push(("listeners.api.port", listeners.api.address()));
+        all.push(("listeners.functions.port", listeners.functions.address()));
+    }
+    if settings.serves_iron() {
+        all.push(("listeners.iron.port", listeners.iron.address()));
+    }
+    all.push(("listeners.admin.port", listeners.admin.address()));
     for (index, (setting, address)) in all.iter().enumerate() {
         for (other, taken) in &all[..index] {
             let same_host =
@@ -267,7 +325,7 @@ fn images(settings: &Settings, rules: &mut Rules) {
         }
         for (index, credential) in registry.credentials.iter().enumerate() {
             let at = format!("{at}.credentials[{index}]");
-            if credential.project != "*" && picasso_types::ProjectId::parse(&credential.project).is_err() {
+            if credential.project != "*" && picasso_types::ProjectId::stored(&credential.project).is_err() {
                 rules.broken(format!("{at}.project"), "must be a Keystone project id, or \"*\" for all");
             }
             if credential.username.is_empty() {

@@ -1,6 +1,7 @@
 //! What every ended call leaves: one log line and its metrics. The handles are looked up once,
 //! because a look-up by name takes a lock that all calls share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -18,7 +19,9 @@ pub(crate) struct CallMetrics {
     failed: Counter,
     duration: Histogram,
     /// Calls that have begun and not ended.
-    pub(crate) in_flight: Gauge,
+    in_flight: Gauge,
+    /// Of those and of ended ones, how many are of the IronFunctions face.
+    ironfunctions: Tally,
     /// MiB promised to sandboxes.
     pub(crate) memory_promised: Gauge,
 }
@@ -40,12 +43,46 @@ impl Default for CallMetrics {
             failed: calls("failed"),
             duration: histogram!("picasso_call_duration_seconds"),
             in_flight: gauge!("picasso_calls_in_flight"),
+            ironfunctions: Tally::default(),
             memory_promised: gauge!("picasso_memory_promised_mb"),
         }
     }
 }
 
+/// Calls of one namespace in this process.
+#[derive(Default)]
+struct Tally {
+    running: AtomicU64,
+    complete: AtomicU64,
+}
+
+/// How many calls of the IronFunctions face there are in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IronFunctionsCalls {
+    /// Begun and not ended.
+    pub running: u64,
+    /// Ended since the start, however they ended.
+    pub complete: u64,
+}
+
 impl CallMetrics {
+    /// A call has begun; [`CallMetrics::record`] follows.
+    pub(crate) fn began(&self, target: &Target) {
+        self.in_flight.increment(1.0);
+        if target.app.project_id.is_ironfunctions() {
+            self.ironfunctions.running.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The calls of the IronFunctions face.
+    pub(crate) fn ironfunctions(&self) -> IronFunctionsCalls {
+        let Tally { running, complete } = &self.ironfunctions;
+        IronFunctionsCalls {
+            running: running.load(Ordering::Relaxed),
+            complete: complete.load(Ordering::Relaxed),
+        }
+    }
+
     /// Records a call, however it ended.
     pub(crate) fn record(
         &self,
@@ -55,6 +92,11 @@ impl CallMetrics {
         end: &End,
         took: Duration,
     ) {
+        self.in_flight.decrement(1.0);
+        if target.app.project_id.is_ironfunctions() {
+            self.ironfunctions.running.fetch_sub(1, Ordering::Relaxed);
+            self.ironfunctions.complete.fetch_add(1, Ordering::Relaxed);
+        }
         let (outcome, counter) = match &end.failure {
             None => ("succeeded", &self.succeeded),
             Some(Failure::Timeout { .. }) => ("timed_out", &self.timed_out),

@@ -271,7 +271,11 @@ impl Catalog {
     }
 
     async fn public_entry(&self, full_name: &FullName) -> Result<Found, StoreError> {
-        let app = self.store.get_app_by_full_name(full_name);
+        // Apps of the IronFunctions face are reached there alone.
+        let app = async {
+            let app = self.store.get_app_by_full_name(full_name).await?;
+            if app.project_id.is_ironfunctions() { Err(StoreError::NotFound) } else { Ok(app) }
+        };
         self.entry(&self.public, full_name.as_str(), app).await
     }
 

@@ -22,7 +22,7 @@ use crate::admission::{Admission, NotAdmitted};
 use crate::answer;
 use crate::back_pressure::{self, BackPressure};
 use crate::call_events::{self, End, Event};
-use crate::call_metrics::CallMetrics;
+use crate::call_metrics::{CallMetrics, IronFunctionsCalls};
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
 use crate::catalog::Target;
@@ -150,6 +150,11 @@ impl Engine {
     /// Now, by the engine's clock.
     pub fn now(&self) -> Timestamp {
         self.shared.parts.clock.now()
+    }
+
+    /// How many calls of the IronFunctions face run in this process, and ended in it.
+    pub fn ironfunctions_calls(&self) -> IronFunctionsCalls {
+        self.shared.metrics.ironfunctions()
     }
 
     /// What the sandbox driver can do on this machine.
@@ -345,9 +350,8 @@ impl Engine {
         let is_sync = invocation.kept.is_none();
         let (began, mut started) = (Instant::now(), None);
         let Shared { metrics, recorder, .. } = &*self.shared;
-        metrics.in_flight.increment(1.0);
+        metrics.began(&target);
         let end = self.admitted_call(invocation, events, &mut started).await;
-        metrics.in_flight.decrement(1.0);
         metrics.record(&call_id, &request_id, &target, &end, began.elapsed());
         if is_sync {
             recorder.offer(&EndedCall {

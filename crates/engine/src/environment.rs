@@ -17,12 +17,19 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The whole environment of one call: the image's, then the configuration, then the request's.
 pub fn of_call(image: &ImageProcess, config: &Config, invocation: &Invocation) -> Vec<(String, String)> {
     let mut env = of_image(image);
-    env.extend(config.entries().map(|(key, value)| (variable("", key), value.to_owned())));
+    env.extend(of_task(config, invocation));
+    env.into_iter().collect()
+}
+
+/// What a call adds to the environment of its image: the configuration, then the request.
+pub fn of_task(config: &Config, invocation: &Invocation) -> BTreeMap<String, String> {
+    let own = config.entries().map(|(key, value)| (variable("", key), value.to_owned()));
+    let mut env: BTreeMap<_, _> = own.collect();
     // A decoded parameter may hold a NUL byte, which no environment can.
     env.extend(of_request(invocation).into_iter().map(|(name, value)| (name, value.replace('\0', ""))));
     let call_id = invocation.call_id.to_string();
     env.extend([("PICASSO_CALL_ID".to_owned(), call_id.clone()), ("FN_CALL_ID".to_owned(), call_id)]);
-    env.into_iter().collect()
+    env
 }
 
 fn of_image(image: &ImageProcess) -> BTreeMap<String, String> {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
     let command = Cli::parse().command;
     match &command {
-        Command::Serve(args) => picasso_server::serve(&args.settings.inputs()),
+        Command::Serve(args) => picasso_server::serve(&args.inputs()),
         Command::Db(DbCommand::Upgrade(args)) => {
             picasso_server::look_after_database(&args.settings.inputs(), DatabaseTask::Upgrade)
         }

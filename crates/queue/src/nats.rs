@@ -188,7 +188,7 @@ fn delivery(message: &jetstream::Message) -> Option<Delivery> {
     let (priority, call) = message.subject.strip_prefix("picasso.calls.")?.split_once('.')?;
     Some(Delivery {
         call_id: CallId::parse(call).ok()?,
-        project_id: ProjectId::parse(std::str::from_utf8(&message.payload).ok()?).ok()?,
+        project_id: ProjectId::stored(std::str::from_utf8(&message.payload).ok()?).ok()?,
         priority: priority.parse().ok()?,
         receipt: message.reply.as_ref()?.to_string(),
     })

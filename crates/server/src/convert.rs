@@ -1,10 +1,11 @@
 //! Settings become the constructor arguments of the other crates. Nowhere else are the two met.
 
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use picasso_api::ApiSettings;
+use picasso_api::{ApiSettings, IronSettings};
 use picasso_config::Settings;
 use picasso_config::settings::RemoteContentType;
 use picasso_engine::{CallKeeping, DeliverySettings, EngineSettings};
@@ -192,7 +193,7 @@ fn registry(registry: &picasso_config::settings::Registry) -> Result<RegistrySet
         Some(RegistryCredential {
             project: match credential.project.as_str() {
                 "*" => None,
-                id => Some(ProjectId::parse(id).ok()?),
+                id => Some(ProjectId::stored(id).ok()?),
             },
             username: credential.username.clone(),
             password: credential.password.clone()?,
@@ -330,6 +331,25 @@ pub(crate) fn api(settings: &Settings) -> ApiSettings {
         max_image_bytes: settings.images.max_archive_bytes,
         body_timeout: seconds(api.body_timeout_s),
         ..ApiSettings::default()
+    }
+}
+
+/// The IronFunctions face, which listens on `bound`: its default hosts have that port.
+pub(crate) fn iron(settings: &Settings, bound: Option<SocketAddr>) -> IronSettings {
+    let listener = &settings.listeners.iron;
+    let address = bound.unwrap_or_else(|| listener.address());
+    let port = address.port();
+    let mut allowed_hosts = listener.allowed_hosts.clone();
+    allowed_hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
+    if !address.ip().is_unspecified() {
+        allowed_hosts.push(address.to_string());
+    }
+    let public = listener.public_url.as_ref().and_then(url::Url::host_str);
+    allowed_hosts.extend(public.map(str::to_owned));
+    IronSettings {
+        allowed_hosts,
+        service_key: settings.iron.jwt_auth_key.clone(),
+        base: listener.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
     }
 }
 

@@ -57,15 +57,14 @@ impl MessagingEndpoint for ByCatalog {
     }
 }
 
-/// `None` where the operator does not want queues as destinations.
+/// `None` where the operator does not want queues as destinations, or there is no Keystone whose
+/// catalog names them.
 pub(crate) fn zaqar(
     settings: &Settings,
-    tokens: Arc<KeystoneValidator>,
+    keystone: Option<Arc<KeystoneValidator>>,
 ) -> Result<Option<Zaqar>, ServerFailure> {
     let messaging = &settings.messaging;
-    if !messaging.enabled {
-        return Ok(None);
-    }
+    let Some(tokens) = keystone.filter(|_| messaging.enabled) else { return Ok(None) };
     let endpoint = ByCatalog {
         tokens,
         interface: messaging.interface.clone(),

@@ -17,7 +17,7 @@ use crate::failure::ServerFailure;
 /// The store; `None` where large outputs are not kept. One that is away is no reason not to start.
 pub(crate) fn open(
     settings: &Settings,
-    keystone: &Arc<KeystoneValidator>,
+    keystone: Option<&Arc<KeystoneValidator>>,
 ) -> Result<Option<Arc<dyn ObjectStore>>, ServerFailure> {
     let opened: Result<Arc<dyn ObjectStore>, ObjectError> = match &settings.calls.large_outputs {
         ObjectsUrl::Off => return Ok(None),
@@ -29,7 +29,10 @@ pub(crate) fn open(
         ObjectsUrl::Swift(url) => {
             let SwiftUrl { container, prefix, .. } = url.clone();
             let ca_file = settings.calls.large_outputs_ca_file.clone();
-            let access = ServiceUser { keystone: keystone.clone(), url: url.clone() };
+            let keystone = keystone
+                .cloned()
+                .ok_or_else(|| ServerFailure::new("calls.large_outputs is in Swift, which needs Keystone"))?;
+            let access = ServiceUser { keystone, url: url.clone() };
             SwiftObjects::new(SwiftSettings { container, prefix, ca_file }, access)
                 .map(|store| Arc::new(store) as _)
         }

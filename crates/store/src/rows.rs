@@ -161,7 +161,7 @@ fn damaged(what: &'static str, error: &dyn std::error::Error) -> StoreError {
 pub(crate) fn app(row: &impl Columns) -> Result<App, StoreError> {
     Ok(App {
         id: parsed(row, "id", AppId::parse)?,
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
         short_name: parsed(row, "short_name", AppName::parse)?,
         full_name: parsed(row, "full_name", FullName::parse)?,
         description: column(row, "description")?,
@@ -318,7 +318,7 @@ fn alias(rows: &[impl Columns]) -> Result<Alias, StoreError> {
 
 /// A version with the project of its app.
 pub(crate) fn preparing(row: &impl Columns) -> Result<PreparingVersion, StoreError> {
-    Ok(PreparingVersion { project_id: parsed(row, "project_id", ProjectId::parse)?, version: version(row)? })
+    Ok(PreparingVersion { project_id: parsed(row, "project_id", ProjectId::stored)?, version: version(row)? })
 }
 
 /// A digest of its own.
@@ -329,7 +329,7 @@ pub(crate) fn digest(row: &impl Columns) -> Result<Digest, StoreError> {
 pub(crate) fn outbox_entry(row: &impl Columns) -> Result<OutboxEntry, StoreError> {
     Ok(OutboxEntry {
         call_id: parsed(row, "call_id", CallId::parse)?,
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
         priority: number(row, "priority")?,
     })
 }
@@ -352,7 +352,7 @@ pub(crate) fn outbox_order(row: &impl Columns) -> (i64, Option<i64>, Option<i64>
 pub(crate) fn queued_calls(row: &impl Columns) -> Result<QueuedCalls, StoreError> {
     let is_due = column::<&str>(row, "state")? != "scheduled";
     Ok(QueuedCalls {
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
         calls: number(row, "calls")?,
         due_since: if is_due { Some(time(row, "first")?) } else { None },
     })
@@ -367,7 +367,7 @@ pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
         .map_err(|error| StoreError::Damaged { what: "failure", detail: error.to_string() })?;
     Ok(Call {
         id: parsed(row, "id", CallId::parse)?,
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
         app_id: parsed(row, "app_id", AppId::parse)?,
         route_id: parsed(row, "route_id", RouteId::parse)?,
         version_id: parsed(row, "version_id", VersionId::parse)?,

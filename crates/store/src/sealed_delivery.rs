@@ -45,7 +45,7 @@ pub(crate) fn delivery(row: &impl Columns) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         id: parsed(row, "id", DeliveryId::parse)?,
         call_id: parsed(row, "call_id", CallId::parse)?,
-        project_id: parsed(row, "project_id", ProjectId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
         app_id: parsed(row, "app_id", AppId::parse)?,
         kind: parsed(row, "kind", DeliveryKind::parse)?,
         target: column(row, "target")?,

@@ -18,6 +18,8 @@ text_enum!(
         Run = "run",
         /// A function URL (`/f/…` or `/v1/f/…`).
         FunctionUrl = "function_url",
+        /// The IronFunctions face (`/r/…` there).
+        IronFunctions = "ironfunctions",
         /// The end of another call, whose destination its route is.
         Destination = "destination",
     }

@@ -89,14 +89,38 @@ text_id!(
 #[serde(transparent)]
 pub struct ProjectId(String);
 
+/// Owns the apps of the IronFunctions face. No Keystone id looks like it.
+const IRONFUNCTIONS: &str = "ironfunctions";
+
 impl ProjectId {
-    /// Parses a project id from a URL or a token.
+    /// Parses a project id from a URL or a token; the one that no project of Keystone's may have
+    /// ([`ProjectId::ironfunctions`]) is refused, so that no token gets into it.
     pub fn parse(text: &str) -> Result<Self, FieldFault> {
+        match Self::stored(text) {
+            Ok(id) if id.is_ironfunctions() => {
+                Err(FieldFault::new("project_id", "is reserved for the apps of the IronFunctions face"))
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Takes an id that was stored, the reserved one among them.
+    pub fn stored(text: &str) -> Result<Self, FieldFault> {
         if is_id_text(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(FieldFault::new("project_id", "must be 1 to 64 letters, digits, \"-\" or \"_\""))
         }
+    }
+
+    /// The namespace of the apps of the IronFunctions face, which have no project in Keystone.
+    pub fn ironfunctions() -> Self {
+        Self(IRONFUNCTIONS.to_owned())
+    }
+
+    /// Whether this is that namespace.
+    pub fn is_ironfunctions(&self) -> bool {
+        self.0 == IRONFUNCTIONS
     }
 
     /// The id as text.
@@ -156,5 +180,12 @@ mod tests {
         assert!(ProjectId::parse("").is_err());
         assert!(ProjectId::parse(&"a".repeat(65)).is_err());
         assert!(ProjectId::parse("968f523b6fec4a7694aaa27b300bb879").is_ok());
+    }
+
+    #[test]
+    fn the_namespace_of_ironfunctions_is_stored_and_never_asked_for() {
+        let reserved = ProjectId::ironfunctions();
+        assert!(ProjectId::parse(reserved.as_str()).is_err());
+        assert_eq!(ProjectId::stored(reserved.as_str()).unwrap(), reserved);
     }
 }

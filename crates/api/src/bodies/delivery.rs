@@ -96,6 +96,7 @@ impl RouteFields {
         let named = [&self.on_success, &self.on_failure].map(Option::is_some);
         let mut options = DeliveryOptions {
             grants: before.grants.clone(),
+            answer_headers: before.answer_headers.clone(),
             retry: match self.retry.take() {
                 Some(given) => given.map(RetryFields::policy).transpose()?,
                 None => before.retry.clone(),

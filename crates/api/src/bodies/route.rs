@@ -199,7 +199,7 @@ impl RouteFields {
 }
 
 /// The `concurrency` of a route that names none.
-fn default_concurrency(format: Format, bounds: &Bounds) -> u32 {
+pub(crate) fn default_concurrency(format: Format, bounds: &Bounds) -> u32 {
     if format.is_concurrent() { bounds.default_sandbox_concurrency } else { 1 }
 }
 

@@ -20,7 +20,7 @@ use picasso_types::cloud_event::EventFault;
 use picasso_types::{CallId, CallState, Failure, FieldFault, OverLimit};
 
 pub use kind::Kind;
-pub(crate) use render::{ERROR_KIND, ErrorView, render};
+pub(crate) use render::{ERROR_KIND, ErrorView, log, render, retry_after};
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]

@@ -103,7 +103,7 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
     response
 }
 
-fn retry_after(error: &ApiError) -> Option<Duration> {
+pub(crate) fn retry_after(error: &ApiError) -> Option<Duration> {
     match error {
         ApiError::IdentityUnavailable { retry_after } => Some(*retry_after),
         ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
@@ -130,7 +130,7 @@ impl super::CallFault {
 }
 
 /// What the log gets beside the line of the request: only faults of ours have more to say.
-fn log(error: &ApiError) {
+pub(crate) fn log(error: &ApiError) {
     if let ApiError::Internal(fault)
     | ApiError::DatabaseUnavailable(fault)
     | ApiError::OutputsUnavailable(fault)

@@ -156,7 +156,7 @@ fn accept_error(inbound: &Inbound, call_id: CallId, error: AcceptError) -> ApiEr
     }
 }
 
-fn body_error(error: BodyError) -> ApiError {
+pub(crate) fn body_error(error: BodyError) -> ApiError {
     match error {
         BodyError::TooLarge(limit) => ApiError::BodyTooLarge(limit),
         BodyError::Aborted => ApiError::BodyAborted,

@@ -31,7 +31,7 @@ const ORIGIN_WIDE: [&str; 7] = [
 
 /// The function's answer as ours. An error in the middle of it makes the server abort the
 /// connection, so that nobody takes half an answer for a whole one.
-pub(super) async fn unwrapped(answer: Answer, method: &Method) -> Result<Response, Failure> {
+pub(crate) async fn unwrapped(answer: Answer, method: &Method) -> Result<Response, Failure> {
     let Answer { head, first, rest } = answer;
     let Some(AnswerHead { status, mut headers }) = head else {
         let content_type = content_type(&first, rest.is_none());

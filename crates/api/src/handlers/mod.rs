@@ -8,7 +8,7 @@ pub(crate) mod call_records;
 pub(crate) mod call_result;
 pub(crate) mod calls;
 pub(crate) mod fallback;
-mod function_answer;
+pub(crate) mod function_answer;
 pub(crate) mod function_urls;
 mod grants;
 pub(crate) mod health;

@@ -282,7 +282,7 @@ async fn find_route(state: &ApiState, project: &ProjectId, at: &RoutePath) -> Re
 
 /// What only this machine can say of a version: its driver's features, and where its image is.
 /// The digest of an image that is here already; `None` when it has to be pulled first.
-async fn check_spec(
+pub(crate) async fn check_spec(
     state: &ApiState,
     project: &ProjectId,
     spec: &VersionSpec,
@@ -314,7 +314,7 @@ async fn check_spec(
 }
 
 /// After a new version was stored: calls see it, and its image is made ready in the background.
-async fn changed(state: &ApiState, project: &ProjectId, app: &App, route: &Route) {
+pub(crate) async fn changed(state: &ApiState, project: &ProjectId, app: &App, route: &Route) {
     state.catalog.forget(&app.id).await;
     state.engine.prepare(project, &route.latest);
 }

@@ -47,7 +47,8 @@ pub(crate) fn check_content_type(headers: &HeaderMap, body: &[u8]) -> Result<(),
     if body.is_empty() || is_json { Ok(()) } else { Err(ApiError::InvalidContentType) }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Parses JSON that says each thing once; a fault names the field.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // Of two values of one key, readers take the first or the last as they like.
     read::<UniqueKeys>(body)?;
     read(body)

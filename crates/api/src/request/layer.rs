@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use ipnet::IpNet;
 use picasso_identity::request_id;
+use picasso_types::RequestId;
 use tracing::{Instrument, Span};
 
 use super::context::{REQUEST_ID, RequestContext, global_request_id};
@@ -31,7 +32,12 @@ pub(crate) struct Face {
     /// Whether the requests have a version of the API.
     versioned: bool,
     metrics: Arc<RequestMetrics>,
+    /// How it writes an error.
+    render: Render,
 }
+
+/// Writes an error: its request's id and where users authenticate are told.
+type Render = fn(&ApiError, &RequestId, &str) -> Response;
 
 impl Face {
     pub(crate) fn new(name: &'static str, state: &ApiState) -> Self {
@@ -41,12 +47,18 @@ impl Face {
             trusted_proxies: state.settings.trusted_proxies.as_slice().into(),
             versioned: false,
             metrics: Arc::new(RequestMetrics::new(name)),
+            render,
         }
     }
 
     /// A face whose requests have a version of the API.
     pub(crate) fn versioned(self) -> Self {
         Self { versioned: true, ..self }
+    }
+
+    /// A face whose errors have another form than OpenStack's.
+    pub(crate) fn with_errors(self, render: Render) -> Self {
+        Self { render, ..self }
     }
 
     fn origin(&self, request: &Request) -> Origin {
@@ -98,7 +110,7 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
         let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
             return (response, false);
         };
-        let mut rendered = render(&error, &context.id, &face.auth_uri);
+        let mut rendered = (face.render)(&error, &context.id, &face.auth_uri);
         // The router puts Allow into its own 405.
         if let Some(allow) = response.headers().get(header::ALLOW) {
             rendered.headers_mut().entry(header::ALLOW).or_insert(allow.clone());

@@ -46,6 +46,15 @@ pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, FieldF
         .collect()
 }
 
+/// The first value of one field where others do not matter; `None` when it is not there or not UTF-8.
+pub(crate) fn value(uri: &http::Uri, name: &str) -> Option<String> {
+    let mut pairs =
+        uri.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs
+        .find(|(field, _)| decoded(field).is_some_and(|field| field == name))
+        .and_then(|(_, value)| decoded(value))
+}
+
 /// `None` when it is not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");

@@ -18,6 +18,9 @@ section! {
         /// Folder of database, images, layers and the admin socket. Made when it is missing; two
         /// servers never share one.
         pub data_dir: PathBuf = PathBuf::from("/var/lib/picasso"),
+        /// Serve without Keystone: only the IronFunctions face and the operator's listeners. What
+        /// `picasso serve --standalone` sets.
+        pub standalone: bool = false,
         /// How long calls may go on after SIGTERM before they are ended, seconds. A second signal
         /// ends them at once.
         pub shutdown_grace_s: u32 = 30,

@@ -20,6 +20,8 @@ section! {
         /// Function URLs. An origin of its own, because the bytes that are served here are chosen
         /// by tenants.
         pub functions: Functions,
+        /// The IronFunctions face: what clients of IronFunctions know, with apps of its own.
+        pub iron: Iron,
         /// Metrics, health and what `picasso image` talks to.
         pub admin: Admin,
         /// What load balancers ask.
@@ -65,6 +67,26 @@ section! {
 }
 
 section! {
+    /// The listener of the IronFunctions face.
+    pub struct Iron {
+        /// Whether it is served. Default: only with `server.standalone`.
+        pub enabled: Option<bool> = None,
+        /// Address. Anything but loopback needs `iron.jwt_auth_key`.
+        pub host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST),
+        /// Port.
+        pub port: u16 = 8080,
+        /// The URL under which people reach it, for the function's `REQUEST_URL`; its host is
+        /// answered, too. Default: what the request says.
+        pub public_url: Option<Url> = None,
+        /// Values of the header `Host` that are answered beside `localhost`, `127.0.0.1` and `[::1]`
+        /// with the port: `functions.example.org` (with any port) or `functions.example.org:8080`.
+        /// Requests for any other host get 421: a web page whose name an attacker points at this
+        /// machine must not reach it.
+        pub allowed_hosts: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
     /// The operator's listeners.
     pub struct Admin {
         /// Address of `/metrics` and `/healthcheck`. There is no authentication here.
@@ -97,6 +119,13 @@ impl Api {
 }
 
 impl Functions {
+    /// Address and port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+}
+
+impl Iron {
     /// Address and port.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)

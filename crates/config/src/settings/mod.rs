@@ -4,6 +4,7 @@ mod calls;
 mod engine;
 mod host;
 mod images;
+mod iron;
 mod keystone;
 mod limits;
 mod listeners;
@@ -20,6 +21,7 @@ pub use calls::Calls;
 pub use engine::{Engine, Queue};
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use images::{Images, Registry, RegistryCredential};
+pub use iron::Iron;
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
@@ -46,6 +48,8 @@ section! {
         pub keystone: Keystone,
         /// Who may do what: files with rules in the place of the defaults, and policy servers.
         pub policy: Policy,
+        /// The IronFunctions face.
+        pub iron: Iron,
         /// The database of apps, routes and calls.
         pub database: Database,
         /// Encryption of what is stored.
@@ -92,6 +96,11 @@ impl Settings {
             Some(file) => (file.clone(), true),
             None => (PathBuf::from("/etc/picasso/policy.yaml"), false),
         }
+    }
+
+    /// Whether the IronFunctions face is served.
+    pub fn serves_iron(&self) -> bool {
+        self.listeners.iron.enabled.unwrap_or(self.server.standalone)
     }
 
     /// The key that what is stored is encrypted under.

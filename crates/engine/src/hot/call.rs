@@ -54,7 +54,7 @@ pub(super) struct Running {
 
 impl Running {
     fn new(shared: &Arc<Shared>, invocation: &Invocation) -> Self {
-        shared.metrics.in_flight.increment(1.0);
+        shared.metrics.began(&invocation.target);
         Self {
             shared: shared.clone(),
             call_id: invocation.call_id.clone(),
@@ -75,7 +75,6 @@ impl Running {
     /// Records how it ended.
     pub(super) fn end(&mut self, end: &End) {
         if !std::mem::replace(&mut self.over, true) {
-            self.shared.metrics.in_flight.decrement(1.0);
             let end = End { status: self.status, cold_start: self.cold_start, ..end.clone() };
             let took = self.began.elapsed();
             self.shared.metrics.record(&self.call_id, &self.request_id, &self.target, &end, took);

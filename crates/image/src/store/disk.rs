@@ -107,7 +107,7 @@ impl Disk {
             let scope = if name == "shared" {
                 Scope::Shared
             } else {
-                let project = name.strip_prefix("project-").and_then(|id| ProjectId::parse(id).ok());
+                let project = name.strip_prefix("project-").and_then(|id| ProjectId::stored(id).ok());
                 Scope::Project(project.ok_or_else(|| damaged(&path, "its name is not a project's"))?)
             };
             scopes.insert(scope, read_json(&path)?);

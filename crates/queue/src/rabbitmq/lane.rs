@@ -210,7 +210,7 @@ async fn hand_over(mut consumer: Consumer, priority: usize, hands: Arc<Hands>) {
 /// `CALL PROJECT`.
 fn named(message: &[u8]) -> Option<Named> {
     let (call, project) = std::str::from_utf8(message).ok()?.split_once(' ')?;
-    Some((CallId::parse(call).ok()?, ProjectId::parse(project).ok()?))
+    Some((CallId::parse(call).ok()?, ProjectId::stored(project).ok()?))
 }
 
 /// Says what was being done when the driver failed.

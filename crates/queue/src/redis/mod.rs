@@ -112,7 +112,7 @@ impl RedisQueue {
             let priority = receipt.bytes().next().unwrap_or(b'0').saturating_sub(b'0');
             deliveries.push(Delivery {
                 call_id: CallId::parse(call).map_err(faulty)?,
-                project_id: ProjectId::parse(project).map_err(faulty)?,
+                project_id: ProjectId::stored(project).map_err(faulty)?,
                 priority,
                 receipt: receipt.clone(),
             });

@@ -93,7 +93,7 @@ pub(super) async fn take(
             let damaged = |fault| QueueError::broker("reading an entry", fault);
             Ok(Delivery {
                 call_id: CallId::parse(&call_id).map_err(damaged)?,
-                project_id: ProjectId::parse(&project_id).map_err(damaged)?,
+                project_id: ProjectId::stored(&project_id).map_err(damaged)?,
                 priority,
                 receipt: format!("{number}:{fence}"),
             })

@@ -12,20 +12,45 @@ use crate::failure::ServerFailure;
 
 /// All sockets of a server.
 pub(super) struct Listeners {
-    pub(super) api: TcpListener,
-    pub(super) functions: TcpListener,
+    /// The OpenStack face and function URLs; `None` without Keystone.
+    pub(super) openstack: Option<OpenStackListeners>,
+    /// The IronFunctions face.
+    pub(super) iron: Option<TcpListener>,
     pub(super) admin: TcpListener,
     pub(super) admin_socket: UnixListener,
     admin_path: PathBuf,
+}
+
+/// The sockets that need Keystone behind them.
+pub(super) struct OpenStackListeners {
+    pub(super) api: TcpListener,
+    pub(super) functions: TcpListener,
+}
+
+impl OpenStackListeners {
+    async fn bind(settings: &Settings) -> Result<Self, ServerFailure> {
+        let listeners = &settings.listeners;
+        Ok(Self {
+            api: tcp("API", "listeners.api", listeners.api.address()).await?,
+            functions: tcp("function URLs", "listeners.functions", listeners.functions.address()).await?,
+        })
+    }
 }
 
 impl Listeners {
     pub(super) async fn bind(settings: &Settings) -> Result<Self, ServerFailure> {
         let listeners = &settings.listeners;
         let admin_path = settings.admin_socket();
+        let openstack =
+            if settings.server.standalone { None } else { Some(OpenStackListeners::bind(settings).await?) };
+        let iron = if settings.serves_iron() {
+            Some(tcp("IronFunctions face", "listeners.iron", listeners.iron.address()).await?)
+        } else {
+            None
+        };
         Ok(Self {
-            api: tcp("API", "listeners.api", listeners.api.address()).await?,
-            functions: tcp("function URLs", "listeners.functions", listeners.functions.address()).await?,
+            openstack,
+            iron,
             admin: tcp("metrics", "listeners.admin", listeners.admin.address()).await?,
             admin_socket: unix(&admin_path).await?,
             admin_path,
@@ -37,13 +62,15 @@ impl Listeners {
         let url = |listener: &TcpListener| {
             listener.local_addr().map_or_else(|_| "?".to_owned(), |address| format!("http://{address}"))
         };
-        format!(
-            "API {}, function URLs {}, metrics {}/metrics, admin socket {}",
-            url(&self.api),
-            url(&self.functions),
-            url(&self.admin),
-            self.admin_path.display()
-        )
+        let mut faces = Vec::new();
+        if let Some(openstack) = &self.openstack {
+            faces.push(format!("API {}", url(&openstack.api)));
+            faces.push(format!("function URLs {}", url(&openstack.functions)));
+        }
+        faces.extend(self.iron.as_ref().map(|iron| format!("IronFunctions {}", url(iron))));
+        faces.push(format!("metrics {}/metrics", url(&self.admin)));
+        faces.push(format!("admin socket {}", self.admin_path.display()));
+        faces.join(", ")
     }
 }
 

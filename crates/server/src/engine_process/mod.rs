@@ -2,6 +2,7 @@
 
 mod listeners;
 mod maintenance;
+mod no_keystone;
 mod parts;
 mod signals;
 pub(crate) mod telemetry;
@@ -11,16 +12,18 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use picasso_api::{ServeLimits, admin_router, admin_socket_router, api_router, functions_router};
+use picasso_api::{
+    ServeLimits, admin_router, admin_socket_router, api_router, functions_router, iron_router,
+};
 use picasso_api::{serve_tcp, serve_unix};
 use picasso_config::Settings;
 use picasso_sandbox::supervisor::EngineSide;
 use tokio_util::sync::CancellationToken;
 
-use crate::database;
 use crate::failure::{ServerFailure, say};
 use crate::handover::Handover;
-use listeners::Listeners;
+use crate::{convert, database};
+use listeners::{Listeners, OpenStackListeners};
 use parts::Parts;
 
 /// After the time of grace: for answers on their way out.
@@ -140,14 +143,23 @@ async fn serve_all(
     };
     let state = &parts.api;
     let users = vec![0, rustix::process::geteuid().as_raw()];
+    let openstack = async {
+        if let Some(OpenStackListeners { api, functions }) = listeners.openstack {
+            tokio::join!(
+                serve_tcp(api, api_router(state.clone()), limits("api"), stopping.clone()),
+                serve_tcp(functions, functions_router(state.clone()), limits("functions"), stopping.clone()),
+            );
+        }
+    };
+    let iron = async {
+        if let Some(listener) = listeners.iron {
+            let face = convert::iron(settings, listener.local_addr().ok());
+            serve_tcp(listener, iron_router(state.clone(), face), limits("iron"), stopping.clone()).await;
+        }
+    };
     tokio::join!(
-        serve_tcp(listeners.api, api_router(state.clone()), limits("api"), stopping.clone()),
-        serve_tcp(
-            listeners.functions,
-            functions_router(state.clone()),
-            limits("functions"),
-            stopping.clone()
-        ),
+        openstack,
+        iron,
         serve_tcp(listeners.admin, admin_router(state.clone(), metrics), limits("admin"), stopping.clone()),
         serve_unix(
             listeners.admin_socket,

@@ -20,6 +20,7 @@ use picasso_store::{SecretKey, Store};
 use picasso_types::{Digest, InstanceId, SystemClock};
 use tokio::io::AsyncRead;
 
+use super::no_keystone::NoKeystone;
 use crate::failure::ServerFailure;
 use crate::policy::PolicyInForce;
 use crate::{convert, database, messaging};
@@ -53,14 +54,10 @@ impl Parts {
             "calls are kept in the database and dispatched by the queue"
         );
 
-        let tokens =
-            Arc::new(KeystoneValidator::new(convert::keystone(settings)?, clock.clone()).map_err(
-                |error| ServerFailure::new("the settings of Keystone cannot be used").because(error),
-            )?);
-        check_keystone(tokens.clone());
-        let limits = crate::limits::open(settings, &tokens);
+        let keystone = open_keystone(settings, &clock)?;
+        let limits = crate::limits::open(settings, keystone.as_ref());
         let key = Arc::new(key);
-        let objects = crate::objects::open(settings, &tokens)?;
+        let objects = crate::objects::open(settings, keystone.as_ref())?;
         let outputs = objects.map(|objects| OutputObjects { objects, key });
 
         let control = side.connect().await.map_err(helpers_failed)?;
@@ -85,7 +82,7 @@ impl Parts {
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
             outbound: convert::client(settings, convert::guard(settings))?,
-            zaqar: messaging::zaqar(settings, tokens.clone())?,
+            zaqar: messaging::zaqar(settings, keystone.clone())?,
             outputs,
             limits: limits.clone(),
             clock,
@@ -99,13 +96,28 @@ impl Parts {
             catalog,
             engine: engine.clone(),
             images: images.clone(),
-            tokens,
+            tokens: keystone.map_or_else(|| Arc::new(NoKeystone) as _, |keystone| keystone as _),
             limits,
             policy: policy.enforcer(),
             settings: Arc::new(convert::api(settings)),
         };
         Ok(Self { store, queue, images, sandbox, engine, policy, api })
     }
+}
+
+/// `None` where the settings say that there is none.
+fn open_keystone(
+    settings: &Settings,
+    clock: &Arc<SystemClock>,
+) -> Result<Option<Arc<KeystoneValidator>>, ServerFailure> {
+    if settings.server.standalone {
+        return Ok(None);
+    }
+    let keystone = KeystoneValidator::new(convert::keystone(settings)?, clock.clone())
+        .map_err(|error| ServerFailure::new("the settings of Keystone cannot be used").because(error))?;
+    let keystone = Arc::new(keystone);
+    check_keystone(keystone.clone());
+    Ok(Some(keystone))
 }
 
 /// A Keystone that is not there yet is no reason not to start: it may be started after us.

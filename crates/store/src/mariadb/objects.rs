@@ -74,7 +74,7 @@ pub(super) async fn list_removable(
         .map(|row| {
             Ok(RemovableObject {
                 id: parsed(row, "id", ObjectId::parse)?,
-                project_id: parsed(row, "project_id", ProjectId::parse)?,
+                project_id: parsed(row, "project_id", ProjectId::stored)?,
                 parts: number(row, "parts")?,
             })
         })
@@ -134,7 +134,7 @@ pub(super) async fn list_beyond(
              FROM calls WHERE project_id = ? AND output_bytes > 0) AS kept \
              WHERE newer > ? ORDER BY newer DESC LIMIT ?",
         )
-        .bind(parsed(row, "project_id", ProjectId::parse)?.as_str())
+        .bind(parsed(row, "project_id", ProjectId::stored)?.as_str())
         .bind(max_bytes)
         .bind(left)
         .fetch_all(db)

@@ -117,7 +117,7 @@ async fn projects(db: &mut MySqlConnection, after: Option<&ProjectId>) -> Result
             .await
             .context("listing the projects of the outbox")?;
             let Some(row) = row else { break };
-            let project = parsed(&row, "project_id", ProjectId::parse)?;
+            let project = parsed(&row, "project_id", ProjectId::stored)?;
             if to.is_some_and(|to| project.as_str() > to) {
                 break;
             }

@@ -31,7 +31,7 @@ pub(super) async fn project_of(db: impl PgExecutor<'_>, id: &AppId) -> Result<Pr
         .fetch_optional(db)
         .await
         .context("looking for an app's project")?;
-    parsed(&found.ok_or(StoreError::NotFound)?, "project_id", ProjectId::parse)
+    parsed(&found.ok_or(StoreError::NotFound)?, "project_id", ProjectId::stored)
 }
 
 /// Holds the app of a route, and says which it is.

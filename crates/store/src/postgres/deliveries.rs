@@ -66,7 +66,7 @@ pub(super) async fn due_projects(db: &PgPool, now: Timestamp) -> Result<Vec<Proj
     .fetch_all(db)
     .await
     .context("looking for due deliveries")?;
-    rows.iter().map(|row| parsed(row, "project", ProjectId::parse)).collect()
+    rows.iter().map(|row| parsed(row, "project", ProjectId::stored)).collect()
 }
 
 /// Deliveries that another process is taking just now are left to it.

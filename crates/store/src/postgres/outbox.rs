@@ -126,7 +126,7 @@ async fn projects(db: &mut PgConnection, after: Option<&ProjectId>) -> Result<Ve
     .fetch_all(db)
     .await
     .context("listing the projects of the outbox")?;
-    rows.iter().map(|row| parsed(row, "project_id", ProjectId::parse)).collect()
+    rows.iter().map(|row| parsed(row, "project_id", ProjectId::stored)).collect()
 }
 
 async fn take_of(

@@ -66,7 +66,7 @@ pub(super) async fn due_projects(db: &SqlitePool, now: Timestamp) -> Result<Vec<
     .fetch_all(db)
     .await
     .context("looking for due deliveries")?;
-    rows.iter().map(|row| parsed(row, "project", ProjectId::parse)).collect()
+    rows.iter().map(|row| parsed(row, "project", ProjectId::stored)).collect()
 }
 
 pub(super) async fn take(

@@ -141,7 +141,7 @@ async fn projects(
     .fetch_all(db)
     .await
     .context("listing the projects of the outbox")?;
-    rows.iter().map(|row| parsed(row, "project_id", ProjectId::parse)).collect()
+    rows.iter().map(|row| parsed(row, "project_id", ProjectId::stored)).collect()
 }
 
 async fn take_of(

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use picasso_store::StoreError;
-use picasso_types::{AppChange, AppId, AppName, Bounds, Config, FullName, OverLimit, ProjectId, Resource};
+use picasso_types::{
+    AppChange, AppId, AppName, Bounds, Config, FullName, InstanceId, OverLimit, ProjectId, Resource,
+};
 
-use super::fixture::{Fixture, MANY, SECOND, config, demo, new_app, project};
+use super::fixture::{Fixture, MANY, SECOND, config, demo, digest, new_app, new_route, project};
 
 pub async fn an_app_is_found_by_short_name_full_name_and_id(f: Fixture) {
     let app = f.app("hello").await;
@@ -17,6 +19,30 @@ pub async fn an_app_is_found_by_short_name_full_name_and_id(f: Fixture) {
     assert_eq!(f.store.get_app_by_id(&app.id).await.unwrap(), app);
     let short = FullName::parse("hello").unwrap();
     assert!(matches!(f.store.get_app_by_full_name(&short).await, Err(StoreError::NotFound)));
+}
+
+/// No URL can name it, so what is stored has to be read by another rule.
+pub async fn what_belongs_to_the_ironfunctions_namespace_is_read_back(f: Fixture) {
+    let own = ProjectId::ironfunctions();
+    let app = f.store.create_app(&new_app(&own, "hello"), MANY).await.unwrap();
+    assert_eq!(f.store.get_app(&own, "hello").await.unwrap(), app);
+    assert_eq!(f.store.list_apps(&own).await.unwrap(), [app.clone()]);
+    let new = new_route("/hello");
+    let route = f.store.create_route(&app.id, &new, None, MANY).await.unwrap();
+    let preparing = f.store.list_preparing_versions().await.unwrap();
+    assert_eq!(preparing.iter().map(|preparing| &preparing.project_id).collect::<Vec<_>>(), [&own]);
+    assert!(matches!(f.store.create_route(&app.id, &new_route("/b"), None, 1).await,
+        Err(StoreError::OverLimit(over)) if over.project == own));
+    f.store.set_version_ready(&route.latest.id, &digest("one")).await.unwrap();
+    let route = f.store.get_route(&app.id, "/hello").await.unwrap();
+    let call = f.new_call(&app, &route);
+    f.store.accept_call(&call).await.unwrap();
+    assert_eq!(f.store.get_call(&call.id).await.unwrap().project_id, own);
+    assert_eq!(f.store.count_queued().await.unwrap()[0].project_id, own);
+    assert_eq!(f.store.project_usage(&own).await.unwrap().routes, 1);
+    assert_eq!(f.drain_outbox().await, std::slice::from_ref(&call.id));
+    let claimed = f.store.claim_call(&call.id, &InstanceId::generate(), f.lease()).await.unwrap();
+    assert_eq!(claimed.unwrap().call.project_id, own);
 }
 
 pub async fn names_are_case_sensitive(f: Fixture) {

@@ -1,5 +1,7 @@
 //! Delivery options: kept with routes and calls, next attempts, idempotency keys, retrying many.
 
+use std::collections::BTreeMap;
+
 use picasso_types::{
     Accepted, CallFilter, CallId, CallOutcome, CallOutput, CallState, DeliveryOptions, Destination, Failure,
     HttpUrl, IdempotencyKey, InstanceId, NewCall, NewRoute, QueueGrant, RetriedCalls, RetryPolicy,
@@ -18,6 +20,7 @@ fn options() -> DeliveryOptions {
         on_failure: Some(Destination::parse("on_failure", "zaqar:dead").unwrap()),
         callback_urls: vec![HttpUrl::parse("callback_urls", "https://example.org/ü").unwrap()],
         invoke: vec![RouteType::Sync],
+        answer_headers: BTreeMap::from([("X-A".to_owned(), vec!["1".to_owned()])]),
         grants: vec![QueueGrant {
             queue: "dead".to_owned(),
             expires_at: Timestamp(7),

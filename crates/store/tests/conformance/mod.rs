@@ -24,6 +24,7 @@ macro_rules! store_conformance {
     ($fresh:path) => {
         $crate::store_conformance! { @tests $fresh;
             apps::an_app_is_found_by_short_name_full_name_and_id,
+            apps::what_belongs_to_the_ironfunctions_namespace_is_read_back,
             apps::names_are_case_sensitive,
             apps::names_that_look_like_sql_are_only_names,
             apps::a_short_name_of_the_project_is_refused_twice,

@@ -8,6 +8,8 @@ mod destination;
 mod grant;
 mod retry;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use destination::{Destination, HttpUrl};
@@ -45,6 +47,10 @@ pub struct DeliveryOptions {
     pub callback_urls: Vec<HttpUrl>,
     /// The types that callers may choose with `X-Picasso-Invoke`, beside the route's own.
     pub invoke: Vec<RouteType>,
+    /// Headers that answers to waiting callers carry, beside the function's own (IronFunctions'
+    /// `headers`; of several values the first). Checked at the edge.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answer_headers: BTreeMap<String, Vec<String>>,
     /// Leave to post into the queues that are destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<QueueGrant>,
@@ -61,6 +67,7 @@ impl Default for DeliveryOptions {
             on_failure: None,
             callback_urls: Vec::new(),
             invoke: Vec::new(),
+            answer_headers: BTreeMap::new(),
             grants: Vec::new(),
         }
     }
@@ -195,6 +202,7 @@ mod tests {
             on_failure: Some(Destination::parse("on_failure", "zaqar:dead").unwrap()),
             callback_urls: vec![HttpUrl::parse("callback_urls", "https://example.org/a").unwrap()],
             invoke: vec![RouteType::Sync],
+            answer_headers: BTreeMap::from([("X-A".to_owned(), vec!["1".to_owned()])]),
             grants: vec![QueueGrant {
                 queue: "dead".to_owned(),
                 expires_at: crate::clock::Timestamp(7),

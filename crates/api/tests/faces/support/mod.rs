@@ -12,7 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use picasso_api::{ApiSettings, ApiState, ServeLimits, api_router, functions_router, serve_tcp};
+use picasso_api::{
+    ApiSettings, ApiState, IronSettings, ServeLimits, api_router, functions_router, iron_router, serve_tcp,
+};
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
 use picasso_identity::TokenValidator;
 use picasso_identity::policy::{Enforcer, RemoteSettings, RuleSet};
@@ -43,6 +45,7 @@ pub const OTHER: &str = "0b7d5a3e11114222833344445555aaaa";
 pub struct Server {
     pub api: Client,
     pub functions: Client,
+    pub iron: Client,
     pub api_address: SocketAddr,
     pub functions_address: SocketAddr,
     pub state: ApiState,
@@ -68,6 +71,8 @@ pub struct Options {
     /// Absent: SQLite in the server's folder.
     pub store: Option<Arc<dyn Store>>,
     pub quota: Arc<dyn Limits>,
+    /// The key of the service's tokens on the IronFunctions face.
+    pub iron_key: Option<&'static str>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -86,6 +91,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             store: None,
             quota: limits(|_| None),
+            iron_key: None,
         }
     }
 }
@@ -153,7 +159,14 @@ impl Server {
         let shutdown = CancellationToken::new();
         let api_address = listen(api_router(state.clone()), &options.limits, &shutdown).await;
         let functions_address = listen(functions_router(state.clone()), &options.limits, &shutdown).await;
+        let iron = IronSettings {
+            allowed_hosts: vec!["127.0.0.1".to_owned()],
+            service_key: options.iron_key.map(Into::into),
+            base: None,
+        };
+        let iron_address = listen(iron_router(state.clone(), iron), &options.limits, &shutdown).await;
         Self {
+            iron: Client::new(iron_address),
             api: Client::new(api_address),
             functions: Client::new(functions_address),
             api_address,
