@@ -4,6 +4,7 @@
 //! wrap its answer. What is the same for all requests - identity, sizes, ids, errors, logs - is in
 //! [`request`]; how connections are taken and ended is in [`serve`].
 
+mod announce;
 mod answers;
 mod bodies;
 mod call_views;
@@ -20,6 +21,7 @@ mod state;
 mod version_views;
 mod views;
 
+pub use announce::{AnnounceSettings, Announcer, AuditSettings};
 pub use endpoints::{Endpoint, EndpointFace, endpoints};
 pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;

@@ -7,6 +7,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::announce::Announcement;
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
     aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, images, limits,
@@ -18,7 +19,7 @@ use crate::state::ApiState;
 
 /// The OpenStack face (port 10001): resources, wrapped runs, discovery, health, documentation.
 pub fn api_router(state: ApiState) -> Router {
-    let face = Face::new("api", &state).versioned();
+    let face = Face::new("api", &state).versioned().announced_by(state.announcer.clone(), Announcement::of);
     let (router, _) = api_routes().split_for_parts();
     finished(root_route_forms(router).with_state(state), face)
 }
@@ -45,7 +46,8 @@ pub fn admin_router(state: ApiState, metrics: MetricsText) -> Router {
 
 /// The admin socket (Unix): what the command line asks of a running server.
 pub fn admin_socket_router(state: ApiState) -> Router {
-    let face = Face::new("admin_socket", &state);
+    let face =
+        Face::new("admin_socket", &state).announced_by(state.announcer.clone(), Announcement::of_admin);
     let router = Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/images", get(admin::list_shared_images))

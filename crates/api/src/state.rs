@@ -9,6 +9,7 @@ use picasso_image::ImageStore;
 use picasso_store::Store;
 use picasso_types::Limits;
 
+use crate::announce::Announcer;
 use crate::settings::ApiSettings;
 
 /// The parts behind the HTTP faces; cheap to clone.
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub limits: Arc<dyn Limits>,
     /// What callers may do.
     pub policy: Arc<Enforcer>,
+    /// What is told on OpenStack's bus.
+    pub announcer: Arc<Announcer>,
     /// Limits and choices.
     pub settings: Arc<ApiSettings>,
 }

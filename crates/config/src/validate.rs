@@ -2,7 +2,10 @@
 
 use secrecy::ExposeSecret;
 
-use crate::settings::{Calls, Database, Keystone, Messaging, ObjectsUrl, Outbound, Policy, Quota, Settings};
+use crate::settings::{
+    Calls, Database, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound, Policy,
+    Quota, Settings,
+};
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
 pub(crate) type BrokenRule = (String, String, Option<String>);
@@ -24,6 +27,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     calls(&settings.calls, &mut rules);
     outbound(&settings.outbound, &mut rules);
     messaging(&settings.messaging, &mut rules);
+    notifications(&settings.notifications, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
     policy(&settings.policy, &mut rules);
@@ -234,6 +238,40 @@ fn messaging(messaging: &Messaging, rules: &mut Rules) {
     }
     rules.range("messaging.grant_s", messaging.grant_s, 1, 10 * 31_536_000);
     rules.range("messaging.max_message_bytes", messaging.max_message_bytes, 4 << 10, 16 << 20);
+}
+
+fn notifications(notifications: &Notifications, rules: &mut Rules) {
+    let over_rabbitmq = |driver: &NotificationDriver| {
+        matches!(driver, NotificationDriver::Messaging | NotificationDriver::MessagingV2)
+    };
+    if notifications.drivers.iter().any(over_rabbitmq) && notifications.transport_url.is_none() {
+        rules.hinted(
+            "notifications.transport_url",
+            "is required by this driver",
+            "write the transport_url that the other services of the cloud have: \
+             \"rabbit://user:password@host:5672/\"",
+        );
+    }
+    for (number, driver) in notifications.drivers.iter().enumerate() {
+        if notifications.drivers[..number].contains(driver) {
+            rules.broken("notifications.drivers", format!("names {:?} twice", driver.as_str()));
+        }
+    }
+    // AMQP's short strings have 255 bytes; a priority is put behind a topic.
+    let is_name = |name: &str| (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if notifications.topics.is_empty() || !notifications.topics.iter().all(|topic| is_name(topic)) {
+        rules.broken("notifications.topics", "must be names of 1 to 200 visible ASCII characters");
+    }
+    if notifications.topics.len() > 16 {
+        rules.broken("notifications.topics", "must be 16 at most");
+    }
+    if !is_name(&notifications.control_exchange) {
+        rules.broken("notifications.control_exchange", "must be a name of 1 to 200 visible ASCII characters");
+    }
+    if notifications.publisher_id.as_deref().is_some_and(|id| !is_name(id)) {
+        rules.broken("notifications.publisher_id", "must be 1 to 200 visible ASCII characters");
+    }
+    rules.range("notifications.max_waiting", notifications.max_waiting, 1, 100_000);
 }
 
 fn database(database: &Database, rules: &mut Rules) {

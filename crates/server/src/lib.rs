@@ -11,6 +11,7 @@ mod handover;
 mod key_file;
 mod limits;
 mod messaging;
+mod notifications;
 mod objects;
 mod policy;
 mod queue;

@@ -11,6 +11,7 @@ pub mod guest;
 pub mod keystone;
 pub mod mariadb;
 pub mod memcached;
+pub mod oslo;
 pub mod picasso;
 pub mod postgres;
 pub mod process;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::process::TestDir;
 
@@ -21,10 +21,14 @@ impl Certificates {
         let authority_key = KeyPair::generate().map_err(failed)?;
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Of another name than the server: OpenSSL takes what is its own issuer for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "Authority of a test");
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let authority_pem = authority.self_signed(&authority_key).map_err(failed)?.pem();
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().map_err(failed)?;
-        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).map_err(failed)?;
+        let mut server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).map_err(failed)?;
+        server.use_authority_key_identifier_extension = true;
         let server = server.signed_by(&key, &issuer).map_err(failed)?;
         let dir = TestDir::new("tls")?;
         let files = Self { dir };

@@ -10,10 +10,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
+use picasso_identity::policy::{NamedRule as _, defaults as rule};
 use picasso_image::Scope;
 
 use super::images::{ImageAnswer, ImageView, ImagesAnswer, list, load, remove};
 use crate::error::ApiError;
+use crate::request::context::RequestContext;
 use crate::request::path::ImagePath;
 use crate::request::upload::Upload;
 use crate::state::ApiState;
@@ -41,17 +43,21 @@ pub(crate) async fn list_shared_images(
 
 /// `PUT /images/{name}`: loads an image for every project.
 pub(crate) async fn load_shared_image(
+    context: RequestContext,
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
     upload: Upload,
 ) -> Result<Json<ImageAnswer>, ApiError> {
-    load(&state, &Scope::Shared, &name, upload).await
+    context.note_administrator(rule::LoadImage::RULE);
+    load(&state, &Scope::Shared, &name, upload, |image| context.about(image)).await
 }
 
 /// `DELETE /images/{name}`.
 pub(crate) async fn delete_shared_image(
+    context: RequestContext,
     State(state): State<ApiState>,
     ImagePath(name): ImagePath,
 ) -> Result<Json<Done>, ApiError> {
+    context.note_administrator(rule::DeleteImage::RULE);
     remove(&state, &Scope::Shared, &name).await.map(Json)
 }

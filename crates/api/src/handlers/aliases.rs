@@ -78,6 +78,7 @@ pub(crate) async fn create_alias(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &id).await?;
+    auth.about(&app);
     let (name, spec) = body.parse::<CreateAlias>()?.into_new()?;
     let max = state.settings.bounds.max_aliases_per_route;
     let made = state.store.create_alias(&route.id, &name, &spec, &auth.caller.user_id, max).await;
@@ -85,6 +86,7 @@ pub(crate) async fn create_alias(
         StoreError::AliasExists => ApiError::AliasExists(name.to_string()),
         other => from_store(|| ApiError::RouteNotFound(id.to_string()))(other),
     })?;
+    auth.about(&alias);
     state.catalog.forget(&app.id).await;
     let base = origin.base(state.settings.api_base.as_deref());
     let url = format!("{base}/v1/{}/routes/{id}/aliases/{name}", auth.project);
@@ -147,11 +149,13 @@ pub(crate) async fn update_alias(
     body: JsonBody,
 ) -> Result<Json<AliasAnswer>, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    auth.about(&app);
     let name = at.name.as_ref().ok_or_else(|| at.missing())?;
     let before = state.store.get_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
     let spec = body.parse::<UpdateAlias>()?.into_spec(&before)?;
     let changed = state.store.update_alias(&route.id, name, &spec, &auth.caller.user_id).await;
     let alias = changed.map_err(from_store(|| at.missing()))?;
+    auth.about(&alias);
     state.catalog.forget(&app.id).await;
     Ok(Json(AliasAnswer { alias: AliasView::from(&alias), message: "Alias successfully updated" }))
 }
@@ -180,6 +184,7 @@ pub(crate) async fn delete_alias(
     version: Microversion,
 ) -> Result<Response, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    auth.about(&app);
     let name = at.name.as_ref().ok_or_else(|| at.missing())?;
     state.store.delete_alias(&route.id, name).await.map_err(from_store(|| at.missing()))?;
     state.catalog.forget(&app.id).await;

@@ -109,12 +109,13 @@ pub(crate) async fn create_app(
     origin: Origin,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = body.parse::<CreateApp>()?.into_new(auth.project, &state.settings.bounds)?;
+    let new = body.parse::<CreateApp>()?.into_new(auth.project.clone(), &state.settings.bounds)?;
     let max = state.limits.of(&new.project_id).await.of(Resource::Apps).max_u32();
     let app = state.store.create_app(&new, max).await.map_err(|error| match error {
         StoreError::AppExists => ApiError::AppExists(new.short_name.to_string()),
         other => from_store(|| ApiError::ProjectNotFound(new.project_id.to_string()))(other),
     })?;
+    auth.about(&app);
     let at = app_url(origin.base(state.settings.api_base.as_deref()), &app);
     let answer = AppAnswer { app: AppView::from(&app), message: "App successfully created" };
     Ok(tagged(&tag_of(&answer.app)?, created(version, at, answer)))
@@ -176,6 +177,7 @@ pub(crate) async fn update_app(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
+    auth.about(&app);
     let for_this_state = preconditions.allow_change(&tag_of(&AppView::from(&app))?)?;
     let mut change = body.parse::<UpdateApp>()?.into_change(&app, &state.settings.bounds)?;
     change.expected = for_this_state.then(|| Box::new(app.clone()));
@@ -216,6 +218,7 @@ pub(crate) async fn delete_app(
     preconditions: Preconditions,
 ) -> Result<Response, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
+    auth.about(&app);
     preconditions.allow_change(&tag_of(&AppView::from(&app))?)?;
     state.store.delete_app(&app.id).await.map_err(|error| match error {
         StoreError::AppHasRoutes => ApiError::AppHasRoutes(name.clone()),
@@ -246,6 +249,7 @@ pub(crate) async fn rotate_signing_key(
     AppPath(name): AppPath,
 ) -> Result<Json<SigningKeyAnswer>, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
+    auth.about(&app);
     let key = state.engine.rotate_signing_key(&app.id).await;
     let key = key.map_err(from_store(|| ApiError::AppNotFound(name.clone())))?;
     let signing_key =

@@ -150,7 +150,7 @@ pub(crate) async fn load_image(
     ImagePath(name): ImagePath,
     upload: Upload,
 ) -> Result<Json<ImageAnswer>, ApiError> {
-    load(&state, &Scope::Project(auth.project), &name, upload).await
+    load(&state, &Scope::Project(auth.project.clone()), &name, upload, |image| auth.about(image)).await
 }
 
 /// Remove an image's name; versions that use the image keep it.
@@ -183,17 +183,19 @@ pub(super) async fn list(state: &ApiState, scope: &Scope) -> Result<Vec<ImageInf
     state.images.list(scope).await.map_err(image_error)
 }
 
-/// Streams an upload into the store.
+/// Streams an upload into the store; `loaded` sees the image.
 pub(super) async fn load(
     state: &ApiState,
     scope: &Scope,
     name: &str,
     mut upload: Upload,
+    loaded: impl FnOnce(&ImageInfo),
 ) -> Result<Json<ImageAnswer>, ApiError> {
     let name = local_name(name)?;
     let imported = state.images.import(scope, &name, upload.reader()).await;
     match imported {
         Ok(info) => {
+            loaded(&info);
             Ok(Json(ImageAnswer { image: ImageView::from(&info), message: "Image successfully loaded" }))
         }
         // A broken upload looks like a broken image to the store.

@@ -8,6 +8,7 @@ use picasso_store::StoreError;
 use picasso_types::{App, FieldFault, ProjectId, Route, RouteId};
 
 use super::versions::LinkView;
+use crate::announce::SourceVersion;
 use crate::bodies::RollBack;
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::Allowed;
@@ -146,7 +147,10 @@ pub(crate) async fn roll_back(
     body: JsonBody,
 ) -> Result<Json<RouteAnswer>, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &id).await?;
+    auth.about(&app);
+    auth.about(&route);
     let RollBack { version: number } = body.parse()?;
+    auth.about(&SourceVersion(number));
     match state.store.get_route_version(&route.id, number).await {
         Ok(version) if version.digest.is_some() => {
             let fetched = state.engine.fetch(&auth.project, &version).await;
@@ -159,6 +163,7 @@ pub(crate) async fn roll_back(
     let missing = || ApiError::RouteNotFound(id.to_string());
     let rolled_back = state.store.roll_back(&route.id, number, &auth.caller.user_id).await;
     let route = rolled_back.map_err(from_store(missing))?;
+    auth.about(&route);
     state.catalog.forget(&app.id).await;
     Ok(Json(RouteAnswer { route: RouteView::from(&route), message: "Route successfully rolled back" }))
 }

@@ -130,6 +130,7 @@ pub(crate) async fn create_route(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
+    auth.about(&app);
     let bounds = &state.settings.bounds;
     let mut new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
@@ -140,6 +141,7 @@ pub(crate) async fn create_route(
         StoreError::RouteExists => ApiError::RouteExists { app: name.clone(), path: new.pattern.to_string() },
         other => from_store(|| ApiError::AppNotFound(name.clone()))(other),
     })?;
+    auth.about(&route);
     changed(&state, &auth.project, &app, &route).await;
     let at = route_url(origin.base(state.settings.api_base.as_deref()), &app, &route);
     let answer = RouteAnswer { route: RouteView::from(&route), message: "App route successfully created" };
@@ -208,6 +210,8 @@ pub(crate) async fn update_route(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let (app, route) = find_route(&state, &auth.project, &at).await?;
+    auth.about(&app);
+    auth.about(&route);
     let for_this_state = preconditions.allow_change(&tag_of(&RouteView::from(&route))?)?;
     let mut change =
         body.parse::<UpdateRoute>()?.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
@@ -223,6 +227,7 @@ pub(crate) async fn update_route(
                 other => from_store(|| ApiError::RouteNotFound(at.path.clone()))(other),
             },
         )?;
+    auth.about(&route);
     changed(&state, &auth.project, &app, &route).await;
     let answer = RouteAnswer { route: RouteView::from(&route), message: "Route successfully updated" };
     Ok(tagged(&tag_of(&answer.route)?, Json(answer).into_response()))
@@ -255,6 +260,8 @@ pub(crate) async fn delete_route(
     preconditions: Preconditions,
 ) -> Result<Response, ApiError> {
     let (app, route) = find_route(&state, &auth.project, &at).await?;
+    auth.about(&app);
+    auth.about(&route);
     preconditions.allow_change(&tag_of(&RouteView::from(&route))?)?;
     state
         .store

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use super::context::RequestContext;
 use super::path::{function_path, with_slash};
+use crate::announce::Subject;
 use crate::error::ApiError;
 use crate::state::ApiState;
 
@@ -35,6 +36,14 @@ pub(crate) struct Authorized {
     pub(crate) caller: Arc<Caller>,
     /// The project of the URL; the caller's own unless a rule allows others.
     pub(crate) project: ProjectId,
+    context: RequestContext,
+}
+
+impl Authorized {
+    /// Notes what the request is about, for what is told of it on OpenStack's bus.
+    pub(crate) fn about(&self, subject: &impl Subject) {
+        self.context.about(subject);
+    }
 }
 
 /// The token of a caller, for requests to other services on the caller's behalf; never kept.
@@ -65,10 +74,10 @@ async fn authorize(
     rule: &'static RuleDefault,
 ) -> Result<Authorized, ApiError> {
     let caller = state.tokens.validate(&presented(parts)?).await?;
-    if let Some(context) = parts.extensions.get::<RequestContext>() {
-        context.note_caller(&caller);
-    }
+    let Ok(context) = RequestContext::from_request_parts(parts, state).await;
+    context.note_caller(&caller);
     let refused = || {
+        context.note_refused(rule);
         let is_default = !state.policy.rules().overrides().contains_key(rule.name);
         ApiError::Forbidden { rule: rule.name, needs: is_default.then(|| rule.least_role()) }
     };
@@ -81,10 +90,12 @@ async fn authorize(
     if let Ok(project) = asked
         && state.policy.allows(rule, &target, &credentials).await?
     {
-        return Ok(Authorized { caller, project });
+        context.note_authorized(rule, &project);
+        return Ok(Authorized { caller, project, context });
     }
     target.insert("project_id".to_owned(), own.as_str().into());
     if state.policy.allows(rule, &target, &credentials).await? {
+        context.note_refused(rule);
         Err(as_if_missing(parts, &params))
     } else {
         Err(refused())

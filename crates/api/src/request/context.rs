@@ -11,7 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use picasso_engine::Target;
 use picasso_identity::Caller;
-use picasso_types::{CallId, RequestId};
+use picasso_identity::policy::RuleDefault;
+use picasso_types::{CallId, ProjectId, RequestId};
+
+use crate::announce::{Announcement, End, Subject};
 
 /// The header of request ids, as every OpenStack service writes it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
@@ -50,11 +53,17 @@ pub(crate) struct RequestNotes {
     pub(crate) target: OnceLock<Arc<Target>>,
     /// The call that the request became.
     pub(crate) call: OnceLock<CallId>,
+    /// What is told of it on OpenStack's bus.
+    announcement: Option<Announcement>,
 }
 
 impl RequestContext {
     /// A context with a fresh id.
-    pub(crate) fn new(global_id: Option<String>, client: Option<IpAddr>) -> Self {
+    pub(crate) fn new(
+        global_id: Option<String>,
+        client: Option<IpAddr>,
+        announcement: Option<Announcement>,
+    ) -> Self {
         Self(Arc::new(RequestNotes {
             id: RequestId::generate(),
             global_id,
@@ -62,6 +71,7 @@ impl RequestContext {
             caller: OnceLock::new(),
             target: OnceLock::new(),
             call: OnceLock::new(),
+            announcement,
         }))
     }
 }
@@ -76,7 +86,45 @@ impl RequestNotes {
     /// Notes who asks.
     pub(crate) fn note_caller(&self, caller: &Arc<Caller>) {
         // A request is authorized once; a second note says the same.
-        let _ = self.caller.set(caller.clone());
+        let first = self.caller.set(caller.clone()).is_ok();
+        if let Some(announcement) = self.announcement.as_ref().filter(|_| first) {
+            announcement.known(&self.id, self.global_id.as_deref(), caller);
+        }
+    }
+
+    /// Notes that this rule allows it, in this project.
+    pub(crate) fn note_authorized(&self, rule: &'static RuleDefault, project: &ProjectId) {
+        if let Some(announcement) = &self.announcement {
+            announcement.authorized(rule.name, project);
+        }
+    }
+
+    /// Notes that this rule does not allow it.
+    pub(crate) fn note_refused(&self, rule: &'static RuleDefault) {
+        if let Some(announcement) = &self.announcement {
+            announcement.refused(rule.name, &self.id, self.global_id.as_deref());
+        }
+    }
+
+    /// Notes that the system's administrator does what this rule guards.
+    pub(crate) fn note_administrator(&self, rule: &'static RuleDefault) {
+        if let Some(announcement) = &self.announcement {
+            announcement.by_administrator(rule.name, &self.id, self.global_id.as_deref());
+        }
+    }
+
+    /// Notes what it is about, for what is told of it.
+    pub(crate) fn about(&self, subject: &impl Subject) {
+        if let Some(announcement) = &self.announcement {
+            announcement.about(subject);
+        }
+    }
+
+    /// Notes its end.
+    pub(crate) fn note_end(&self, end: End) {
+        if let Some(announcement) = &self.announcement {
+            announcement.ended(end, &self.id, self.global_id.as_deref());
+        }
     }
 
     /// Notes the call that the request became.
@@ -104,7 +152,7 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
             .get::<Self>()
             .cloned()
             // Only a router without the request layer comes here; its ids stay consistent anyway.
-            .unwrap_or_else(|| Self::new(None, None)))
+            .unwrap_or_else(|| Self::new(None, None, None)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The outermost layer of every face: ids, span, log line, metrics, and the form of errors.
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ use super::context::{REQUEST_ID, RequestContext, global_request_id};
 use super::microversion::Microversion;
 use super::origin::{Encrypted, Origin, Peer};
 use super::request_metrics::{Ended, RequestMetrics};
-use crate::error::{ApiError, render};
+use crate::announce::{Announcement, Announcer, End};
+use crate::error::{ApiError, Kind, render};
 use crate::state::ApiState;
 
 /// What the layer needs to know of the face it stands before.
@@ -34,10 +36,14 @@ pub(crate) struct Face {
     metrics: Arc<RequestMetrics>,
     /// How it writes an error.
     render: Render,
+    announced: Option<(Arc<Announcer>, Announce)>,
 }
 
 /// Writes an error: its request's id and where users authenticate are told.
 type Render = fn(&ApiError, &RequestId, &str) -> Response;
+
+/// What is told of a request with this method and this template.
+type Announce = fn(&Arc<Announcer>, &str, &str, &Request, Option<IpAddr>) -> Option<Announcement>;
 
 impl Face {
     pub(crate) fn new(name: &'static str, state: &ApiState) -> Self {
@@ -48,6 +54,7 @@ impl Face {
             versioned: false,
             metrics: Arc::new(RequestMetrics::new(name)),
             render,
+            announced: None,
         }
     }
 
@@ -59,6 +66,17 @@ impl Face {
     /// A face whose errors have another form than OpenStack's.
     pub(crate) fn with_errors(self, render: Render) -> Self {
         Self { render, ..self }
+    }
+
+    /// The same, with requests of this face told of on OpenStack's bus.
+    pub(crate) fn announced_by(self, announcer: Arc<Announcer>, announce: Announce) -> Self {
+        Self { announced: Some((announcer, announce)), ..self }
+    }
+
+    fn announcement(&self, request: &Request, client: Option<IpAddr>) -> Option<Announcement> {
+        let (announcer, announce) = self.announced.as_ref()?;
+        let template = request.extensions().get::<MatchedPath>()?;
+        announce(announcer, known(request.method()), template.as_str(), request, client)
     }
 
     fn origin(&self, request: &Request) -> Origin {
@@ -83,7 +101,8 @@ pub(crate) struct AmbiguousHead;
 pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request, next: Next) -> Response {
     let global = global_request_id(request.headers()).map(str::to_owned);
     let origin = face.origin(&request);
-    let context = RequestContext::new(global, origin.client_address());
+    let client = origin.client_address();
+    let context = RequestContext::new(global, client, face.announcement(&request, client));
     let (version, refused) = match face.version(&request) {
         None => (None, None),
         Some(Ok(version)) => (Some(version), None),
@@ -108,7 +127,7 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
             }
         };
         let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
-            return (response, false);
+            return (response, None);
         };
         let mut rendered = (face.render)(&error, &context.id, &face.auth_uri);
         // The router puts Allow into its own 405.
@@ -118,7 +137,7 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
         if ambiguous {
             rendered.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        (rendered, true)
+        (rendered, Some(error.kind()))
     }
     .instrument(span)
     .await;
@@ -172,9 +191,10 @@ impl Finish {
         }
     }
 
-    fn answered(&mut self, status: StatusCode, failed: bool) {
+    fn answered(&mut self, status: StatusCode, failed: Option<Kind>) {
         self.done = true;
-        self.record(Some(status.as_u16()), failed);
+        self.context.note_end(End::Answered(status.as_u16(), failed));
+        self.record(Some(status.as_u16()), failed.is_some());
     }
 
     fn record(&self, ended: Ended, failed: bool) {
@@ -218,6 +238,7 @@ fn known(method: &Method) -> &'static str {
 impl Drop for Finish {
     fn drop(&mut self) {
         if !self.done {
+            self.context.note_end(End::HungUp);
             self.record(None, true);
         }
     }

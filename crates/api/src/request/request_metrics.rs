@@ -94,4 +94,8 @@ pub fn describe_metrics() {
         "picasso_http_connections_refused_total",
         "Connections closed at once because the face had its maximum, by face"
     );
+    metrics::describe_counter!(
+        "picasso_audit_suppressed_total",
+        "Requests with a bad token or none that were not audited, as there were too many in a second"
+    );
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 
 mod admin;
+mod announced;
 mod back_pressure;
 mod bad_input;
 mod call_records;

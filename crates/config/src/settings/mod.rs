@@ -10,12 +10,14 @@ mod limits;
 mod listeners;
 mod mariadb_url;
 mod messaging;
+mod notifications;
 mod objects_url;
 mod outbound;
 mod policy;
 mod queue_url;
 mod quota;
 mod sandbox;
+mod transport_url;
 
 pub use calls::Calls;
 pub use engine::{Engine, Queue};
@@ -26,12 +28,14 @@ pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
 pub use messaging::Messaging;
+pub use notifications::{NotificationDriver, Notifications};
 pub use objects_url::{ObjectsUrl, S3Url, SwiftUrl};
 pub use outbound::Outbound;
 pub use policy::{Policy, RemoteContentType};
 pub use queue_url::{Broker, QueueUrl};
 pub use quota::Quota;
 pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
+pub use transport_url::TransportUrl;
 
 use std::path::PathBuf;
 
@@ -72,6 +76,8 @@ section! {
         pub outbound: Outbound,
         /// Queues of Zaqar as destinations of ended calls.
         pub messaging: Messaging,
+        /// What is told on OpenStack's message bus: changes, and audit events.
+        pub notifications: Notifications,
         /// How much runs at one time, and how large its input and output may be.
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.

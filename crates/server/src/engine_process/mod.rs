@@ -107,7 +107,11 @@ async fn serve_until_stopped(
     tracing::info!(grace_s = grace.as_secs(), "stopping: no new calls; running ones may finish");
     stopping.cancel();
     let connections = tokio::time::timeout(grace + LAST_WORDS, serving);
-    let finished = async { tokio::join!(parts.engine.shut_down(grace), connections).1.is_ok() };
+    let finished = async {
+        let in_time = tokio::join!(parts.engine.shut_down(grace), connections).1.is_ok();
+        parts.notifier.flush(LAST_WORDS).await;
+        in_time
+    };
     // A second signal ends all at once: the helpers notice that this process is gone and end
     // every sandbox.
     Ok(tokio::select! {

@@ -11,6 +11,7 @@ use picasso_engine::{Catalog, Engine, EngineParts, OutputObjects};
 use picasso_identity::KeystoneValidator;
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageStore, LayerUnpacker};
+use picasso_notify::Notifier;
 use picasso_queue::Queue;
 use picasso_sandbox::docker::{DockerSandbox, DockerSettings, ImageExport};
 use picasso_sandbox::oci::OciSandbox;
@@ -23,7 +24,7 @@ use tokio::io::AsyncRead;
 use super::no_keystone::NoKeystone;
 use crate::failure::ServerFailure;
 use crate::policy::PolicyInForce;
-use crate::{convert, database, messaging};
+use crate::{convert, database, messaging, notifications};
 
 /// The running parts.
 pub(super) struct Parts {
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) engine: Arc<Engine>,
     pub(super) policy: PolicyInForce,
+    pub(super) notifier: Arc<dyn Notifier>,
     pub(super) api: ApiState,
 }
 
@@ -91,6 +93,7 @@ impl Parts {
             ServerFailure::new("what an earlier process left cannot be taken up").because(error)
         })?;
         let policy = PolicyInForce::open(settings)?;
+        let notifier = notifications::open(settings);
         let api = ApiState {
             store: store.clone(),
             catalog,
@@ -99,9 +102,10 @@ impl Parts {
             tokens: keystone.map_or_else(|| Arc::new(NoKeystone) as _, |keystone| keystone as _),
             limits,
             policy: policy.enforcer(),
+            announcer: Arc::new(notifications::announcer(settings, notifier.clone())),
             settings: Arc::new(convert::api(settings)),
         };
-        Ok(Self { store, queue, images, sandbox, engine, policy, api })
+        Ok(Self { store, queue, images, sandbox, engine, policy, notifier, api })
     }
 }
 

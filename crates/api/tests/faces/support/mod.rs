@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_api::{
-    ApiSettings, ApiState, IronSettings, ServeLimits, api_router, functions_router, iron_router, serve_tcp,
+    Announcer, ApiSettings, ApiState, IronSettings, ServeLimits, api_router, functions_router, iron_router,
+    serve_tcp,
 };
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
 use picasso_identity::TokenValidator;
@@ -73,6 +74,7 @@ pub struct Options {
     pub quota: Arc<dyn Limits>,
     /// The key of the service's tokens on the IronFunctions face.
     pub iron_key: Option<&'static str>,
+    pub announcer: Arc<Announcer>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -92,6 +94,7 @@ impl Default for Options {
             store: None,
             quota: limits(|_| None),
             iron_key: None,
+            announcer: Arc::new(Announcer::silent()),
         }
     }
 }
@@ -154,6 +157,7 @@ impl Server {
                 Arc::new(NoPolicyServer),
                 RemoteSettings::default(),
             )),
+            announcer: options.announcer,
             settings: Arc::new(options.api),
         };
         let shutdown = CancellationToken::new();
