@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use picasso_types::{App, Config, QueueGrant, Route, Timestamp};
+use picasso_types::{App, Config, QueueGrant, Route, Secret, Secrets, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::bodies::cors::CorsFields;
 use crate::bodies::delivery::RetryFields;
 use crate::handlers::versions::LinkView;
 
@@ -22,6 +23,10 @@ pub(crate) struct AppView {
     short_name: String,
     /// Configuration of all its routes.
     config: BTreeMap<String, String>,
+    /// Secrets of all its routes, without their values.
+    secrets: BTreeMap<String, SecretView>,
+    /// Which pages of other origins may call its public functions; null: that is left to the functions.
+    cors: Option<CorsFields>,
     /// Free text.
     description: String,
     /// The project that owns it.
@@ -40,6 +45,8 @@ impl From<&App> for AppView {
             name: app.full_name.to_string(),
             short_name: app.short_name.to_string(),
             config: entries(&app.config),
+            secrets: secret_views(&app.secrets),
+            cors: app.cors.as_ref().map(CorsFields::from),
             description: app.description.clone(),
             project_id: app.project_id.to_string(),
             created_at: iso8601(app.created_at),
@@ -84,6 +91,14 @@ pub(crate) struct RouteView {
     queue_timeout: u32,
     /// The route's own configuration.
     config: BTreeMap<String, String>,
+    /// The route's own secrets, without their values.
+    secrets: BTreeMap<String, SecretView>,
+    /// Where public calls may come from; empty: anywhere.
+    allowed_sources: Vec<String>,
+    /// Whether public callers need a JSON Web Token.
+    has_jwt_key: bool,
+    /// The webhook secrets there are, of which public callers have to show one: `signature`, `path`.
+    webhook_secrets: Vec<&'static str>,
     /// How request and answer reach the function.
     format: &'static str,
     /// What the function can reach.
@@ -120,6 +135,21 @@ pub(crate) struct RouteView {
     updated_at: String,
 }
 
+/// What is shown of a secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SecretView {
+    /// How the function gets it: `env` or `file`.
+    #[schema(example = "env")]
+    r#as: &'static str,
+    /// When its value was set, UTC.
+    set_at: String,
+}
+
+fn secret_views(secrets: &Secrets) -> BTreeMap<String, SecretView> {
+    let view = |secret: &Secret| SecretView { r#as: secret.form.as_str(), set_at: iso8601(secret.set_at) };
+    secrets.entries().map(|(name, secret)| (name.to_owned(), view(secret))).collect()
+}
+
 /// Leave to post into a queue of Zaqar; what it is stays a secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueGrantView {
@@ -145,7 +175,7 @@ impl From<&QueueGrant> for QueueGrantView {
 impl From<&Route> for RouteView {
     fn from(route: &Route) -> Self {
         let version = &route.latest;
-        let (spec, delivery) = (&version.spec, &route.delivery);
+        let (spec, delivery, access) = (&version.spec, &route.delivery, &route.access);
         Self {
             id: route.id.to_string(),
             path: route.pattern.to_string(),
@@ -162,6 +192,16 @@ impl From<&Route> for RouteView {
             min_instances: spec.min_instances,
             queue_timeout: spec.queue_timeout_s,
             config: entries(&spec.config),
+            secrets: secret_views(&spec.secrets),
+            allowed_sources: access.allowed_sources.iter().map(ToString::to_string).collect(),
+            has_jwt_key: access.jwt_key.is_some(),
+            webhook_secrets: [
+                access.webhook.signature.is_some().then_some("signature"),
+                access.webhook.path.is_some().then_some("path"),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             format: spec.format.as_str(),
             network: spec.network.as_str(),
             retry: delivery.retry.as_ref().map(RetryFields::from),
@@ -207,6 +247,19 @@ pub(crate) struct AppsAnswer {
 pub(crate) struct SigningKeyAnswer {
     /// The key in the form of Standard Webhooks: `whsec_` and base64.
     pub(crate) signing_key: String,
+    /// What was done.
+    pub(crate) message: &'static str,
+}
+
+/// A new webhook secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookSecretAnswer {
+    /// The secret, in hex.
+    pub(crate) webhook_secret: String,
+    /// Of kind `path`: the path of the function's URL with the token in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/f/hello-968f523b6fec4a7694aaa27b/~whp_9c0d/hooks")]
+    pub(crate) url_path: Option<String>,
     /// What was done.
     pub(crate) message: &'static str,
 }

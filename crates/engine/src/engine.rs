@@ -8,8 +8,8 @@ use picasso_outbound::TargetFault;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
 use picasso_types::{
-    Accepted, App, AppId, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant, RouteVersion,
-    Timestamp, VersionState,
+    Accepted, App, AppId, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant, RouteId,
+    RouteVersion, Timestamp, VersionState, WebhookChange,
 };
 use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc};
@@ -168,6 +168,18 @@ impl Engine {
         carried::check(sandbox.name(), sandbox.features(), format)
     }
 
+    /// Refuses secret files where the sandbox driver of this machine has none; a sentence's end.
+    pub fn carries_secret_files(&self) -> Result<(), String> {
+        let sandbox = &self.shared.parts.sandbox;
+        if sandbox.features().secret_files {
+            return Ok(());
+        }
+        let driver = sandbox.name();
+        Err(format!(
+            "cannot be a file: this cloud's sandbox driver {driver} has no secret files; use \"env\""
+        ))
+    }
+
     /// Runs a call for a caller who waits. Dropping the future or the answer ends the call.
     ///
     /// Returns when a hot function's status is there, or when the first 64 KiB of a `default`
@@ -245,6 +257,13 @@ impl Engine {
             call.cancel.cancel();
         }
         Ok(cancelled)
+    }
+
+    /// Changes a route's webhook secrets; the one before stays good as long as a signing key does.
+    pub async fn change_webhook(&self, route: &RouteId, change: &WebhookChange) -> Result<(), StoreError> {
+        let parts = &self.shared.parts;
+        let until = parts.clock.now().plus(parts.settings.deliveries.signing_key_overlap);
+        parts.store.change_webhook(route, change, until).await.map(|_| ())
     }
 
     /// Gives an app a new key that signs what its calls send, in the form that receivers are given.

@@ -11,20 +11,27 @@ use picasso_image::ImageProcess;
 use picasso_types::Config;
 
 use crate::invocation::Invocation;
+use crate::secrets::OpenSecrets;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The whole environment of one call: the image's, then the configuration, then the request's.
-pub fn of_call(image: &ImageProcess, config: &Config, invocation: &Invocation) -> Vec<(String, String)> {
+/// The whole environment of one call: the image's, then the configuration, then the secrets under
+/// their own names, then the request's.
+pub fn of_call(
+    image: &ImageProcess,
+    config: &Config,
+    secrets: &OpenSecrets,
+    invocation: &Invocation,
+) -> Vec<(String, String)> {
     let mut env = of_image(image);
-    env.extend(of_task(config, invocation));
+    env.extend(of_task(config, secrets, invocation));
     env.into_iter().collect()
 }
 
-/// What a call adds to the environment of its image: the configuration, then the request.
-pub fn of_task(config: &Config, invocation: &Invocation) -> BTreeMap<String, String> {
+/// What a call adds to the environment of its image: the configuration, then the secrets, then the request.
+pub fn of_task(config: &Config, secrets: &OpenSecrets, invocation: &Invocation) -> BTreeMap<String, String> {
     let own = config.entries().map(|(key, value)| (variable("", key), value.to_owned()));
-    let mut env: BTreeMap<_, _> = own.collect();
+    let mut env: BTreeMap<_, _> = own.chain(secrets.env().cloned()).collect();
     // A decoded parameter may hold a NUL byte, which no environment can.
     env.extend(of_request(invocation).into_iter().map(|(name, value)| (name, value.replace('\0', ""))));
     let call_id = invocation.call_id.to_string();
@@ -57,33 +64,37 @@ pub fn of_request(invocation: &Invocation) -> BTreeMap<String, String> {
 }
 
 /// The whole environment of a process that serves several calls: the image's, then the
-/// configuration with its names unchanged, then `ours`. What is later wins.
+/// configuration and the secrets with their names unchanged, then `ours`. What is later wins.
 pub fn of_process(
     image: &ImageProcess,
     config: Option<&Config>,
+    secrets: &OpenSecrets,
     ours: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Vec<(String, String)> {
-    with_config(image, config, ours, str::to_owned)
+    with_config(image, config, secrets, ours, str::to_owned)
 }
 
 /// As [`of_process`], with the configuration in upper case as `default` has it.
 pub fn of_ironfunctions_process(
     image: &ImageProcess,
     config: Option<&Config>,
+    secrets: &OpenSecrets,
     ours: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Vec<(String, String)> {
-    with_config(image, config, ours, |key| variable("", key))
+    with_config(image, config, secrets, ours, |key| variable("", key))
 }
 
 fn with_config(
     image: &ImageProcess,
     config: Option<&Config>,
+    secrets: &OpenSecrets,
     ours: impl IntoIterator<Item = (&'static str, String)>,
     name: impl Fn(&str) -> String,
 ) -> Vec<(String, String)> {
     let mut env = of_image(image);
     let config = config.into_iter().flat_map(Config::entries);
     env.extend(config.map(|(key, value)| (name(key), value.to_owned())));
+    env.extend(secrets.env().cloned());
     env.extend(ours.into_iter().map(|(key, value)| (key.to_owned(), value)));
     env.into_iter().collect()
 }
@@ -123,6 +134,27 @@ mod tests {
         env.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    fn no_secrets() -> OpenSecrets {
+        OpenSecrets::default()
+    }
+
+    #[test]
+    fn a_secret_has_its_own_name_wins_over_configuration_and_not_over_what_is_ours() {
+        let secrets = OpenSecrets::of_env(&[("key", "s"), ("METHOD", "FORGED"), ("FN_FORMAT", "FORGED")]);
+        let config = testing::config(&[("key", "c"), ("other", "c")]);
+        let image = image(&[]);
+        let call = of_call(&image, &config, &secrets, &testing::invocation("/a"));
+        assert_eq!(
+            (get(&call, "key"), get(&call, "KEY"), get(&call, "METHOD")),
+            (Some("s"), Some("c"), Some("POST"))
+        );
+        let ours = [("FN_FORMAT", "json".to_owned())];
+        let process = of_process(&image, Some(&config), &secrets, ours.clone());
+        assert_eq!((get(&process, "key"), get(&process, "FN_FORMAT")), (Some("s"), Some("json")));
+        let process = of_ironfunctions_process(&image, Some(&config), &secrets, ours);
+        assert_eq!((get(&process, "key"), get(&process, "FN_FORMAT")), (Some("s"), Some("json")));
+    }
+
     fn image(env: &[(&str, &str)]) -> ImageProcess {
         ImageProcess {
             argv: vec!["/f".to_owned()],
@@ -142,7 +174,7 @@ mod tests {
         invocation.headers.append("x-two", "a".parse().unwrap());
         invocation.headers.append("x-two", "b".parse().unwrap());
         let config = testing::config(&[("my-key", "v")]);
-        let env = of_call(&image(&[("FROM_IMAGE", "1")]), &config, &invocation);
+        let env = of_call(&image(&[("FROM_IMAGE", "1")]), &config, &no_secrets(), &invocation);
         assert_eq!(get(&env, "METHOD"), Some("POST"));
         assert_eq!(get(&env, "ROUTE"), Some("/users/:id"));
         assert_eq!(get(&env, "REQUEST_URL"), Some("http://host:10002/f/app/users/7?x=1"));
@@ -159,7 +191,7 @@ mod tests {
     fn a_process_sees_its_configuration_unchanged_and_what_is_ours_wins() {
         let config = testing::config(&[("my-key", "v"), ("FN_TYPE", "FORGED"), ("FROM_IMAGE", "2")]);
         let image = image(&[("FROM_IMAGE", "1")]);
-        let env = of_process(&image, Some(&config), [("FN_TYPE", "sync".to_owned())]);
+        let env = of_process(&image, Some(&config), &no_secrets(), [("FN_TYPE", "sync".to_owned())]);
         assert_eq!(get(&env, "my-key"), Some("v"));
         assert_eq!(get(&env, "FN_TYPE"), Some("sync"));
         assert_eq!(get(&env, "FROM_IMAGE"), Some("2"));
@@ -170,7 +202,8 @@ mod tests {
     fn a_hot_process_of_ironfunctions_sees_its_configuration_in_upper_case() {
         let config = testing::config(&[("my-key", "v"), ("FN_FORMAT", "FORGED")]);
         let ours = [("FN_FORMAT", "http".to_owned())];
-        let env = of_ironfunctions_process(&image(&[("FROM_IMAGE", "1")]), Some(&config), ours);
+        let env =
+            of_ironfunctions_process(&image(&[("FROM_IMAGE", "1")]), Some(&config), &no_secrets(), ours);
         assert_eq!((get(&env, "MY_KEY"), get(&env, "my-key")), (Some("v"), None));
         assert_eq!((get(&env, "FROM_IMAGE"), get(&env, "PATH")), (Some("1"), Some(DEFAULT_PATH)));
         assert_eq!(get(&env, "FN_FORMAT"), Some("http"));
@@ -179,7 +212,7 @@ mod tests {
     #[test]
     fn configuration_cannot_forge_what_the_platform_sets() {
         let config = testing::config(&[("method", "FORGED"), ("PICASSO_CALL_ID", "FORGED")]);
-        let env = of_call(&image(&[("PATH", "/opt")]), &config, &testing::invocation("/a"));
+        let env = of_call(&image(&[("PATH", "/opt")]), &config, &no_secrets(), &testing::invocation("/a"));
         assert!(env.iter().all(|(_, v)| v != "FORGED"));
         assert_eq!(get(&env, "PATH"), Some("/opt"), "the image's own PATH counts");
     }

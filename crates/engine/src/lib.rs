@@ -41,6 +41,7 @@ mod retry;
 mod route_targets;
 mod run_end;
 mod running_calls;
+mod secrets;
 mod settings;
 mod slot;
 mod version_targets;

@@ -7,8 +7,8 @@ use http::{HeaderMap, Method};
 use picasso_types::{
     App, AppId, AppName, Bounds, Call, CallDelivery, CallId, CallState, Config, DeliveryOptions, Digest,
     FixedLimits, Format, FullName, ImageRef, Limit, LimitSource, Limits, Methods, NetworkMode, ProjectId,
-    ProjectLimits, RequestId, Route, RouteId, RoutePattern, RouteType, RouteVersion, Timestamp, Trigger,
-    VersionId, VersionSpec, VersionState,
+    ProjectLimits, RequestId, Route, RouteAccess, RouteId, RoutePattern, RouteType, RouteVersion, Secrets,
+    Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
 use crate::catalog::Target;
@@ -29,6 +29,8 @@ pub fn target(pattern: &str) -> Target {
         full_name: FullName::parse("app-968f523b6fec4a7694aaa27b30").unwrap(),
         description: String::new(),
         config: Config::default(),
+        secrets: Secrets::default(),
+        cors: None,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     };
@@ -41,6 +43,7 @@ pub fn target(pattern: &str) -> Target {
             image: ImageRef::parse("hello:1").unwrap(),
             format: Format::Default,
             config: Config::default(),
+            secrets: Secrets::default(),
             memory_mb: 128,
             timeout_s: 30,
             max_concurrency: None,
@@ -51,6 +54,7 @@ pub fn target(pattern: &str) -> Target {
             network: NetworkMode::None,
         },
         merged_config: Config::default(),
+        merged_secrets: Secrets::default(),
         digest: Some(Digest::of(b"image")),
         state: VersionState::Ready,
         error: None,
@@ -66,6 +70,7 @@ pub fn target(pattern: &str) -> Target {
         route_type: RouteType::Sync,
         is_public: true,
         delivery: DeliveryOptions::default(),
+        access: RouteAccess::default(),
         latest: version.clone(),
         active: Some(version.clone()),
         created_at: Timestamp(0),

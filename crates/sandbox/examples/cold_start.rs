@@ -85,6 +85,7 @@ async fn start_all(
         gid: 1000,
         groups: Vec::new(),
         channel: picasso_sandbox::Channel::Streams,
+        files: Vec::new(),
     };
     let (mut slots, mut starts, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {

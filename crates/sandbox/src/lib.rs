@@ -61,8 +61,8 @@ pub struct SlotSpec {
     pub network: NetworkMode,
 }
 
-/// The process to start in a slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The process to start in a slot. Its environment and files hold secrets, which `Debug` leaves out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProcessSpec {
     /// Program and arguments; the program is looked up in the environment's `PATH`.
     pub argv: Vec<String>,
@@ -78,7 +78,42 @@ pub struct ProcessSpec {
     pub groups: Vec<u32>,
     /// How calls reach the process beside its standard streams.
     pub channel: Channel,
+    /// Files in [`SECRET_FOLDER`], where the driver has [`Features::secret_files`].
+    pub files: Vec<SecretFile>,
 }
+
+impl std::fmt::Debug for ProcessSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ProcessSpec")
+            .field("argv", &self.argv)
+            .field("env", &env)
+            .field("cwd", &self.cwd)
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .field("channel", &self.channel)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret that a process finds as a file: its own, mode 0400, in a folder that is read-only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// The file's name: letters, digits and `_`.
+    pub name: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Where a process finds its [`SecretFile`]s.
+pub const SECRET_FOLDER: &str = "/run/secrets";
 
 /// How calls reach a process beside its standard streams. Made before the process starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,6 +203,8 @@ pub struct Features {
     pub socket_folder: bool,
     /// Whether [`Channel::Listener`] and [`Channel::Port`] work.
     pub ports: bool,
+    /// Whether processes get [`SecretFile`]s.
+    pub secret_files: bool,
 }
 
 /// What [`Sandbox::reap`] found and removed.

@@ -51,7 +51,10 @@ async fn an_engine_that_goes_away_is_unavailable() {
     let engine = DockerEngine::start().await.unwrap();
     let socket = engine.socket();
     let sandbox = connect(socket.clone()).await.unwrap();
-    assert_eq!(sandbox.features(), Features { egress: false, socket_folder: false, ports: false });
+    assert_eq!(
+        sandbox.features(),
+        Features { egress: false, socket_folder: false, ports: false, secret_files: false }
+    );
     let limits = SlotLimits {
         memory_bytes: 64 << 20,
         cpu_millis: 1000,

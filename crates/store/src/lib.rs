@@ -18,6 +18,7 @@ mod rows;
 mod schema;
 mod sealed_body;
 mod sealed_delivery;
+mod sealed_value;
 mod server;
 mod sqlite;
 mod turns;
@@ -30,7 +31,7 @@ use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
     CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
     NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
-    RouteId, RouteVersion, Timestamp, VersionId,
+    RouteId, RouteVersion, Sealed, SealedFor, Timestamp, VersionId, WebhookChange,
 };
 
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
@@ -420,6 +421,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Gives an app its first signing key; one that it has already stays.
     async fn add_signing_key(&self, app: &AppId, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Seals a value of an app or a route; nothing is stored.
+    fn seal(&self, what: SealedFor<'_>, value: &[u8]) -> Result<Sealed, StoreError>;
+
+    /// Opens what [`Store::seal`] sealed; `Damaged` where it was sealed for something else.
+    fn open(&self, what: SealedFor<'_>, sealed: &Sealed) -> Result<Vec<u8>, StoreError>;
+
+    /// Changes the webhook secrets of a route; the one before stays good until `previous_until`.
+    async fn change_webhook(
+        &self,
+        route: &RouteId,
+        change: &WebhookChange,
+        previous_until: Timestamp,
+    ) -> Result<Route, StoreError>;
 
     /// Seals leave to post into a queue for an app's routes: what it is in bytes, and what of it may
     /// be shown (`sealed` and `key_id` of `shown` are filled in). Nothing is stored.

@@ -1,9 +1,21 @@
-//! How far the image of a version is, when the version is made.
+//! What a version is made with beside its spec: what it has of its app, and how far its image is.
 
-use picasso_types::{Digest, RouteVersion, VersionId, VersionState};
+use picasso_types::{Config, Digest, RouteVersion, Secrets, VersionId, VersionSpec, VersionState};
 
 /// Longest kept reason of a failed preparation, bytes.
 const MAX_ERROR_BYTES: usize = 2048;
+
+/// What a version's function gets: its app's under its route's.
+pub(crate) struct Merged {
+    pub(crate) config: Config,
+    pub(crate) secrets: Secrets,
+}
+
+impl Merged {
+    pub(crate) fn of(config: &Config, secrets: &Secrets, spec: &VersionSpec) -> Self {
+        Self { config: config.overlaid(&spec.config), secrets: secrets.overlaid(&spec.secrets) }
+    }
+}
 
 /// How far a new version's image is.
 pub(crate) struct Preparation<'a> {

@@ -166,6 +166,8 @@ pub(crate) fn app(row: &impl Columns) -> Result<App, StoreError> {
         full_name: parsed(row, "full_name", FullName::parse)?,
         description: column(row, "description")?,
         config: json::<Config>(row, "config")?,
+        secrets: json(row, "secrets")?,
+        cors: json(row, "cors")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -174,7 +176,7 @@ pub(crate) fn app(row: &impl Columns) -> Result<App, StoreError> {
 /// The columns of `route_versions v`.
 macro_rules! version_columns {
     () => {
-        "v.id, v.route_id, v.number, v.image, v.format, v.config, v.merged_config, v.memory_mb, \
+        "v.id, v.route_id, v.number, v.image, v.format, v.config, v.merged_config, v.secrets, v.merged_secrets, v.memory_mb, \
          v.timeout_s, v.max_concurrency, v.concurrency, v.idle_timeout_s, v.min_instances, v.queue_timeout_s, \
          v.network, v.digest, v.state, v.error, v.rolled_back_to, v.created_by, v.created_at"
     };
@@ -191,6 +193,7 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
             image: parsed(row, "image", ImageRef::parse)?,
             format: parsed(row, "format", Format::parse)?,
             config: json(row, "config")?,
+            secrets: json(row, "secrets")?,
             memory_mb: number(row, "memory_mb")?,
             timeout_s: number(row, "timeout_s")?,
             max_concurrency: optional_number(row, "max_concurrency")?,
@@ -201,6 +204,7 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
             network: parsed(row, "network", NetworkMode::parse)?,
         },
         merged_config: json(row, "merged_config")?,
+        merged_secrets: json(row, "merged_secrets")?,
         digest: digest
             .map(|text| Digest::parse(&text).map_err(|fault| damaged("digest", &fault)))
             .transpose()?,
@@ -215,7 +219,7 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
 /// The columns of `routes r`, named apart from those of a version.
 macro_rules! route_columns {
     () => {
-        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.latest_number, \
+        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.access, r.latest_number, \
          r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
     };
 }
@@ -252,6 +256,7 @@ pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
         route_type: parsed(first, "route_type", RouteType::parse)?,
         is_public: column(first, "is_public")?,
         delivery: json(first, "delivery")?,
+        access: json(first, "access")?,
         latest,
         active,
         created_at: time(first, "route_created_at")?,

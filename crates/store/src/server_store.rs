@@ -13,7 +13,7 @@ use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
     CallOutput, Cancelled, Clock, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall,
     NewObject, NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteVersion, Timestamp, VersionId,
+    RouteChange, RouteId, RouteVersion, Sealed, SealedFor, Timestamp, VersionId, WebhookChange,
 };
 
 use super::{
@@ -24,6 +24,7 @@ use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
 use crate::error::Context as _;
 use crate::sealed_delivery::{self, seal_signing_key};
+use crate::sealed_value;
 use crate::server::{bounded, retried};
 use crate::{
     ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
@@ -401,6 +402,23 @@ impl Store for ServerStore {
         let sealed = seal_signing_key(&self.key, app, key)?;
         let key = (self.key.id(), sealed.as_slice());
         self.retried(|| deliveries::add_signing_key(&self.pool, app, key)).await
+    }
+
+    fn seal(&self, what: SealedFor<'_>, value: &[u8]) -> Result<Sealed, StoreError> {
+        sealed_value::seal(&self.key, what, value)
+    }
+
+    fn open(&self, what: SealedFor<'_>, sealed: &Sealed) -> Result<Vec<u8>, StoreError> {
+        sealed_value::open(&self.key, what, sealed)
+    }
+
+    async fn change_webhook(
+        &self,
+        route: &RouteId,
+        change: &WebhookChange,
+        previous_until: Timestamp,
+    ) -> Result<Route, StoreError> {
+        write!(self, |db| routes::change_webhook(db, route, change, previous_until, self.clock.now()))
     }
 
     fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError> {

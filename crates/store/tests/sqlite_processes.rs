@@ -174,7 +174,11 @@ async fn what_one_store_writes_another_on_the_same_file_reads() {
     let f = with_route(&path).await;
     let other = open(&path, f.clock.clone()).await;
     let app = other.get_app(&demo(), "hello").await.unwrap();
-    let change = AppChange { config: config(&[("A", "1")]), description: "new".to_owned(), expected: None };
+    let change = AppChange {
+        config: config(&[("A", "1")]),
+        description: "new".to_owned(),
+        ..conformance::fixture::empty_app()
+    };
     let changed = other.update_app(&app.id, &change, "user-b").await.unwrap();
     assert_eq!(f.store.get_app(&demo(), "hello").await.unwrap(), changed);
     let route = f.store.get_route(&app.id, "/hello").await.unwrap();

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::clock::Timestamp;
+use crate::cors::CorsRules;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, ProjectId};
 use crate::name::{AppName, FullName};
+use crate::secrets::Secrets;
 
 /// Configuration handed to a function as environment variables.
 ///
@@ -101,15 +103,21 @@ pub struct App {
     pub description: String,
     /// Configuration of all its routes.
     pub config: Config,
+    /// Secrets of all its routes.
+    pub secrets: Secrets,
+    /// Which pages of other origins may call its public functions; `None`: none.
+    pub cors: Option<CorsRules>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
 }
 
-/// What is needed to make an app; the store picks id, full name and times.
+/// What is needed to make an app; the store picks full name and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewApp {
+    /// Its id, which its secrets are sealed for.
+    pub id: AppId,
     /// The owning project.
     pub project_id: ProjectId,
     /// The name its creator chose.
@@ -118,10 +126,14 @@ pub struct NewApp {
     pub description: String,
     /// Its configuration.
     pub config: Config,
+    /// Its secrets.
+    pub secrets: Secrets,
+    /// Which pages of other origins may call its public functions.
+    pub cors: Option<CorsRules>,
 }
 
 impl NewApp {
-    /// Builds a new app; an absent description becomes the old service's default.
+    /// Builds a new app without secrets; an absent description becomes the old service's default.
     pub fn new(
         project_id: ProjectId,
         short_name: AppName,
@@ -133,15 +145,27 @@ impl NewApp {
             Some(text) => checked_description(text, bounds)?,
             None => format!("App for project {project_id}"),
         };
-        Ok(Self { project_id, short_name, description, config })
+        Ok(Self {
+            id: AppId::generate(),
+            project_id,
+            short_name,
+            description,
+            config,
+            secrets: Secrets::default(),
+            cors: None,
+        })
     }
 }
 
-/// A change of an app: the whole new configuration and description, already merged.
+/// A change of an app: everything that can change as it is afterwards, already merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppChange {
     /// The configuration after the change.
     pub config: Config,
+    /// The secrets after the change.
+    pub secrets: Secrets,
+    /// The rules for pages of other origins after the change.
+    pub cors: Option<CorsRules>,
     /// The description after the change.
     pub description: String,
     /// The app that the change was made for, where it must not have become another one since.
@@ -149,7 +173,7 @@ pub struct AppChange {
 }
 
 impl AppChange {
-    /// Applies a PUT body to `app`: `config` merges, an absent field stays.
+    /// Applies a PUT body to `app`: `config` merges, an absent field stays; so does all else.
     pub fn of(
         app: &App,
         config: Option<&BTreeMap<String, String>>,
@@ -161,6 +185,8 @@ impl AppChange {
                 Some(change) => app.config.merged(change, bounds)?,
                 None => app.config.clone(),
             },
+            secrets: app.secrets.clone(),
+            cors: app.cors.clone(),
             description: match description {
                 Some(text) => checked_description(text, bounds)?,
                 None => app.description.clone(),

@@ -4,12 +4,14 @@
 //! rely on it. Nothing here does I/O, knows HTTP handlers or SQL, or reads the
 //! clock except through [`clock::Clock`].
 
+pub mod access;
 pub mod alias;
 pub mod app;
 pub mod bounds;
 pub mod call;
 pub mod clock;
 pub mod cloud_event;
+pub mod cors;
 pub mod delivery;
 pub mod digest;
 pub mod fault;
@@ -24,7 +26,10 @@ pub mod pattern;
 pub mod random;
 pub mod route;
 pub mod route_table;
+pub mod sealed;
+pub mod secrets;
 
+pub use access::{Rotated, RouteAccess, WebhookChange, WebhookSecrets};
 pub use alias::{Alias, AliasName, AliasSpec, Selector, Share, Shares, Sticky};
 pub use app::{App, AppChange, Config, NewApp};
 pub use bounds::Bounds;
@@ -33,6 +38,7 @@ pub use call::{
     NewCall, Retried, RetriedCalls, Trigger,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use cors::CorsRules;
 pub use delivery::{
     Backoff, CallDelivery, DeliveryOptions, Destination, HttpUrl, QueueGrant, RetryOn, RetryPolicy,
     Thousandths,
@@ -50,3 +56,5 @@ pub use route::{
     VersionState,
 };
 pub use route_table::RouteTable;
+pub use sealed::{Sealed, SealedFor};
+pub use secrets::{Secret, SecretForm, SecretOwner, Secrets};

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::RouteAccess;
 use crate::app::Config;
 use crate::bounds::Bounds;
 use crate::clock::Timestamp;
@@ -16,6 +17,7 @@ use crate::fault::FieldFault;
 use crate::ids::{AppId, RouteId, VersionId};
 use crate::image_ref::ImageRef;
 use crate::pattern::RoutePattern;
+use crate::secrets::Secrets;
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident, $field:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -180,6 +182,8 @@ pub struct VersionSpec {
     pub format: Format,
     /// The route's own configuration (the app's is merged when the version is stored).
     pub config: Config,
+    /// The route's own secrets (the app's are merged when the version is stored).
+    pub secrets: Secrets,
     /// Memory limit, MiB.
     pub memory_mb: u32,
     /// Time limit of one call, seconds.
@@ -240,6 +244,8 @@ pub struct RouteVersion {
     pub spec: VersionSpec,
     /// App and route configuration merged when the version was made: what the function sees.
     pub merged_config: Config,
+    /// The secrets of app and route merged when the version was made: what the function gets.
+    pub merged_secrets: Secrets,
     /// The manifest digest the image reference meant when it was resolved; `None` while preparing.
     pub digest: Option<Digest>,
     /// Whether it can run.
@@ -271,6 +277,8 @@ pub struct Route {
     pub is_public: bool,
     /// What it promises its asynchronous calls.
     pub delivery: DeliveryOptions,
+    /// What it asks of callers without a token.
+    pub access: RouteAccess,
     /// The newest version: what `GET` shows.
     pub latest: RouteVersion,
     /// The newest version that is `ready`: what calls run. `None` until the first is.
@@ -284,6 +292,8 @@ pub struct Route {
 /// What is needed to make a route with its first version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRoute {
+    /// Its id, which its secrets are sealed for.
+    pub id: RouteId,
     /// The paths it answers.
     pub pattern: RoutePattern,
     /// The methods it takes.
@@ -294,6 +304,8 @@ pub struct NewRoute {
     pub is_public: bool,
     /// What it promises its asynchronous calls.
     pub delivery: DeliveryOptions,
+    /// What it asks of callers without a token.
+    pub access: RouteAccess,
     /// The first version.
     pub spec: VersionSpec,
     /// The Keystone user who makes it.
@@ -311,6 +323,8 @@ pub struct RouteChange {
     pub is_public: bool,
     /// The delivery options after the change.
     pub delivery: DeliveryOptions,
+    /// What it asks of callers without a token after the change; webhook secrets stay as they are.
+    pub access: RouteAccess,
     /// The next version.
     pub spec: VersionSpec,
     /// The Keystone user who changes it.
@@ -328,6 +342,7 @@ mod tests {
             image: ImageRef::parse("hello:1").unwrap(),
             format: Format::Default,
             config: Config::default(),
+            secrets: Secrets::default(),
             memory_mb: 128,
             timeout_s: 30,
             max_concurrency: None,

@@ -6,6 +6,9 @@ use picasso_types::{App, AppChange, AppName, Bounds, Config, FieldFault, NewApp,
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::cors::CorsFields;
+use super::delivery::nullable;
+use super::secrets::{SecretField, SecretFields};
 use crate::error::ApiError;
 
 /// `POST …/apps`.
@@ -25,6 +28,12 @@ struct AppFields {
     name: String,
     /// Handed to all routes' functions as environment variables.
     config: Option<BTreeMap<String, String>>,
+    /// Values that all routes' functions get and nobody is shown again, by name.
+    #[schema(value_type = Option<BTreeMap<String, SecretField>>)]
+    secrets: Option<SecretFields>,
+    /// Which pages of other origins may call the app's public functions; absent: that is left to the
+    /// functions.
+    cors: Option<CorsFields>,
     /// Free text; `App for project {project_id}` where it is absent.
     description: Option<String>,
 }
@@ -32,28 +41,50 @@ struct AppFields {
 /// `PUT …/apps/{app}`: an absent field stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) struct UpdateApp {
     /// Merged into the app's configuration; the value `""` deletes a key.
     config: Option<BTreeMap<String, String>>,
+    /// Merged into the app's secrets; null or the value `""` deletes one.
+    #[schema(value_type = Option<BTreeMap<String, SecretField>>)]
+    secrets: Option<SecretFields>,
+    /// Replaces the rules for pages of other origins; null takes them away.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<CorsFields>)]
+    cors: Option<Option<CorsFields>>,
     /// Replaces the description.
     description: Option<String>,
 }
 
 impl CreateApp {
+    /// Takes the secrets, which only a store can seal.
+    pub(crate) fn take_secrets(&mut self) -> Option<SecretFields> {
+        self.app.secrets.take()
+    }
+
     /// The app to be stored; faults name `app.…`.
     pub(crate) fn into_new(self, project: ProjectId, bounds: &Bounds) -> Result<NewApp, ApiError> {
         let of_app = |fault: FieldFault| ApiError::field_of("app", fault);
-        let AppFields { name, config, description } = self.app;
+        let AppFields { name, config, secrets: _, cors, description } = self.app;
         let name = AppName::parse(&name).map_err(of_app)?;
         let config = Config::parse(config.unwrap_or_default(), bounds).map_err(of_app)?;
-        NewApp::new(project, name, description, config, bounds).map_err(of_app)
+        let cors = cors.map(CorsFields::into_rules).transpose().map_err(of_app)?;
+        let new = NewApp::new(project, name, description, config, bounds).map_err(of_app)?;
+        Ok(NewApp { cors, ..new })
     }
 }
 
 impl UpdateApp {
+    /// Takes the secrets, which only a store can seal.
+    pub(crate) fn take_secrets(&mut self) -> Option<SecretFields> {
+        self.secrets.take()
+    }
+
     /// The app after the change.
     pub(crate) fn into_change(self, app: &App, bounds: &Bounds) -> Result<AppChange, ApiError> {
-        Ok(AppChange::of(app, self.config.as_ref(), self.description, bounds)?)
+        let change = AppChange::of(app, self.config.as_ref(), self.description, bounds)?;
+        let cors = self.cors.map(|cors| cors.map(CorsFields::into_rules).transpose()).transpose()?;
+        Ok(AppChange { cors: cors.unwrap_or_else(|| app.cors.clone()), ..change })
     }
 }
 

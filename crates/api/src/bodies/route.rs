@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use picasso_types::access::parse_sources;
 use picasso_types::{
     Bounds, Config, DeliveryOptions, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, Route,
-    RouteChange, RoutePattern, RouteType, VersionSpec,
+    RouteAccess, RouteChange, RouteId, RoutePattern, RouteType, Secrets, VersionSpec,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::delivery::{RetryFields, nullable};
 use super::flag::Flag;
+use super::secrets::{SecretField, SecretFields, SecretText};
 use crate::error::ApiError;
 
 /// `POST …/apps/{app}/routes`.
@@ -64,6 +66,18 @@ pub(crate) struct RouteFields {
     /// The route's own configuration, over the app's. On a change it is merged and the value
     /// `""` deletes a key.
     config: Option<BTreeMap<String, String>>,
+    /// Values that the function gets and nobody is shown again, by name; over the app's. On a change
+    /// they are merged, and null or the value `""` deletes one.
+    #[schema(value_type = Option<BTreeMap<String, SecretField>>)]
+    secrets: Option<SecretFields>,
+    /// Networks and addresses that public calls may come from; absent or empty: anywhere.
+    #[schema(example = json!(["198.51.100.0/24"]))]
+    allowed_sources: Option<Vec<String>>,
+    /// The key that public callers sign JSON Web Tokens with (HS256, HS384, HS512); it is never shown
+    /// again. Null or `""`: none.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    jwt_key: Option<Option<SecretText>>,
     /// The HTTP methods function URLs take; absent or empty: any.
     methods: Option<Vec<String>>,
     /// How request and answer reach the function: `default`, or a hot format: `http`, `json`,
@@ -100,14 +114,36 @@ pub(crate) struct RouteFields {
     pub(super) invoke: Option<Vec<String>>,
 }
 
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 impl CreateRoute {
+    /// Takes the key of tokens, which only a store can seal.
+    pub(crate) fn take_jwt_key(&mut self) -> Option<Option<SecretText>> {
+        self.route.jwt_key.take()
+    }
+
+    /// Takes the secrets, which only a store can seal.
+    pub(crate) fn take_secrets(&mut self) -> Option<SecretFields> {
+        self.route.secrets.take()
+    }
+
     /// The route to be stored; faults name `route.…`.
     pub(crate) fn into_new(self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, ApiError> {
         self.route.into_new(created_by, bounds).map_err(|fault| ApiError::field_of("route", fault))
     }
 }
 
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 impl UpdateRoute {
+    /// Takes the key of tokens, which only a store can seal.
+    pub(crate) fn take_jwt_key(&mut self) -> Option<Option<SecretText>> {
+        self.fields.jwt_key.take()
+    }
+
+    /// Takes the secrets, which only a store can seal.
+    pub(crate) fn take_secrets(&mut self) -> Option<SecretFields> {
+        self.fields.secrets.take()
+    }
+
     /// The route after the change.
     pub(crate) fn into_change(
         self,
@@ -129,6 +165,7 @@ impl RouteFields {
             image: ImageRef::parse(self.image.as_deref().ok_or_else(|| required("image"))?)?,
             format,
             config: Config::parse(self.config.unwrap_or_default(), bounds)?,
+            secrets: Secrets::default(),
             memory_mb: self.memory.unwrap_or(bounds.default_memory_mb),
             timeout_s: self.timeout.unwrap_or(bounds.default_timeout_s),
             max_concurrency: self.max_concurrency,
@@ -140,11 +177,16 @@ impl RouteFields {
         };
         spec.check(bounds)?;
         Ok(NewRoute {
+            id: RouteId::generate(),
             pattern,
             methods: self.methods.as_deref().map_or(Ok(Methods::any()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(RouteType::Sync),
             is_public: self.is_public.is_some_and(|flag| flag.0),
             delivery,
+            access: RouteAccess {
+                allowed_sources: parse_sources(&self.allowed_sources.unwrap_or_default())?,
+                ..RouteAccess::default()
+            },
             spec,
             created_by: created_by.to_owned(),
         })
@@ -176,6 +218,7 @@ impl RouteFields {
                 Some(change) => before.config.merged(change, bounds)?,
                 None => before.config.clone(),
             },
+            secrets: before.secrets.clone(),
             memory_mb: self.memory.unwrap_or(before.memory_mb),
             timeout_s: self.timeout.unwrap_or(before.timeout_s),
             max_concurrency: self.max_concurrency.or(before.max_concurrency),
@@ -186,11 +229,16 @@ impl RouteFields {
             network: parsed(self.network.as_deref(), NetworkMode::parse)?.unwrap_or(before.network),
         };
         spec.check(bounds)?;
+        let mut access = route.access.clone();
+        if let Some(sources) = &self.allowed_sources {
+            access.allowed_sources = parse_sources(sources)?;
+        }
         Ok(RouteChange {
             methods: self.methods.as_deref().map_or_else(|| Ok(route.methods.clone()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(route.route_type),
             is_public: self.is_public.map_or(route.is_public, |flag| flag.0),
             delivery,
+            access,
             spec,
             created_by: changed_by.to_owned(),
             expected: None,
@@ -212,7 +260,7 @@ fn parsed<T>(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use picasso_types::{AppId, RouteId, RouteVersion, Timestamp, VersionId, VersionState};
+    use picasso_types::{AppId, RouteVersion, Timestamp, VersionId, VersionState};
 
     use super::*;
 
@@ -227,7 +275,7 @@ pub(crate) mod tests {
 
     pub(crate) fn stored(fields: &str) -> Route {
         let new = create(fields).unwrap();
-        let id = RouteId::generate();
+        let id = new.id;
         Route {
             id: id.clone(),
             app_id: AppId::generate(),
@@ -236,11 +284,13 @@ pub(crate) mod tests {
             route_type: new.route_type,
             is_public: new.is_public,
             delivery: new.delivery,
+            access: new.access,
             latest: RouteVersion {
                 id: VersionId::generate(),
                 route_id: id,
                 number: 1,
                 merged_config: new.spec.config.clone(),
+                merged_secrets: new.spec.secrets.clone(),
                 spec: new.spec,
                 digest: None,
                 state: VersionState::Preparing,

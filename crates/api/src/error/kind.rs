@@ -89,6 +89,12 @@ kinds! {
     PrivateRoute = "private_route", FORBIDDEN;
     /// The resource is not what `If-Match` expects.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED;
+    /// The route takes no public calls from this address.
+    SourceNotAllowed = "source_not_allowed", FORBIDDEN;
+    /// The route asks public callers for a JSON Web Token.
+    JwtRefused = "jwt_refused", UNAUTHORIZED;
+    /// The route asks public callers for a webhook's secret.
+    WebhookRefused = "webhook_refused", UNAUTHORIZED;
     /// A count limit is reached.
     LimitReached = "limit_reached", FORBIDDEN;
     /// The body is not sent as JSON.

@@ -39,6 +39,9 @@ impl ApiError {
             Self::PrivateRoute(_) => Kind::PrivateRoute,
             Self::PreconditionFailed => Kind::PreconditionFailed,
             Self::OverLimit(_) | Self::TooManyAliases(_) => Kind::LimitReached,
+            Self::SourceNotAllowed => Kind::SourceNotAllowed,
+            Self::JwtRefused(_) => Kind::JwtRefused,
+            Self::WebhookRefused(_) => Kind::WebhookRefused,
             Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
             Self::ServiceQueueFull => Kind::ServiceQueueFull,
             Self::InvalidContentType => Kind::InvalidContentType,
@@ -78,6 +81,9 @@ impl ApiError {
             Self::RouteExists { app, path } => format!("App {app} route {path} already exist"),
             Self::AppHasRoutes(app) => format!("Unable to delete app {app} with routes"),
             Self::PrivateRoute(path) => format!("Unable to execute private route {path}"),
+            Self::SourceNotAllowed => "The route takes no calls from this address".into(),
+            Self::JwtRefused(reason) => format!("The route asks for a JSON Web Token: {reason}"),
+            Self::WebhookRefused(reason) => format!("The route asks for a webhook's secret: {reason}"),
             Self::InvalidContentType => {
                 "Invalid content type: a body is sent as \"Content-Type: application/json\"".into()
             }

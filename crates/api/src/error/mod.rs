@@ -106,6 +106,12 @@ pub enum ApiError {
     OverLimit(OverLimit),
     /// The route has as many aliases as this, its limit.
     TooManyAliases(u32),
+    /// A public call from an address that the route does not list.
+    SourceNotAllowed,
+    /// A public call without a JSON Web Token that the route takes; the reason is safe to show.
+    JwtRefused(&'static str),
+    /// A public call without a webhook secret that the route takes; the reason is safe to show.
+    WebhookRefused(&'static str),
     /// The project has as many queued calls as this, its limit.
     ProjectQueueFull(u64),
     /// The service has as many queued calls as it takes.

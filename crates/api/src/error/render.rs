@@ -91,6 +91,15 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
     {
         headers.insert(header::WWW_AUTHENTICATE, value);
     }
+    // Every 401 names a way to do better (RFC 9110, section 15.5.2).
+    let challenge = match kind {
+        Kind::JwtRefused => Some("Bearer realm=\"\""),
+        Kind::WebhookRefused => Some("Webhook realm=\"\""),
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
     if let Some(after) = retry_after(error) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }

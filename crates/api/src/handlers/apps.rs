@@ -6,8 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
-use picasso_types::{App, ProjectId, Resource};
+use picasso_types::{App, ProjectId, Resource, SecretOwner, Secrets};
 
+use super::secrets::SecretChange;
 use crate::answers::{created, deleted};
 use crate::bodies::{CreateApp, UpdateApp};
 use crate::error::{ApiError, ErrorView, from_store};
@@ -109,7 +110,12 @@ pub(crate) async fn create_app(
     origin: Origin,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let new = body.parse::<CreateApp>()?.into_new(auth.project.clone(), &state.settings.bounds)?;
+    let mut body = body.parse::<CreateApp>()?;
+    let secrets = body.take_secrets();
+    let mut new = body.into_new(auth.project.clone(), &state.settings.bounds)?;
+    let owner = SecretOwner::App(new.id.clone());
+    new.secrets =
+        SecretChange { state: &state, owner, wrapper: "app." }.apply(&Secrets::default(), secrets).await?;
     let max = state.limits.of(&new.project_id).await.of(Resource::Apps).max_u32();
     let app = state.store.create_app(&new, max).await.map_err(|error| match error {
         StoreError::AppExists => ApiError::AppExists(new.short_name.to_string()),
@@ -150,7 +156,7 @@ pub(crate) async fn get_app(
     preconditions.show(&tag, AppAnswer { app, message: "Successfully loaded app" })
 }
 
-/// Change an app: its configuration merges, `""` deletes a key.
+/// Change an app: configuration and secrets merge, `""` deletes a key.
 #[utoipa::path(
     put,
     path = "/v1/{project_id}/apps/{app}",
@@ -179,7 +185,11 @@ pub(crate) async fn update_app(
     let app = find_app(&state, &auth.project, &name).await?;
     auth.about(&app);
     let for_this_state = preconditions.allow_change(&tag_of(&AppView::from(&app))?)?;
-    let mut change = body.parse::<UpdateApp>()?.into_change(&app, &state.settings.bounds)?;
+    let mut body = body.parse::<UpdateApp>()?;
+    let secrets = body.take_secrets();
+    let mut change = body.into_change(&app, &state.settings.bounds)?;
+    let owner = SecretOwner::App(app.id.clone());
+    change.secrets = SecretChange { state: &state, owner, wrapper: "" }.apply(&app.secrets, secrets).await?;
     change.expected = for_this_state.then(|| Box::new(app.clone()));
     let changed = state
         .store

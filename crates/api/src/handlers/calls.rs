@@ -14,6 +14,7 @@ use crate::request::context::RequestContext;
 use crate::request::headers::{Credentials, cleaned};
 use crate::request::origin::Origin;
 use crate::request::trace::{bound_request_id, carry_trace};
+use crate::request::webhook::without_token;
 use crate::request::wishes::CallWishes;
 use crate::state::ApiState;
 use crate::views::AcceptedAnswer;
@@ -99,6 +100,10 @@ impl Inbound {
     fn url(&self) -> String {
         let uri = &self.parts.uri;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        // A token in it was for us.
+        let path = without_token(path);
+        let path = query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
         // HTTP/1.0 and broken clients may send no usable Host.
         let origin = self.parts.extensions.get::<Origin>();
         let base = origin.map_or("", |origin| origin.base(self.base.as_deref()));

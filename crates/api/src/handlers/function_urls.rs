@@ -22,7 +22,10 @@ use crate::request::auth::Allowed;
 use crate::request::body::streamed;
 use crate::request::cloud_event::unfolded;
 use crate::request::context::{RequestContext, with_call_id};
-use crate::request::path::{FunctionPath, Wanted};
+use crate::request::cors::{self, preflight_method};
+use crate::request::path::{FunctionPath, Wanted, function_path};
+use crate::request::public_access::admit;
+use crate::request::webhook::split_token;
 use crate::state::ApiState;
 use crate::views::AcceptedAnswer;
 
@@ -43,6 +46,10 @@ use crate::views::AcceptedAnswer;
     responses(
         (status = 200, description = "What the function answered, streamed. Functions of a hot format choose status and headers themselves; others answer 200", content_type = "*/*", body = Vec<u8>),
         (status = 202, description = "The call of an async route was accepted and will run", body = AcceptedAnswer),
+        (status = 204, description = "The answer to a preflight, where the app has rules for pages of other origins"),
+        (status = 401, description = "The route asks for a JSON Web Token or a webhook's secret", body = ErrorView),
+        (status = 403, description = "The route takes no calls from this address", body = ErrorView),
+        (status = 408, description = "The signed body did not arrive in time", body = ErrorView),
         (status = 400, description = "Something that claims to be a CloudEvent and is none, or one of the headers is refused", body = ErrorView),
         (status = 404, description = "No public function, or public alias, here", body = ErrorView),
         (status = 405, description = "The route does not take this method", body = ErrorView),
@@ -61,7 +68,9 @@ pub(crate) async fn call_public(
     context: RequestContext,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let missing = || ApiError::FunctionNotFound(at.written.clone());
+    let (token, path) = split_token(&at.path);
+    let named = at.written.strip_suffix(&at.path).unwrap_or_default();
+    let missing = || ApiError::FunctionNotFound(function_path(named, path));
     let selector = match &at.wanted {
         Wanted::Active => None,
         Wanted::Selected(alias @ Selector::Alias(_)) => Some(alias),
@@ -71,22 +80,37 @@ pub(crate) async fn call_public(
     let app = FullName::parse(&at.app).map_err(|_| missing())?;
     let method = request.method().as_str();
     let internal = |error: StoreError| ApiError::store("looking up a route", error);
-    let lookup = state.catalog.select_public(&app, selector, &at.path, method).await.map_err(internal)?;
-    match lookup {
+    let select = async |method: &str| {
+        state.catalog.select_public(&app, selector, path, method).await.map_err(internal)
+    };
+    if let Some(asked_for) = preflight_method(request.method(), request.headers())
+        && let Lookup::Found(selected, _) = select(asked_for).await?
+        && selected.is_public()
+        && let Some(target) = draw(&selected, request.headers(), false).map(|drawn| drawn.target)
+        && let Some(rules) = &target.app.cors
+    {
+        return Ok(cors::preflight_answer(rules, request.headers()));
+    }
+    match select(method).await? {
         Lookup::Found(selected, params) if selected.is_public() => {
             let drawn = draw(&selected, request.headers(), true).ok_or_else(missing)?;
             let settings = &state.settings;
             let secure = settings.functions_base.as_ref().is_some_and(|base| base.starts_with("https:"));
-            let app = at.written.strip_suffix(&at.path).unwrap_or_default();
-            let cookie = drawn.cookie.and_then(|cookie| cookie.header(app, secure));
-            let mut response = call(&state, request, context, false, drawn.target, params).await?;
-            if let Some(cookie) = cookie {
+            let cookie = drawn.cookie.and_then(|cookie| cookie.header(named, secure));
+            let rules = drawn.target.app.cors.clone();
+            let asked = rules.as_ref().map(|_| request.headers().clone());
+            let mut answer = call_admitted(&state, request, context, token, drawn.target, params).await;
+            if let (Ok(response), Some(cookie)) = (&mut answer, cookie) {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
             }
+            let (Some(rules), Some(asked)) = (rules, asked) else { return answer };
+            // Also of an error: a page that may not read it would not learn what is wrong.
+            let mut response = answer.into_response();
+            cors::note(&rules, &asked, &mut response);
             Ok(response)
         }
         Lookup::MethodNotAllowed(methods) => {
-            let public = public_methods(&state, &app, selector, &at.path, &methods).await;
+            let public = public_methods(&state, &app, selector, path, &methods).await;
             let allowed = public.map_err(internal)?;
             if allowed.is_empty() {
                 return Err(missing());
@@ -95,6 +119,20 @@ pub(crate) async fn call_public(
         }
         Lookup::Found(..) | Lookup::NoApp | Lookup::NoRoute => Err(missing()),
     }
+}
+
+/// A call of a public route by one who shows what the route asks for.
+async fn call_admitted(
+    state: &ApiState,
+    request: Request,
+    context: RequestContext,
+    token: Option<&str>,
+    target: Arc<Target>,
+    params: PathParams,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let body = admit(state, &target, token, &mut parts, body).await?;
+    call(state, Request::from_parts(parts, body), context, false, target, params).await
 }
 
 /// Call a function of the project, private or public.

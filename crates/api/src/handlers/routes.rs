@@ -8,10 +8,13 @@ use percent_encoding::utf8_percent_encode;
 use picasso_identity::policy::defaults as rule;
 use picasso_image::{ImageError, Resolution};
 use picasso_store::StoreError;
-use picasso_types::{App, Digest, FieldFault, NetworkMode, ProjectId, Resource, Route, VersionSpec};
+use picasso_types::{
+    App, Digest, FieldFault, NetworkMode, ProjectId, Resource, Route, SecretOwner, Secrets, VersionSpec,
+};
 
 use super::apps::{app_url, find_app};
 use super::grants::complete_grants;
+use super::secrets::SecretChange;
 use crate::answers::{created, deleted};
 use crate::bodies::route::RouteFields;
 use crate::bodies::{CreateRoute, UpdateRoute};
@@ -132,7 +135,13 @@ pub(crate) async fn create_route(
     let app = find_app(&state, &auth.project, &name).await?;
     auth.about(&app);
     let bounds = &state.settings.bounds;
-    let mut new = body.parse::<CreateRoute>()?.into_new(&auth.caller.user_id, bounds)?;
+    let mut body = body.parse::<CreateRoute>()?;
+    let (secrets, jwt_key) = (body.take_secrets(), body.take_jwt_key());
+    let mut new = body.into_new(&auth.caller.user_id, bounds)?;
+    let owner = SecretOwner::Route(new.id.clone());
+    let sealing = SecretChange { state: &state, owner, wrapper: "route." };
+    new.spec.secrets = sealing.apply(&Secrets::default(), secrets).await?;
+    new.access.jwt_key = sealing.jwt_key(&new.id, None, jwt_key)?;
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
     complete_grants(&state, &app, &mut new.delivery, (&auth, &token), "route.").await?;
     let max = state.limits.of(&app.project_id).await.of(Resource::Routes).max_u32();
@@ -179,7 +188,7 @@ pub(crate) async fn get_route(
     preconditions.show(&tag, RouteAnswer { route, message: "App route successfully loaded" })
 }
 
-/// Change a route: makes its next version. Absent fields stay; `config` merges.
+/// Change a route: makes its next version. Absent fields stay; `config` and `secrets` merge.
 #[utoipa::path(
     put,
     path = "/v1/{project_id}/apps/{app}/routes/{*route}",
@@ -213,8 +222,13 @@ pub(crate) async fn update_route(
     auth.about(&app);
     auth.about(&route);
     let for_this_state = preconditions.allow_change(&tag_of(&RouteView::from(&route))?)?;
-    let mut change =
-        body.parse::<UpdateRoute>()?.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
+    let mut body = body.parse::<UpdateRoute>()?;
+    let (secrets, jwt_key) = (body.take_secrets(), body.take_jwt_key());
+    let mut change = body.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
+    let owner = SecretOwner::Route(route.id.clone());
+    let sealing = SecretChange { state: &state, owner, wrapper: "" };
+    change.spec.secrets = sealing.apply(&route.latest.spec.secrets, secrets).await?;
+    change.access.jwt_key = sealing.jwt_key(&route.id, route.access.jwt_key.as_ref(), jwt_key)?;
     change.expected = for_this_state.then(|| Box::new(route.clone()));
     let resolved = check_spec(&state, &auth.project, &change.spec, "").await?;
     complete_grants(&state, &app, &mut change.delivery, (&auth, &token), "").await?;

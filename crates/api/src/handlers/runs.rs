@@ -28,6 +28,8 @@ use crate::request::json::check_content_type;
 use crate::request::microversion::Microversion;
 use crate::request::origin::Origin;
 use crate::request::path::RoutePath;
+use crate::request::public_access::admit;
+use crate::request::webhook::split_token;
 use crate::state::ApiState;
 use crate::views::{AcceptedAnswer, RunAnswer};
 
@@ -96,7 +98,8 @@ pub(crate) async fn run_private(
         (status = 200, description = "What a sync route's function answered; for an async route the id of the accepted call", body = RunOrAccepted),
         (status = 202, description = "The call of an async route was accepted and will run, from version 1.1 on", body = AcceptedAnswer, headers(("Location" = String, description = "The call's URL; with a token only"))),
         (status = 400, description = "The body is not a JSON object, or one of the headers is refused", body = ErrorView),
-        (status = 403, description = "The route is private (404 where the operator hides private routes)", body = ErrorView),
+        (status = 401, description = "The route asks for a JSON Web Token or a webhook's secret", body = ErrorView),
+        (status = 403, description = "The route is private (404 where the operator hides private routes), or takes no calls from this address", body = ErrorView),
         (status = 404, description = "No such app or route", body = ErrorView),
         (status = 405, description = "The route does not take POST", body = ErrorView),
         (status = 413, description = "The body is too large", body = ErrorView),
@@ -117,6 +120,9 @@ pub(crate) async fn run_public(
     let Ok(app) = FullName::parse(&at.app) else {
         return Err(ApiError::AppNotFound(at.app));
     };
+    let (token, path) = split_token(&at.path);
+    let token = token.map(str::to_owned);
+    let at = RoutePath { app: at.app.clone(), path: path.to_owned() };
     let internal = |error: StoreError| ApiError::store("looking up a route", error);
     let lookup = state.catalog.lookup_public(&app, &at.path, "POST").await.map_err(internal)?;
     if let Lookup::MethodNotAllowed(methods) = &lookup
@@ -133,7 +139,9 @@ pub(crate) async fn run_public(
             ApiError::PrivateRoute(at.path)
         });
     }
-    run(&state, request, context, false, &at, target, params).await
+    let (mut parts, body) = request.into_parts();
+    let body = admit(&state, &target, token.as_deref(), &mut parts, body).await?;
+    run(&state, Request::from_parts(parts, body), context, false, &at, target, params).await
 }
 
 /// Either answer of a wrapped run.

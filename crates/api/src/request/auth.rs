@@ -115,7 +115,9 @@ fn as_if_missing(parts: &Parts, params: &Params) -> ApiError {
             &with_slash(params.get("route").unwrap_or_default()),
         ));
     }
-    if let Some(app) = params.get("app") {
+    if let Some(id) = params.get("route_id") {
+        ApiError::RouteNotFound(id.to_owned())
+    } else if let Some(app) = params.get("app") {
         ApiError::AppNotFound(app.to_owned())
     } else if let Some(name) = params.get("name") {
         ApiError::ImageNotFound(name.to_owned())

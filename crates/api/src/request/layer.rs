@@ -15,9 +15,11 @@ use picasso_types::RequestId;
 use tracing::{Instrument, Span};
 
 use super::context::{REQUEST_ID, RequestContext, global_request_id};
+use super::cors::{self, CorsHeaders};
 use super::microversion::Microversion;
 use super::origin::{Encrypted, Origin, Peer};
 use super::request_metrics::{Ended, RequestMetrics};
+use super::webhook::without_token;
 use crate::announce::{Announcement, Announcer, End};
 use crate::error::{ApiError, Kind, render};
 use crate::state::ApiState;
@@ -130,6 +132,9 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
             return (response, None);
         };
         let mut rendered = (face.render)(&error, &context.id, &face.auth_uri);
+        if let Some(noted) = response.extensions_mut().remove::<CorsHeaders>() {
+            rendered.extensions_mut().insert(noted);
+        }
         // The router puts Allow into its own 405.
         if let Some(allow) = response.headers().get(header::ALLOW) {
             rendered.headers_mut().entry(header::ALLOW).or_insert(allow.clone());
@@ -142,6 +147,7 @@ pub(crate) async fn request_layer(State(face): State<Face>, mut request: Request
     .instrument(span)
     .await;
 
+    cors::apply(response.extensions_mut().remove::<CorsHeaders>(), response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(context.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -212,7 +218,7 @@ impl Finish {
                     face = self.face.name,
                     client = notes.client.map(tracing::field::display),
                     method = self.method,
-                    path = self.uri.path(),
+                    path = &*without_token(self.uri.path()),
                     user = notes.caller.get().map(|caller| caller.user_id.as_str()),
                     project = notes.project(),
                     app = notes.target.get().map(|target| target.app.full_name.as_str()),

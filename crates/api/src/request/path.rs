@@ -89,6 +89,13 @@ impl AliasPath {
     }
 }
 
+/// The webhook secret of a URL: its route and its kind.
+pub(crate) struct WebhookSecretPath {
+    pub(crate) route: RouteId,
+    /// The kind, as it was written.
+    pub(crate) kind: String,
+}
+
 /// The image name of a URL.
 pub(crate) struct ImagePath(pub(crate) String);
 
@@ -153,6 +160,15 @@ impl<S: Sync + Send> FromRequestParts<S> for AliasPath {
         let params = params(parts).await?;
         let written = param(&params, "alias").to_owned();
         Ok(Self { route: route_id(&params)?, name: AliasName::parse(&written).ok(), written })
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for WebhookSecretPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let params = params(parts).await?;
+        Ok(Self { route: route_id(&params)?, kind: param(&params, "kind").to_owned() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The faces over real listeners: what old clients and strangers send, and what they get.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 
+mod access;
 mod admin;
 mod announced;
 mod back_pressure;

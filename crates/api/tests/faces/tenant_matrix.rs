@@ -58,8 +58,10 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             "POST",
             "/v1/{project_id}/calls/retry"
             | "/v1/{project_id}/calls/{call_id}/cancel"
-            | "/v1/{project_id}/calls/{call_id}/retry",
+            | "/v1/{project_id}/calls/{call_id}/retry"
+            | "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}",
         )
+        | ("DELETE", "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}")
         | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
         | ("GET" | "DELETE", "/v1/{project_id}/routes/{route_id}/aliases/{alias}")
         | ("DELETE", "/v1/{project_id}/images/{*name}")
@@ -146,6 +148,7 @@ impl Fresh {
             .replace("{project_id}", project)
             .replace("{app}", if public { &self.full_name } else { &self.app })
             .replace("{*route}", "run")
+            .replace("{kind}", "signature")
             .replace("{*name}", &self.image)
             .replace("{route_id}", &self.route_id)
             .replace("{version}", "1")

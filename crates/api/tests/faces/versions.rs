@@ -156,6 +156,7 @@ async fn a_version_that_never_was_ready_is_not_rolled_back_to_and_has_no_alias()
         route_type: route.route_type,
         is_public: route.is_public,
         delivery: route.delivery.clone(),
+        access: route.access.clone(),
         spec: route.latest.spec.clone(),
         created_by: "me".to_owned(),
         expected: None,

@@ -28,10 +28,13 @@ impl Bench {
         let store = Arc::new(store);
         let like = testing::target("/f");
         let new = NewApp {
+            id: picasso_types::AppId::generate(),
             project_id: like.app.project_id.clone(),
             short_name: like.app.short_name.clone(),
             description: String::new(),
             config: testing::config(&[]),
+            secrets: picasso_types::Secrets::default(),
+            cors: None,
         };
         let app = store.create_app(&new, 10).await.unwrap();
         let route = make_route(&store, &app, "/f").await;
@@ -57,6 +60,7 @@ impl Bench {
             route_type: self.route.route_type,
             is_public: false,
             delivery: self.route.delivery.clone(),
+            access: self.route.access.clone(),
             spec: self.route.latest.spec.clone(),
             created_by: "another".to_owned(),
             expected: None,
@@ -74,11 +78,13 @@ impl Bench {
 async fn make_route(store: &SqliteStore, app: &App, pattern: &str) -> Route {
     let like = testing::target(pattern).route;
     let new = NewRoute {
+        id: picasso_types::RouteId::generate(),
         pattern: RoutePattern::parse(pattern).unwrap(),
         methods: like.methods.clone(),
         route_type: like.route_type,
         is_public: true,
         delivery: like.delivery.clone(),
+        access: like.access.clone(),
         spec: like.latest.spec.clone(),
         created_by: "me".to_owned(),
     };

@@ -20,6 +20,7 @@ use crate::environment;
 use crate::function_log::{FunctionLog, LogStream};
 use crate::invocation::{Body, BodyError, Invocation};
 use crate::parts::EngineParts;
+use crate::secrets::OpenSecrets;
 use crate::slot;
 
 /// Runs one admitted call to its end and removes its sandbox. Events go to `events`; a closed
@@ -33,18 +34,23 @@ pub async fn run(
     events: &mpsc::Sender<Event>,
 ) -> End {
     let EngineParts { sandbox, settings, .. } = parts;
+    let secrets = match OpenSecrets::of_version(&*parts.store, &invocation.target.app.id, version) {
+        Ok(secrets) => secrets,
+        Err(end) => return end,
+    };
     let slot = match slot::make(sandbox, settings, version).await {
         Ok(slot) => slot,
         Err(error) => return slot::end_of_driver_error(&error, &invocation.call_id),
     };
     let process = ProcessSpec {
         argv: rootfs.process.argv.clone(),
-        env: environment::of_call(&rootfs.process, &version.merged_config, &invocation),
+        env: environment::of_call(&rootfs.process, &version.merged_config, &secrets, &invocation),
         cwd: rootfs.process.cwd.clone(),
         uid: rootfs.process.uid,
         gid: rootfs.process.gid,
         groups: rootfs.process.groups.clone(),
         channel: Channel::Streams,
+        files: secrets.into_files(),
     };
     let Invocation { body, call_id, target, kept, .. } = invocation;
     let log = FunctionLog::new(target, settings.max_log_bytes);

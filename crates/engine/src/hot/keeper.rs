@@ -22,6 +22,7 @@ use crate::admission::{NotAdmitted, Room};
 use crate::call_events::End;
 use crate::carried;
 use crate::function_log::{FunctionLog, LogStream};
+use crate::secrets::OpenSecrets;
 use crate::slot;
 
 /// How long a process that broke its exchange off may take to end by itself, and how long one
@@ -175,15 +176,16 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
         Ok(started) => started,
         Err(end) => return pool.failed(&end),
     };
-    let (slot, rootfs) = started;
+    let (slot, rootfs, secrets) = started;
     let process = ProcessSpec {
         argv: rootfs.process.argv.clone(),
-        env: pool.format.environment(&rootfs.process, &pool.target),
+        env: pool.format.environment(&rootfs.process, &pool.target, &secrets),
         cwd: rootfs.process.cwd.clone(),
         uid: rootfs.process.uid,
         gid: rootfs.process.gid,
         groups: rootfs.process.groups.clone(),
         channel: pool.format.channel(),
+        files: secrets.into_files(),
     };
     match sandbox.start(slot, &rootfs, &process).await {
         Ok(io) => run(pool, room, slot, io, began).await,
@@ -194,8 +196,8 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
     }
 }
 
-/// A slot for the version and the root filesystem to start in it.
-async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>), End> {
+/// A slot for the version, the root filesystem to start in it, and the secrets that it gets.
+async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>, OpenSecrets), End> {
     let parts = &pool.hot.parts;
     // The route may have been stored while the node had another runtime.
     let sandbox = &parts.sandbox;
@@ -203,10 +205,11 @@ async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>), End> {
         return Err(End::of(Failure::CannotStart { reason: refused.to_string() }));
     }
     let rootfs = slot::rootfs(parts, &pool.target.app.project_id, &pool.version).await?;
+    let secrets = OpenSecrets::of_version(&*parts.store, &pool.target.app.id, &pool.version)?;
     let slot = slot::make(&parts.sandbox, &parts.settings, &pool.version)
         .await
         .map_err(|error| slot::end_of_driver_error(&error, &pool.version.id))?;
-    Ok((slot, rootfs))
+    Ok((slot, rootfs, secrets))
 }
 
 /// Opens the process, serves calls with it, waits for its end.

@@ -17,6 +17,7 @@ use super::lease::Lease;
 use crate::catalog::Target;
 use crate::function_log::FunctionLog;
 use crate::invocation::{BodyError, Invocation, Output};
+use crate::secrets::OpenSecrets;
 
 /// One call on its way to a hot sandbox.
 pub(crate) struct HotCall {
@@ -97,8 +98,13 @@ pub(crate) trait HotFormat: Send + Sync + std::fmt::Debug {
     fn channel(&self) -> Channel;
 
     /// The whole environment of the process: the image's, the configuration as the contract
-    /// writes it, the contract's own variables.
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)>;
+    /// writes it, the secrets, the contract's own variables.
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)>;
 
     /// Waits until the process can take its first call. The future is dropped when the process
     /// ends meanwhile. A failure is the function's ([`Failure::InitFailed`]) or ours.

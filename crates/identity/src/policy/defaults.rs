@@ -198,6 +198,13 @@ rules! {
     DeleteAlias = "functions:alias:delete", PROJECT_MEMBER_OR_ADMIN,
         [DELETE "/v1/{project_id}/routes/{route_id}/aliases/{alias}"];
 
+    /// Give a route a new secret that its webhooks show.
+    RotateWebhookSecret = "functions:webhook_secret:rotate", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}"];
+    /// Take a secret of a route's webhooks away.
+    DeleteWebhookSecret = "functions:webhook_secret:delete", PROJECT_MEMBER_OR_ADMIN,
+        [DELETE "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}"];
+
     /// Run a function with a token. Public routes need none on their public URLs.
     InvokeFunction = "functions:function:invoke", INVOKER, [
         POST "/v1/r/{project_id}/{app}/{route}",

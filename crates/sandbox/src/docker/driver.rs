@@ -124,6 +124,10 @@ impl Inner {
         rootfs: &RootFs,
         process: &ProcessSpec,
     ) -> Result<SandboxIo, SandboxError> {
+        if !process.files.is_empty() {
+            let reason = "it has no secret files; use secrets as environment variables".to_owned();
+            return Err(SandboxError::Unsupported { driver: "docker", reason });
+        }
         let mut phase = slot.phase.lock().await;
         if *phase != Phase::Made {
             return Err(SandboxError::Slot("it has been started or removed before".to_owned()));
@@ -331,7 +335,12 @@ impl Sandbox for DockerSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: self.inner.settings.egress.is_some(), socket_folder: false, ports: false }
+        Features {
+            egress: self.inner.settings.egress.is_some(),
+            socket_folder: false,
+            ports: false,
+            secret_files: false,
+        }
     }
 
     async fn prepare(&self, rootfs: &RootFs) -> Result<(), SandboxError> {

@@ -190,11 +190,11 @@ pub(crate) fn become_function(
     stage: &Stage,
     launch: &Launch<'_>,
 ) -> Result<Infallible, StartFault> {
-    let folder =
+    let built =
         mounts::build(k, stage, &launch.tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
     let channel = match launch.channel {
         Channel::Listener { port } => Some(k.listen(port).at(Step::Channel)?),
-        Channel::Streams | Channel::SocketFolder | Channel::Port { .. } => folder,
+        Channel::Streams | Channel::SocketFolder | Channel::Port { .. } => built.socket_folder,
     };
     if let Some(channel) = channel {
         k.pass(seat.line, channel.as_fd()).at(Step::Channel)?;
@@ -210,7 +210,7 @@ pub(crate) fn become_function(
     // Again after the change of ids, which clears it.
     k.die_with_parent().at(Step::Identity)?;
     stay_only_with_spawner(k, seat)?;
-    run_program(k, launch)
+    run_program(k, launch, built.secrets.as_ref())
 }
 
 fn stay_only_with_spawner(k: &dyn Kernel, seat: &Seat<'_>) -> Result<(), StartFault> {
@@ -237,8 +237,16 @@ fn take_streams(k: &dyn Kernel, base: u32, launch: &Launch<'_>) -> io::Result<()
     k.close_on_exec_from(3)
 }
 
-fn run_program(k: &dyn Kernel, launch: &Launch<'_>) -> Result<Infallible, StartFault> {
+fn run_program(
+    k: &dyn Kernel,
+    launch: &Launch<'_>,
+    secrets: Option<&OwnedFd>,
+) -> Result<Infallible, StartFault> {
     let blob = ProcessBlob::read(launch.process).at(Step::Blob)?;
+    for (name, content) in &blob.files {
+        let folder = secrets.ok_or(StartFault { step: Step::Blob, errno: libc::EBADMSG })?;
+        k.write_new(folder.as_fd(), name, content).at(Step::Scratch)?;
+    }
     k.change_dir(&blob.cwd).at(Step::WorkDir)?;
     k.load_filter(launch.filter).at(Step::Filter)?;
     let argv: Vec<&CStr> = blob.argv.iter().map(CString::as_c_str).collect();

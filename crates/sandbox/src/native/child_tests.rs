@@ -6,7 +6,7 @@ use super::blob;
 use super::child::{Launch, Seat, StartFault, Step, become_function, sit_down};
 use super::mounts::{self, Mask, Skeleton, Tree};
 use super::recorder::Recorder;
-use crate::{Channel, ProcessSpec};
+use crate::{Channel, ProcessSpec, SecretFile};
 
 /// What the fake descriptors of a launch are.
 struct Fixture {
@@ -17,10 +17,15 @@ struct Fixture {
     layers: Vec<String>,
     masks: Vec<Mask>,
     channel: Channel,
+    secrets: bool,
 }
 
 impl Fixture {
     fn new(k: Recorder, argv: &[&str], path: &str) -> Self {
+        Self::with_files(k, argv, path, &[])
+    }
+
+    fn with_files(k: Recorder, argv: &[&str], path: &str, files: &[SecretFile]) -> Self {
         let process = ProcessSpec {
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),
             env: vec![("PATH".to_owned(), path.to_owned())],
@@ -29,6 +34,7 @@ impl Fixture {
             gid: 0,
             groups: Vec::new(),
             channel: Channel::Streams,
+            files: files.to_vec(),
         };
         let names = ["netns", "userns", "in", "out", "err", "line"];
         Self {
@@ -37,6 +43,7 @@ impl Fixture {
             process: blob::sealed(&blob::encode(&process).unwrap()).unwrap(),
             layers: vec!["aa".to_owned(), "bb".to_owned()],
             channel: Channel::Streams,
+            secrets: !files.is_empty(),
             masks: vec![Mask::File("kcore"), Mask::Dir("acpi")],
             k,
         }
@@ -55,6 +62,7 @@ impl Fixture {
                 tmp_bytes: 1 << 20,
                 tmp_inodes: 50,
                 socket_folder: (self.channel == Channel::SocketFolder).then_some((7, 8)),
+                secrets: self.secrets.then_some((9, 10)),
             },
             channel: self.channel,
             uid: 1000,
@@ -194,6 +202,31 @@ fn a_channel_is_made_inside_and_passed_on_before_the_function_is() {
     fixture.channel = Channel::Port { port: 80 };
     fixture.run();
     assert!(!fixture.k.take().iter().any(|call| call.starts_with("pass")));
+}
+
+#[test]
+fn secrets_become_files_once_the_rights_are_given_up_and_show_themselves_read_only() {
+    let files = [SecretFile { name: "KEY".to_owned(), content: b"value".to_vec() }];
+    let mut fixture = Fixture::with_files(Recorder::default(), &["/bin/f"], "/bin", &files);
+    fixture.run();
+    let done = fixture.k.take();
+    let order = [
+        "fsmount tmpfs [size=4194304,nr_inodes=1024,mode=700,uid=9,gid=10] nosuid,noexec,nodev",
+        "attach tmpfs at dir:run/secrets",
+        "clone dir:root/run/secrets",
+        "restrict tree:run/secrets nosuid,ro,noexec,nodev",
+        "attach tree:run/secrets at dir:run/secrets",
+        "pivot",
+        "drop-capabilities",
+        "write-new tmpfs/KEY 5 bytes",
+        "seccomp",
+        "exec",
+    ];
+    assert!(order.map(|call| Fixture::position(&done, call)).is_sorted(), "{done:#?}");
+    // A start that names no files has no place for them.
+    fixture.secrets = false;
+    assert_eq!(fixture.run(), StartFault { step: Step::Blob, errno: libc::EBADMSG });
+    assert!(!fixture.k.take().iter().any(|call| call.starts_with("write-new")));
 }
 
 #[test]

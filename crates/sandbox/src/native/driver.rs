@@ -106,7 +106,7 @@ impl Sandbox for NativeSandbox {
 
     fn features(&self) -> Features {
         let egress = self.current.borrow().as_ref().is_some_and(|c| c.has_egress());
-        Features { egress, socket_folder: true, ports: true }
+        Features { egress, socket_folder: true, ports: true, secret_files: true }
     }
 
     /// Nothing to do: the layers are unpacked when a version is made.
@@ -214,7 +214,8 @@ fn start_message(slot: u64, rootfs: &RootFs, process: &ProcessSpec) -> Result<St
     if matches!(channel, Channel::Listener { port: 0 } | Channel::Port { port: 0 }) {
         return refuse("port 0 is none".to_owned());
     }
-    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers, channel })
+    let files = !process.files.is_empty();
+    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers, channel, files })
 }
 
 /// The bytes of a digest's 64 hex digits, which its type guarantees.

@@ -165,6 +165,12 @@ impl Kernel for Linux {
         Ok(rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
+    fn write_new(&self, dir: BorrowedFd<'_>, name: &CStr, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o400))?;
+        File::from(file).write_all(bytes)
+    }
+
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
         Ok(rustix::process::fchdir(dir)?)
     }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 
 use super::sys::{Kernel, MountFlags};
-use crate::SOCKET_FOLDER;
+use crate::{SECRET_FOLDER, SOCKET_FOLDER};
 
 /// Layers one image may have; with the skeleton's it stays below overlayfs's own bound and one
 /// page of mount options.
@@ -21,6 +21,10 @@ pub(crate) const MAX_LAYERS: usize = 126;
 /// Bytes and inodes of `/dev/shm` at most; never more than `/tmp` has.
 pub(crate) const SHM_BYTES: u64 = 16 << 20;
 pub(crate) const SHM_INODES: u64 = 1024;
+
+/// Bytes and inodes of [`SECRET_FOLDER`]: more than the longest strings of a process can fill.
+const SECRET_BYTES: u64 = 4 << 20;
+const SECRET_INODES: u64 = 1024;
 
 /// Device nodes every sandbox gets (Linux, admin-guide/devices.txt).
 pub(crate) const DEVICES: [(&str, u32, u32); 6] =
@@ -104,6 +108,16 @@ pub(crate) struct Tree<'a> {
     pub(crate) tmp_inodes: u64,
     /// Owner of [`SOCKET_FOLDER`] on the host, where the sandbox has one.
     pub(crate) socket_folder: Option<(u32, u32)>,
+    /// Owner of [`SECRET_FOLDER`] on the host, where the sandbox has one.
+    pub(crate) secrets: Option<(u32, u32)>,
+}
+
+/// What was built into a tree for those outside of it and for the process itself.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) socket_folder: Option<OwnedFd>,
+    /// The one way to write into the folder of secrets, which shows itself read-only.
+    pub(crate) secrets: Option<OwnedFd>,
 }
 
 /// Which part of the tree could not be made.
@@ -168,8 +182,8 @@ pub(crate) fn set_stage(k: &dyn Kernel, masks: &[Mask]) -> PartResult<Stage> {
     Ok(Stage { folders, dev, proc })
 }
 
-/// Builds the tree on its stage and makes it the root. Gives the socket folder.
-pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResult<Option<OwnedFd>> {
+/// Builds the tree on its stage and makes it the root.
+pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResult<Built> {
     let root = mount_root(k, &stage.folders, tree)?;
     attach_at(k, stage.dev.as_fd(), root.as_fd(), "dev").of(TreePart::Devices)?;
     let shm_bytes = tree.tmp_bytes.min(SHM_BYTES);
@@ -179,10 +193,33 @@ pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResul
     let tmp = scratch(k, tree.base_id, tree.tmp_bytes, tree.tmp_inodes).of(TreePart::Scratch)?;
     attach_at(k, tmp.as_fd(), root.as_fd(), "tmp").of(TreePart::Scratch)?;
     let folder = tree.socket_folder.map(|(uid, gid)| make_socket_folder(k, tmp.as_fd(), uid, gid));
-    let folder = folder.transpose().of(TreePart::Scratch)?;
+    let socket_folder = folder.transpose().of(TreePart::Scratch)?;
+    let secrets = tree.secrets.map(|(uid, gid)| make_secret_folder(k, root.as_fd(), uid, gid));
+    let secrets = secrets.transpose().of(TreePart::Scratch)?;
     k.enter_dir(root.as_fd()).of(TreePart::Pivot)?;
     k.pivot_here().of(TreePart::Pivot)?;
-    Ok(folder)
+    Ok(Built { socket_folder, secrets })
+}
+
+/// A file system of the function's own that it sees through a read-only mount, which covers the one
+/// that its process writes the files through before it becomes the function.
+fn make_secret_folder(k: &dyn Kernel, root: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<OwnedFd> {
+    let path = SECRET_FOLDER.trim_start_matches('/');
+    let options = [
+        ("size", SECRET_BYTES.to_string()),
+        ("nr_inodes", SECRET_INODES.to_string()),
+        ("mode", "700".to_owned()),
+        ("uid", uid.to_string()),
+        ("gid", gid.to_string()),
+    ];
+    let mut writable = MountFlags::DATA;
+    writable.read_only = false;
+    let files = k.new_file_system("tmpfs", &options, writable)?;
+    attach_at(k, files.as_fd(), root, path)?;
+    let shown = k.clone_tree(root, path)?;
+    k.restrict(shown.as_fd(), MountFlags::DATA)?;
+    attach_at(k, shown.as_fd(), root, path)?;
+    Ok(files)
 }
 
 fn make_socket_folder(k: &dyn Kernel, tmp: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<OwnedFd> {

@@ -60,6 +60,7 @@ mod tests {
             groups: vec![4; MAX_GROUPS],
             layers: vec![[5; 32]; MAX_LAYERS],
             channel: Channel::Port { port: 6 },
+            files: true,
         };
         let bytes = Order::encode(NetworkMode::Egress, &limits, &start);
         assert!(bytes.len() <= MAX_MESSAGE);

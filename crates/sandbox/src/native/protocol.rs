@@ -78,6 +78,8 @@ pub(crate) struct Start {
     pub(crate) layers: Vec<[u8; 32]>,
     /// What is made for it beside its streams.
     pub(crate) channel: Channel,
+    /// Whether its strings have files with them.
+    pub(crate) files: bool,
 }
 
 /// The spawner's answers and reports.
@@ -261,6 +263,7 @@ impl Start {
         put_count(w, self.layers.len());
         self.layers.iter().for_each(|l| w.extend_from_slice(l));
         put_channel(w, self.channel);
+        w.push(u8::from(self.files));
     }
 
     /// Reads what [`Self::put`] wrote, and checks every range.
@@ -274,8 +277,9 @@ impl Start {
             .map(|_| r.take(32)?.try_into().ok())
             .collect::<Option<Vec<[u8; 32]>>>()?;
         let channel = channel(r)?;
+        let files = r.flag()?;
         // An overlay of no image is no root.
-        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers, channel })
+        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers, channel, files })
     }
 }
 
@@ -489,7 +493,15 @@ mod tests {
 
     fn start() -> Start {
         let layers = vec![[9; 32], [1; 32]];
-        Start { slot: 7, uid: 1000, gid: 100, groups: vec![4, 27], layers, channel: Channel::Streams }
+        Start {
+            slot: 7,
+            uid: 1000,
+            gid: 100,
+            groups: vec![4, 27],
+            layers,
+            channel: Channel::Streams,
+            files: false,
+        }
     }
 
     #[test]
@@ -497,7 +509,7 @@ mod tests {
         for request in [
             Request::MakeSlot { id: 1, limits: limits(), network: NetworkMode::Egress },
             Request::Start { id: 2, start: start() },
-            Request::Start { id: 2, start: Start { channel: Channel::SocketFolder, ..start() } },
+            Request::Start { id: 2, start: Start { channel: Channel::SocketFolder, files: true, ..start() } },
             Request::Start { id: 2, start: Start { channel: Channel::Listener { port: 1 }, ..start() } },
             Request::Start { id: 2, start: Start { channel: Channel::Port { port: 65_535 }, ..start() } },
             Request::Terminate { id: 6, slot: 9 },

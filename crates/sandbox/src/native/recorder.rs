@@ -212,6 +212,10 @@ impl Kernel for Recorder {
         self.note(format!("mkdirat {}/{name} {uid}:{gid}", self.name(dir)))
     }
 
+    fn write_new(&self, dir: BorrowedFd<'_>, name: &CStr, bytes: &[u8]) -> io::Result<()> {
+        self.note(format!("write-new {}/{} {} bytes", self.name(dir), name.to_string_lossy(), bytes.len()))
+    }
+
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.note(format!("chdir {}", self.name(dir)))
     }

@@ -31,6 +31,8 @@ impl MountFlags {
     pub(crate) const IMAGE: Self = Self { read_only: true, no_exec: false, no_dev: true };
     /// A place to write to.
     pub(crate) const SCRATCH: Self = Self { read_only: false, no_exec: false, no_dev: true };
+    /// Files to be read.
+    pub(crate) const DATA: Self = Self { read_only: true, no_exec: true, no_dev: true };
     /// The kernel's own files.
     pub(crate) const PROC: Self = Self { read_only: true, no_exec: true, no_dev: true };
     /// Device nodes.
@@ -93,6 +95,8 @@ pub(crate) trait Kernel {
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()>;
     fn make_dir_in(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()>;
     fn make_owned_dir(&self, dir: BorrowedFd<'_>, name: &str, uid: u32, gid: u32) -> io::Result<()>;
+    /// A new file that its owner, the caller, may read and nobody write.
+    fn write_new(&self, dir: BorrowedFd<'_>, name: &CStr, bytes: &[u8]) -> io::Result<()>;
     fn enter_dir(&self, dir: BorrowedFd<'_>) -> io::Result<()>;
     /// Makes the working directory the root and detaches the old root.
     fn pivot_here(&self) -> io::Result<()>;

@@ -6,8 +6,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::SlotLimits;
 use crate::native::HOST_NAME;
+use crate::{SECRET_FOLDER, SlotLimits};
 
 /// Length of a CPU period, microseconds; as the native driver's.
 const PERIOD_US: u64 = 50_000;
@@ -39,6 +39,8 @@ pub(super) struct Bundle<'a> {
     pub(super) shm: (u64, u64),
     pub(super) rlimits: Vec<Rlimit>,
     pub(super) seccomp: &'a RawValue,
+    /// The folder that the function sees as its secret files.
+    pub(super) secrets: Option<&'static str>,
 }
 
 /// A resource limit, hard and soft alike.
@@ -57,7 +59,7 @@ struct Config<'a> {
     process: Process<'a>,
     root: Root<'a>,
     hostname: &'static str,
-    mounts: [Mount; 4],
+    mounts: Vec<Mount>,
     linux: Linux<'a>,
 }
 
@@ -186,6 +188,22 @@ impl Bundle<'_> {
         let mapping = IdMapping { container_id: 0, host_id: self.base_id, size: crate::native::IDS };
         let mount = |destination, kind, options| Mount { destination, kind, source: kind, options };
         let scratch = ["nosuid", "nodev", "mode=1777"];
+        let secrets = self.secrets.map(|source| Mount {
+            destination: SECRET_FOLDER,
+            kind: "bind",
+            source,
+            options: options(&["bind", "ro", "nosuid", "noexec", "nodev"], None),
+        });
+        let mounts = [
+            mount("/proc", "proc", options(&["nosuid", "noexec", "nodev", "ro"], None)),
+            mount(
+                "/dev",
+                "tmpfs",
+                options(&["nosuid", "noexec", "strictatime", "mode=755", "ro"], Some((64 << 10, 64))),
+            ),
+            mount("/dev/shm", "tmpfs", options(&scratch, Some(self.shm))),
+            mount("/tmp", "tmpfs", options(&scratch, Some((tmp_bytes, tmp_inodes)))),
+        ];
         serde_json::to_vec(&Config {
             oci_version: "1.0.2",
             process: Process {
@@ -200,16 +218,7 @@ impl Bundle<'_> {
             },
             root: Root { path: self.root, readonly: true },
             hostname: HOST_NAME,
-            mounts: [
-                mount("/proc", "proc", options(&["nosuid", "noexec", "nodev", "ro"], None)),
-                mount(
-                    "/dev",
-                    "tmpfs",
-                    options(&["nosuid", "noexec", "strictatime", "mode=755", "ro"], Some((64 << 10, 64))),
-                ),
-                mount("/dev/shm", "tmpfs", options(&scratch, Some(self.shm))),
-                mount("/tmp", "tmpfs", options(&scratch, Some((tmp_bytes, tmp_inodes)))),
-            ],
+            mounts: mounts.into_iter().chain(secrets).collect(),
             linux: Linux {
                 uid_mappings: [mapping],
                 gid_mappings: [mapping],
@@ -273,6 +282,7 @@ mod tests {
             shm: (1 << 20, 100),
             rlimits: vec![Rlimit { kind: "RLIMIT_NOFILE", hard: 128, soft: 128 }],
             seccomp: &seccomp,
+            secrets: None,
         };
         serde_json::from_slice(&bundle.config().unwrap()).unwrap()
     }

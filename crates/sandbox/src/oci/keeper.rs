@@ -8,7 +8,7 @@
 //! to the keeper ends and removes all of it, and so does the death of the spawner.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -205,6 +205,7 @@ fn write_bundle(runtime: &Runtime, keep: &Keep<'_>) -> Result<(), StartFault> {
     let blob = ProcessBlob::read(keep.process).map_err(at(Step::Blob))?;
     let texts =
         |list: Vec<CString>| list.into_iter().map(CString::into_string).collect::<Result<Vec<_>, _>>();
+    write_secrets(keep, &blob.files).map_err(at(Step::Scratch))?;
     let not_text = StartFault { step: Step::Blob, errno: libc::EILSEQ };
     let (argv, env) = (texts(blob.argv).map_err(|_| not_text)?, texts(blob.env).map_err(|_| not_text)?);
     let bundle = Bundle {
@@ -221,12 +222,34 @@ fn write_bundle(runtime: &Runtime, keep: &Keep<'_>) -> Result<(), StartFault> {
         env: &env,
         cwd: blob.cwd.to_str().map_err(|_| not_text)?,
         masked: &runtime.masked,
+        secrets: (!blob.files.is_empty()).then_some(stage::SECRETS),
         shm: (keep.limits.tmp_bytes.min(SHM_BYTES), keep.limits.tmp_inodes.min(SHM_INODES)),
         rlimits: rlimits(keep.limits.nofile),
         seccomp: &runtime.seccomp,
     };
     let config = bundle.config().map_err(|e| at(Step::Blob)(e.into()))?;
     std::fs::write(stage::CONFIG, config).map_err(at(Step::Blob))
+}
+
+/// Files of the function's own, in a folder that the bundle shows it read-only.
+fn write_secrets(keep: &Keep<'_>, files: &[(CString, Vec<u8>)]) -> io::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let k = &Linux;
+    k.make_dir(Path::new(stage::SECRETS))?;
+    let folder = k.open_dir(Path::new(stage::SECRETS))?;
+    let (uid, gid) = (keep.tree.base_id + keep.uid, keep.tree.base_id + keep.gid);
+    for (name, content) in files {
+        k.write_new(folder.as_fd(), name, content)?;
+        std::os::unix::fs::chown(
+            Path::new(stage::SECRETS).join(OsStr::from_bytes(name.as_bytes())),
+            Some(uid),
+            Some(gid),
+        )?;
+    }
+    std::os::unix::fs::fchown(&folder, Some(uid), Some(gid))?;
+    std::fs::set_permissions(stage::SECRETS, std::os::unix::fs::PermissionsExt::from_mode(0o500))
 }
 
 /// The native driver's limits, each as far as the hard limit in force allows.

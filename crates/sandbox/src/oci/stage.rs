@@ -24,6 +24,8 @@ pub(super) const STATE: &str = "/mnt/state";
 pub(super) const LOG: &str = "/mnt/log";
 pub(super) const PID: &str = "/mnt/pid";
 pub(super) const NETNS: &str = "/mnt/net";
+/// The function's secret files, where it has some.
+pub(super) const SECRETS: &str = "/mnt/secrets";
 const DEVICE_NODES: &str = "/mnt/dev";
 
 /// Bytes of everything below [`TOP`]: a bundle with the longest strings, escaped, and a runtime's

@@ -78,6 +78,7 @@ pub fn probe(arguments: &[&str]) -> ProcessSpec {
         gid: 0,
         groups: Vec::new(),
         channel: Channel::Streams,
+        files: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use picasso_sandbox::SandboxError;
+use picasso_sandbox::{ProcessSpec, SandboxError, SecretFile};
 
 use crate::bed::{Bed, Started, line, probe, spec};
 use crate::machine::mark;
@@ -29,8 +29,32 @@ pub async fn files_of_the_host_are_out_of_reach(bed: Arc<Bed>) {
     }
     let run = bed.check(&["list", "/"]).await;
     let seen: BTreeSet<&str> = run.lines().into_iter().collect();
-    let expected = ["bin", "dev", "etc", "open", "proc", "sys", "tmp", "work", ".dockerenv"];
+    let expected = ["bin", "dev", "etc", "open", "proc", "run", "sys", "tmp", "work", ".dockerenv"];
     assert!(seen.iter().all(|name| expected.contains(name)), "{seen:?}");
+}
+
+pub async fn secret_files_are_the_functions_own_and_cannot_be_changed(bed: Arc<Bed>) {
+    let file = |name: &str, content: &[u8]| SecretFile { name: name.to_owned(), content: content.to_vec() };
+    let files = vec![file("DB_PASSWORD", b"between us"), file("KEY_2", b"a\0b")];
+    let with = |arguments: &[&str], uid| ProcessSpec { files: files.clone(), uid, ..probe(arguments) };
+    if !bed.sandbox.features().secret_files {
+        let refused = bed.start(&spec(), &with(&["list", "/"], 0)).await.map(|_| ());
+        assert!(matches!(refused, Err(SandboxError::Unsupported { .. })), "{refused:?}");
+        return;
+    }
+    for uid in [0, 1000] {
+        let read = with(&["read", "/run/secrets/DB_PASSWORD", "/run/secrets/KEY_2"], uid);
+        let run = bed.run_with(&spec(), &read, b"").await;
+        let expected =
+            ["/run/secrets/DB_PASSWORD: read \"between us\"", "/run/secrets/KEY_2: read \"a\\0b\""];
+        assert_eq!(run.lines(), expected, "as {uid}: {}", run.stderr);
+        let write = with(&["write", "/run/secrets", "/run/secrets/DB_PASSWORD", "/run"], uid);
+        let run = bed.run_with(&spec(), &write, b"").await;
+        assert_eq!(run.lines().len(), 3);
+        assert!(run.lines().iter().all(|line| !line.ends_with(": written")), "as {uid}: {:?}", run.lines());
+    }
+    let without = bed.check(&["list", "/run/secrets"]).await;
+    assert!(without.lines().is_empty(), "{:?}", without.lines());
 }
 
 pub async fn the_root_is_read_only(bed: Arc<Bed>) {

@@ -80,6 +80,7 @@ fn all(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
             no_other_process_is_seen
             files_of_the_host_are_out_of_reach
             the_root_is_read_only
+            secret_files_are_the_functions_own_and_cannot_be_changed
             devices_are_harmless
             the_kernels_secrets_are_masked
             nothing_of_one_sandbox_is_seen_in_the_next

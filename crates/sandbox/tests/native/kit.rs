@@ -145,6 +145,7 @@ pub fn guest_process(args: &[&str]) -> ProcessSpec {
         gid: 1000,
         groups: vec![],
         channel: picasso_sandbox::Channel::Streams,
+        files: Vec::new(),
     }
 }
 

@@ -74,18 +74,21 @@ pub(super) async fn create(
     let apps = count(&mut *db, project).await?;
     OverLimit::check(project, Resource::Apps, max_apps.into(), apps, 1)?;
     let app = App {
-        id: AppId::generate(),
+        id: new.id.clone(),
         project_id: project.clone(),
         short_name: new.short_name.clone(),
         full_name: free_full_name(db, &new.short_name, project).await?,
         description: new.description.clone(),
         config: new.config.clone(),
+        secrets: new.secrets.clone(),
+        cors: new.cors.clone(),
         created_at: now,
         updated_at: now,
     };
     sqlx::query(
-        "INSERT INTO apps (id, project_id, short_name, full_name, description, config, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO apps (id, project_id, short_name, full_name, description, config, created_at, updated_at, \
+         secrets, cors) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(app.id.as_str())
     .bind(app.project_id.as_str())
@@ -95,6 +98,8 @@ pub(super) async fn create(
     .bind(to_json("config", &app.config)?)
     .bind(now.0)
     .bind(now.0)
+    .bind(to_json("secrets", &app.secrets)?)
+    .bind(to_json("cors", &app.cors)?)
     .execute(&mut *db)
     .await
     .context("storing an app")?;
@@ -192,20 +197,26 @@ pub(super) async fn update(
     lock(db, id).await?;
     let before = load(&mut *db, id).await?;
     expect(&before, change.expected.as_deref())?;
-    sqlx::query("UPDATE apps SET config = ?, description = ?, updated_at = ? WHERE id = ?")
-        .bind(to_json("config", &change.config)?)
-        .bind(&change.description)
-        .bind(now.0)
-        .bind(id.as_str())
-        .execute(&mut *db)
-        .await
-        .context("changing an app")?;
-    if before.config != change.config {
-        routes::apply_app_config(db, id, &change.config, changed_by, now).await?;
+    sqlx::query(
+        "UPDATE apps SET config = ?, description = ?, updated_at = ?, secrets = ?, cors = ? WHERE id = ?",
+    )
+    .bind(to_json("config", &change.config)?)
+    .bind(&change.description)
+    .bind(now.0)
+    .bind(to_json("secrets", &change.secrets)?)
+    .bind(to_json("cors", &change.cors)?)
+    .bind(id.as_str())
+    .execute(&mut *db)
+    .await
+    .context("changing an app")?;
+    if before.config != change.config || before.secrets != change.secrets {
+        routes::apply_app_config(db, id, change, changed_by, now).await?;
     }
     changes::note(db, id, now).await?;
     Ok(App {
         config: change.config.clone(),
+        secrets: change.secrets.clone(),
+        cors: change.cors.clone(),
         description: change.description.clone(),
         updated_at: now,
         ..before

@@ -78,18 +78,21 @@ pub(super) async fn create(
     let apps = count(&mut *db, project).await?;
     OverLimit::check(project, Resource::Apps, max_apps.into(), apps, 1)?;
     let app = App {
-        id: AppId::generate(),
+        id: new.id.clone(),
         project_id: project.clone(),
         short_name: new.short_name.clone(),
         full_name: free_full_name(db, &new.short_name, project).await?,
         description: new.description.clone(),
         config: new.config.clone(),
+        secrets: new.secrets.clone(),
+        cors: new.cors.clone(),
         created_at: now,
         updated_at: now,
     };
     sqlx::query(
-        "INSERT INTO apps (id, project_id, short_name, full_name, description, config, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+        "INSERT INTO apps (id, project_id, short_name, full_name, description, config, created_at, updated_at, \
+         secrets, cors) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9)",
     )
     .bind(app.id.as_str())
     .bind(app.project_id.as_str())
@@ -98,6 +101,8 @@ pub(super) async fn create(
     .bind(&app.description)
     .bind(to_json("config", &app.config)?)
     .bind(now.0)
+    .bind(to_json("secrets", &app.secrets)?)
+    .bind(to_json("cors", &app.cors)?)
     .execute(&mut *db)
     .await
     .context("storing an app")?;
@@ -196,20 +201,24 @@ pub(super) async fn update(
     lock(db, id).await?;
     let before = load(&mut *db, id).await?;
     expect(&before, change.expected.as_deref())?;
-    sqlx::query("UPDATE apps SET config = $2, description = $3, updated_at = $4 WHERE id = $1")
+    sqlx::query("UPDATE apps SET config = $2, description = $3, updated_at = $4, secrets = $5, cors = $6 WHERE id = $1")
         .bind(id.as_str())
         .bind(to_json("config", &change.config)?)
         .bind(&change.description)
         .bind(now.0)
+        .bind(to_json("secrets", &change.secrets)?)
+        .bind(to_json("cors", &change.cors)?)
         .execute(&mut *db)
         .await
         .context("changing an app")?;
-    if before.config != change.config {
-        routes::apply_app_config(db, id, &change.config, changed_by, now).await?;
+    if before.config != change.config || before.secrets != change.secrets {
+        routes::apply_app_config(db, id, change, changed_by, now).await?;
     }
     changes::note(db, id, now).await?;
     Ok(App {
         config: change.config.clone(),
+        secrets: change.secrets.clone(),
+        cors: change.cors.clone(),
         description: change.description.clone(),
         updated_at: now,
         ..before

@@ -1,15 +1,15 @@
 //! Routes: where functions answer and which of their versions calls run.
 
 use picasso_types::{
-    AppId, Config, Digest, Methods, NewRoute, OverLimit, ProjectId, Resource, Route, RouteChange, RouteId,
-    RoutePattern, Timestamp, VersionState,
+    AppChange, AppId, Digest, Methods, NewRoute, OverLimit, ProjectId, Resource, Route, RouteAccess,
+    RouteChange, RouteId, RoutePattern, Timestamp, VersionState, WebhookChange,
 };
 use sqlx::{PgConnection, PgExecutor};
 
 use super::{apps, calls, changes, versions};
 use crate::StoreError;
 use crate::error::{Context as _, expect};
-use crate::preparation::Preparation;
+use crate::preparation::{Merged, Preparation};
 use crate::rows::{self, json, route_columns, to_json, version_columns};
 
 /// Each route once or twice: with its latest and, where that is another one, its active version.
@@ -70,11 +70,11 @@ pub(super) async fn create(
     refuse_conflict(db, &app.id, &new.pattern, &new.methods, None).await?;
     let routes = count(&mut *db, &app.project_id).await?;
     OverLimit::check(&app.project_id, Resource::Routes, max_routes.into(), routes, 1)?;
-    let id = RouteId::generate();
+    let id = new.id.clone();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \
-         latest_number, active_number, created_at, updated_at, delivery) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $9, $10)",
+         latest_number, active_number, created_at, updated_at, delivery, access) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $9, $10, $11)",
     )
     .bind(id.as_str())
     .bind(app.id.as_str())
@@ -86,10 +86,11 @@ pub(super) async fn create(
     .bind(resolved.map(|_| 1_i64))
     .bind(now.0)
     .bind(to_json("delivery", &new.delivery)?)
+    .bind(to_json("access", &new.access)?)
     .execute(&mut *db)
     .await
     .context("storing a route")?;
-    let merged = app.config.overlaid(&new.spec.config);
+    let merged = Merged::of(&app.config, &app.secrets, &new.spec);
     let preparation = Preparation::of(resolved);
     versions::insert(db, &id, 1, &new.spec, &merged, &preparation, &new.created_by, now).await?;
     changes::note(db, &app.id, now).await?;
@@ -165,12 +166,15 @@ pub(super) async fn update(
     let app = apps::load(&mut *db, &before.app_id).await?;
     refuse_conflict(db, &app.id, &before.pattern, &change.methods, Some(id)).await?;
     let number = before.latest.number + 1;
-    let merged = app.config.overlaid(&change.spec.config);
+    let merged = Merged::of(&app.config, &app.secrets, &change.spec);
+    // Somebody else may be replacing them just now.
+    let access = RouteAccess { webhook: before.access.webhook, ..change.access.clone() };
     let preparation = Preparation::of(resolved);
     versions::insert(db, id, number, &change.spec, &merged, &preparation, &change.created_by, now).await?;
     sqlx::query(
         "UPDATE routes SET methods = $2, route_type = $3, is_public = $4, latest_number = $5, \
-         active_number = CASE WHEN $6 THEN $5 ELSE active_number END, updated_at = $7, delivery = $8 WHERE id = $1",
+         active_number = CASE WHEN $6 THEN $5 ELSE active_number END, updated_at = $7, delivery = $8, \
+         access = $9 WHERE id = $1",
     )
     .bind(id.as_str())
     .bind(to_json("methods", &change.methods)?)
@@ -180,6 +184,7 @@ pub(super) async fn update(
     .bind(resolved.is_some())
     .bind(now.0)
     .bind(to_json("delivery", &change.delivery)?)
+    .bind(to_json("access", &access)?)
     .execute(&mut *db)
     .await
     .context("changing a route")?;
@@ -200,7 +205,7 @@ pub(super) async fn roll_back(
     let app = apps::load(&mut *db, &route.app_id).await?;
     let old = versions::get_ready(&mut *db, id, number).await?;
     let next = route.latest.number + 1;
-    let merged = app.config.overlaid(&old.spec.config);
+    let merged = Merged::of(&app.config, &app.secrets, &old.spec);
     let preparation = Preparation::rolled_back(&old);
     versions::insert(db, id, next, &old.spec, &merged, &preparation, rolled_back_by, now).await?;
     sqlx::query("UPDATE routes SET latest_number = $1, active_number = $2, updated_at = $3 WHERE id = $4")
@@ -215,14 +220,14 @@ pub(super) async fn roll_back(
     load(db, id).await
 }
 
-/// Makes the version of each route that has `config` merged in.
+/// Makes the version of each route that has its app's new configuration and secrets merged in.
 ///
 /// Where calls run an older version than the latest, because that one is still preparing or has
 /// failed, the active one gets a new version too: a change of configuration reaches calls at once.
 pub(super) async fn apply_app_config(
     db: &mut PgConnection,
     app: &AppId,
-    config: &Config,
+    app_change: &AppChange,
     changed_by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -232,7 +237,7 @@ pub(super) async fn apply_app_config(
         let behind = route.active.iter().filter(|active| active.number != route.latest.number);
         for version in behind.chain([&route.latest]) {
             number += 1;
-            let merged = config.overlaid(&version.spec.config);
+            let merged = Merged::of(&app_change.config, &app_change.secrets, &version.spec);
             let preparation = Preparation::copied(version);
             versions::insert(db, &route.id, number, &version.spec, &merged, &preparation, changed_by, now)
                 .await?;
@@ -252,6 +257,29 @@ pub(super) async fn apply_app_config(
         .context("changing a route's version")?;
     }
     Ok(())
+}
+
+/// Changes a route's webhook secrets; no new version, as nothing that runs changes.
+pub(super) async fn change_webhook(
+    db: &mut PgConnection,
+    id: &RouteId,
+    change: &WebhookChange,
+    previous_until: Timestamp,
+    now: Timestamp,
+) -> Result<Route, StoreError> {
+    apps::lock_of_route(db, id).await?;
+    let before = load(&mut *db, id).await?;
+    let webhook = before.access.webhook.clone().changed(change, previous_until);
+    let access = RouteAccess { webhook, ..before.access };
+    sqlx::query("UPDATE routes SET access = $2, updated_at = $3 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(to_json("access", &access)?)
+        .bind(now.0)
+        .execute(&mut *db)
+        .await
+        .context("changing a route's webhook secrets")?;
+    changes::note(db, &before.app_id, now).await?;
+    load(db, id).await
 }
 
 pub(super) async fn delete(db: &mut PgConnection, id: &RouteId, now: Timestamp) -> Result<(), StoreError> {

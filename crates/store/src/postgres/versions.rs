@@ -1,14 +1,14 @@
 //! Immutable versions of routes, and how their preparation ends.
 
 use picasso_types::{
-    AppId, Config, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
+    AppId, Digest, InstanceId, RouteId, RouteVersion, Timestamp, VersionId, VersionSpec, VersionState,
 };
 use sqlx::{PgConnection, PgExecutor, PgPool, QueryBuilder};
 
 use super::{apps, changes};
 use crate::error::Context as _;
 use crate::old_versions::UNNEEDED;
-use crate::preparation::{Preparation, kept_error};
+use crate::preparation::{Merged, Preparation, kept_error};
 use crate::rows::{self, parsed, to_json, version_columns};
 use crate::{PreparingVersion, StoreError};
 
@@ -18,7 +18,7 @@ pub(super) async fn insert(
     route: &RouteId,
     number: u32,
     spec: &VersionSpec,
-    merged_config: &Config,
+    merged: &Merged,
     preparation: &Preparation<'_>,
     created_by: &str,
     now: Timestamp,
@@ -26,9 +26,9 @@ pub(super) async fn insert(
     sqlx::query(
         "INSERT INTO route_versions (id, route_id, number, image, format, config, merged_config, \
          memory_mb, timeout_s, max_concurrency, concurrency, idle_timeout_s, min_instances, queue_timeout_s, \
-         network, digest, state, error, copy_of, rolled_back_to, created_by, created_at) \
+         network, digest, state, error, copy_of, rolled_back_to, created_by, created_at, secrets, merged_secrets) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = $19), $20, $21, $22)",
+         (SELECT coalesce(copy_of, id) FROM route_versions WHERE id = $19), $20, $21, $22, $23, $24)",
     )
     .bind(VersionId::generate().as_str().to_owned())
     .bind(route.as_str())
@@ -36,7 +36,7 @@ pub(super) async fn insert(
     .bind(spec.image.to_string())
     .bind(spec.format.as_str())
     .bind(to_json("config", &spec.config)?)
-    .bind(to_json("merged_config", merged_config)?)
+    .bind(to_json("merged_config", &merged.config)?)
     .bind(i64::from(spec.memory_mb))
     .bind(i64::from(spec.timeout_s))
     .bind(spec.max_concurrency.map(i64::from))
@@ -52,6 +52,8 @@ pub(super) async fn insert(
     .bind(preparation.rolled_back_to.map(i64::from))
     .bind(created_by)
     .bind(now.0)
+    .bind(to_json("secrets", &spec.secrets)?)
+    .bind(to_json("merged_secrets", &merged.secrets)?)
     .execute(db)
     .await
     .context("storing a route's version")?;

@@ -9,7 +9,7 @@ use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
     CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
     NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
-    RouteId, RouteVersion, Timestamp, VersionId,
+    RouteId, RouteVersion, Sealed, SealedFor, Timestamp, VersionId, WebhookChange,
 };
 
 use super::{
@@ -20,6 +20,7 @@ use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
 use crate::rows;
 use crate::sealed_delivery::{self, seal_signing_key};
+use crate::sealed_value;
 use crate::{
     ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
     QueuedCalls, Store, StoreError, TakenDelivery,
@@ -444,6 +445,30 @@ impl Store for SqliteStore {
         self.writer
             .run(move |db| {
                 Box::pin(async move { deliveries::add_signing_key(db, &app, (&key_id, &sealed)).await })
+            })
+            .await
+    }
+
+    fn seal(&self, what: SealedFor<'_>, value: &[u8]) -> Result<Sealed, StoreError> {
+        sealed_value::seal(&self.key, what, value)
+    }
+
+    fn open(&self, what: SealedFor<'_>, sealed: &Sealed) -> Result<Vec<u8>, StoreError> {
+        sealed_value::open(&self.key, what, sealed)
+    }
+
+    async fn change_webhook(
+        &self,
+        route: &RouteId,
+        change: &WebhookChange,
+        previous_until: Timestamp,
+    ) -> Result<Route, StoreError> {
+        let (id, change, clock) = (route.clone(), change.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    routes::change_webhook(db, &id, &change, previous_until, clock.now()).await
+                })
             })
             .await
     }

@@ -7,7 +7,9 @@ use picasso_types::{
     AppChange, AppId, AppName, Bounds, Config, FullName, InstanceId, OverLimit, ProjectId, Resource,
 };
 
-use super::fixture::{Fixture, MANY, SECOND, config, demo, digest, new_app, new_route, project};
+use super::fixture::{
+    Fixture, MANY, SECOND, config, demo, digest, empty_app, new_app, new_route, project,
+};
 
 pub async fn an_app_is_found_by_short_name_full_name_and_id(f: Fixture) {
     let app = f.app("hello").await;
@@ -64,7 +66,7 @@ pub async fn names_that_look_like_sql_are_only_names(f: Fixture) {
     let change = AppChange {
         config: config(&[("A", "'); DELETE FROM apps; --")]),
         description: "Robert'); DROP TABLE apps; --".to_owned(),
-        expected: None,
+        ..empty_app()
     };
     f.store.update_app(&app.id, &change, "x'; DELETE FROM apps; --").await.unwrap();
     let after = f.store.get_app(&demo(), "hello").await.unwrap();
@@ -248,7 +250,7 @@ pub async fn a_deleted_apps_name_is_free_again(f: Fixture) {
 
 pub async fn a_missing_app_is_not_found_by_any_method(f: Fixture) {
     let id = AppId::generate();
-    let change = AppChange { config: config(&[]), description: String::new(), expected: None };
+    let change = AppChange { config: config(&[]), description: String::new(), ..empty_app() };
     assert!(matches!(f.store.get_app(&demo(), "hello").await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.get_app_by_id(&id).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.update_app(&id, &change, "u").await, Err(StoreError::NotFound)));

@@ -7,7 +7,7 @@ use picasso_store::{ChangeMark, Changed, Changes};
 use picasso_types::{AppChange, AppId, Cancelled, Config, InstanceId};
 
 use super::aliases;
-use super::fixture::{Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route};
+use super::fixture::{Fixture, MANY, SECOND, change, config, demo, digest, empty_app, new_app, new_route};
 
 /// Follows from here on.
 async fn begin(f: &Fixture) -> ChangeMark {
@@ -27,7 +27,7 @@ async fn heard(f: &Fixture, mark: &mut ChangeMark) -> HashSet<AppId> {
 }
 
 fn description(text: &str) -> AppChange {
-    AppChange { config: Config::default(), description: text.to_owned(), expected: None }
+    AppChange { config: Config::default(), description: text.to_owned(), ..empty_app() }
 }
 
 pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture) {
@@ -48,7 +48,7 @@ pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture)
     assert_eq!(heard(&f, &mut mark).await, mine, "a changed route");
     f.store.set_version_failed(&route.latest.id, "no such image").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a version that failed");
-    let new_config = AppChange { config: config(&[("A", "b")]), description: String::new(), expected: None };
+    let new_config = AppChange { config: config(&[("A", "b")]), description: String::new(), ..empty_app() };
     f.store.update_app(&app.id, &new_config, "user").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a configuration");
     let route = f.ready_route(&app, "/b").await;

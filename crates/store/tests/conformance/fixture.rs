@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use picasso_store::{OutboxTake, Store};
 use picasso_types::{
-    App, AppName, Bounds, CallDelivery, CallId, CallOutcome, CallState, Clock, Config, DeliveryOptions,
-    Digest, Format, ImageRef, InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute, ProjectId,
-    RequestId, Route, RouteChange, RoutePattern, RouteType, Timestamp, Trigger, VersionSpec,
+    App, AppChange, AppName, Bounds, CallDelivery, CallId, CallOutcome, CallState, Clock, Config,
+    DeliveryOptions, Digest, Format, ImageRef, InstanceId, Methods, NetworkMode, NewApp, NewCall, NewRoute,
+    ProjectId, RequestId, Route, RouteAccess, RouteChange, RouteId, RoutePattern, RouteType, Secrets,
+    Timestamp, Trigger, VersionSpec,
 };
 
 pub const MANY: u32 = 10_000;
@@ -60,6 +61,17 @@ pub fn new_app(project: &ProjectId, name: &str) -> NewApp {
     NewApp::new(project.clone(), name, None, Config::default(), &Bounds::default()).unwrap()
 }
 
+/// What an app without anything is changed to.
+pub fn empty_app() -> AppChange {
+    AppChange {
+        config: Config::default(),
+        secrets: Secrets::default(),
+        cors: None,
+        description: String::new(),
+        expected: None,
+    }
+}
+
 pub fn digest(seed: &str) -> Digest {
     Digest::of(seed.as_bytes())
 }
@@ -73,6 +85,7 @@ pub fn spec(image: &str) -> VersionSpec {
         image: ImageRef::parse(image).unwrap(),
         format: Format::Default,
         config: config(&[("WHO", "route")]),
+        secrets: Secrets::default(),
         memory_mb: 128,
         timeout_s: 30,
         max_concurrency: Some(4),
@@ -86,11 +99,13 @@ pub fn spec(image: &str) -> VersionSpec {
 
 pub fn new_route(pattern: &str) -> NewRoute {
     NewRoute {
+        id: RouteId::generate(),
         pattern: RoutePattern::parse(pattern).unwrap(),
         methods: Methods::any(),
         route_type: RouteType::Async,
         is_public: true,
         delivery: DeliveryOptions::default(),
+        access: RouteAccess::default(),
         spec: spec("hello:1"),
         created_by: "user-a".to_owned(),
     }
@@ -102,6 +117,7 @@ pub fn change(route: &Route) -> RouteChange {
         route_type: route.route_type,
         is_public: route.is_public,
         delivery: route.delivery.clone(),
+        access: route.access.clone(),
         spec: route.latest.spec.clone(),
         created_by: "user-b".to_owned(),
         expected: None,

@@ -4,6 +4,7 @@
 //! opens a fresh, empty store; each test of the suite then appears under its own name. A test
 //! that is missing from the list below is dead code, which the lints refuse.
 
+pub mod access;
 pub mod aliases;
 pub mod apps;
 pub mod bodies;
@@ -137,6 +138,11 @@ macro_rules! store_conformance {
             deliveries::signing_keys_rotate_with_an_overlap,
             deliveries::a_first_signing_key_never_takes_the_place_of_another,
             deliveries::a_grant_opens_for_its_own_app_and_queue_only,
+            access::a_sealed_value_opens_for_what_it_was_sealed_for_only,
+            access::secrets_and_cors_rules_come_back_and_a_change_of_secrets_makes_versions,
+            access::a_routes_secret_wins_over_its_apps_in_every_version,
+            access::a_change_of_a_route_leaves_its_webhook_secrets,
+            access::webhook_secrets_rotate_with_an_overlap,
             outbox::entries_are_taken_by_priority_and_then_by_due_time,
             outbox::projects_are_served_in_turn_however_long_their_queues_are,
             outbox::a_take_goes_on_behind_the_project_where_the_last_one_ended,

@@ -7,7 +7,8 @@ use picasso_types::{
 
 use super::aliases;
 use super::fixture::{
-    Fixture, MANY, SECOND, change, config, demo, digest, new_app, new_route, project, spec, succeeded,
+    Fixture, MANY, SECOND, change, config, demo, digest, empty_app, new_app, new_route, project, spec,
+    succeeded,
 };
 
 pub async fn a_change_of_a_route_makes_its_next_version(f: Fixture) {
@@ -138,7 +139,7 @@ fn app_change(value: &str) -> AppChange {
     AppChange {
         config: config(&[("GREETING", value), ("WHO", "app")]),
         description: "d".to_owned(),
-        expected: None,
+        ..empty_app()
     }
 }
 
@@ -178,7 +179,7 @@ pub async fn a_change_of_app_config_makes_a_version_of_every_route(f: Fixture) {
 pub async fn a_change_of_description_makes_no_version(f: Fixture) {
     let app = f.app("hello").await;
     let route = f.ready_route(&app, "/one").await;
-    let change = AppChange { config: app.config.clone(), description: "new".to_owned(), expected: None };
+    let change = AppChange { config: app.config.clone(), description: "new".to_owned(), ..empty_app() };
     f.store.update_app(&app.id, &change, "user-c").await.unwrap();
     assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), route);
 }

@@ -26,6 +26,7 @@ use crate::environment;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::invocation::Output;
+use crate::secrets::OpenSecrets;
 
 /// Parts of an answer that may wait for a slow caller.
 const PARTS: usize = 2;
@@ -40,10 +41,15 @@ impl HotFormat for Http {
         Channel::Streams
     }
 
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)> {
         let config = target.version.as_ref().map(|version| &version.merged_config);
         // By it IronFunctions' functions know that they are hot.
-        environment::of_ironfunctions_process(image, config, [("FN_FORMAT", "http".to_owned())])
+        environment::of_ironfunctions_process(image, config, secrets, [("FN_FORMAT", "http".to_owned())])
     }
 
     /// At once: a request waits in the pipe until the function reads it.

@@ -24,6 +24,7 @@ use crate::environment;
 use crate::function_log::LogStream;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
+use crate::secrets::OpenSecrets;
 
 /// The port that the process is told to listen on. Configuration cannot choose another: the
 /// contract has one port, and the platform says which.
@@ -39,7 +40,12 @@ impl HotFormat for HttpServer {
         Channel::Port { port: PORT }
     }
 
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)> {
         let version = target.version.as_ref();
         let mut ours = vec![
             ("PORT", PORT.to_string()),
@@ -47,7 +53,7 @@ impl HotFormat for HttpServer {
             ("K_CONFIGURATION", target.route.id.to_string()),
         ];
         ours.extend(version.map(|version| ("K_REVISION", version.id.to_string())));
-        environment::of_process(image, version.map(|version| &version.merged_config), ours)
+        environment::of_process(image, version.map(|version| &version.merged_config), secrets, ours)
     }
 
     async fn open(&self, started: Started) -> Result<Arc<dyn Link>, Failure> {

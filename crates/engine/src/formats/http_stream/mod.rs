@@ -29,6 +29,7 @@ use crate::environment;
 use crate::function_log::LogStream;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
+use crate::secrets::OpenSecrets;
 
 /// The socket's name in its folder (Fn's name for it).
 const SOCKET: &str = "lsnr.sock";
@@ -43,7 +44,12 @@ impl HotFormat for HttpStream {
         Channel::SocketFolder
     }
 
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)> {
         let mut ours = vec![
             ("FN_LISTENER", format!("unix:{SOCKET_FOLDER}/{SOCKET}")),
             ("FN_FORMAT", "http-stream".to_owned()),
@@ -55,7 +61,7 @@ impl HotFormat for HttpStream {
         ];
         let version = target.version.as_ref();
         ours.extend(version.map(|version| ("FN_MEMORY", version.spec.memory_mb.to_string())));
-        environment::of_process(image, version.map(|version| &version.merged_config), ours)
+        environment::of_process(image, version.map(|version| &version.merged_config), secrets, ours)
     }
 
     async fn open(&self, started: Started) -> Result<Arc<dyn Link>, Failure> {

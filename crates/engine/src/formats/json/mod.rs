@@ -27,6 +27,7 @@ use crate::environment;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::invocation::{Body, BodyError};
+use crate::secrets::OpenSecrets;
 
 /// What an answer may have beside its body: headers, escapes, white space.
 const AROUND_BODY: u64 = 256 * 1024;
@@ -43,10 +44,15 @@ impl HotFormat for Json {
         Channel::Streams
     }
 
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)> {
         let config = target.version.as_ref().map(|version| &version.merged_config);
         // By it IronFunctions' functions know that they are hot.
-        environment::of_process(image, config, [("FN_FORMAT", "json".to_owned())])
+        environment::of_process(image, config, secrets, [("FN_FORMAT", "json".to_owned())])
     }
 
     /// At once: a request waits in the pipe until the function reads it.

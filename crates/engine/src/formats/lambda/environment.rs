@@ -8,6 +8,7 @@ use picasso_types::{Timestamp, random};
 
 use super::{PORT, names};
 use crate::catalog::Target;
+use crate::secrets::OpenSecrets;
 
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -26,9 +27,13 @@ const PLATFORMS_OWN: [&str; 10] = [
     "LAMBDA_RUNTIME_DIR",
 ];
 
-/// The whole environment: defaults, the image's own, the configuration unchanged, and what only
-/// the platform sets.
-pub(super) fn of_process(image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
+/// The whole environment: defaults, the image's own, the configuration and the secrets unchanged, and
+/// what only the platform sets.
+pub(super) fn of_process(
+    image: &ImageProcess,
+    target: &Target,
+    secrets: &OpenSecrets,
+) -> Vec<(String, String)> {
     let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
@@ -49,6 +54,8 @@ pub(super) fn of_process(image: &ImageProcess, target: &Target) -> Vec<(String, 
     let config = version.into_iter().flat_map(|version| version.merged_config.entries());
     let config = config.filter(|(key, _)| !PLATFORMS_OWN.contains(key));
     env.extend(config.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let secrets = secrets.env().filter(|(key, _)| !PLATFORMS_OWN.contains(&key.as_str()));
+    env.extend(secrets.cloned());
     env.remove("AWS_LAMBDA_MAX_CONCURRENCY");
 
     let (name, number) = (names::function_name(target), names::version_number(version));
@@ -98,7 +105,8 @@ mod tests {
         let mut version = (**target.version.as_ref().unwrap()).clone();
         version.merged_config = testing::config(config);
         target.version = Some(Arc::new(version));
-        of_process(&image, &target).into_iter().collect()
+        let secrets = OpenSecrets::of_env(&[("SECRET", "s"), ("LAMBDA_TASK_ROOT", "forged")]);
+        of_process(&image, &target, &secrets).into_iter().collect()
     }
 
     #[test]
@@ -144,5 +152,6 @@ mod tests {
         assert_eq!(env["AWS_REGION"], "here");
         assert_eq!(env["_HANDLER"], "b.c");
         assert_eq!(env["lower"], "as-is");
+        assert_eq!(env["SECRET"], "s");
     }
 }

@@ -34,6 +34,7 @@ use picasso_types::Failure;
 use crate::catalog::Target;
 use crate::function_log::LogStream;
 use crate::hot::link::{HotFormat, Link, Started};
+use crate::secrets::OpenSecrets;
 use link::LambdaLink;
 use session::Session;
 
@@ -52,8 +53,13 @@ impl HotFormat for Lambda {
         Channel::Listener { port: PORT }
     }
 
-    fn environment(&self, image: &ImageProcess, target: &Target) -> Vec<(String, String)> {
-        environment::of_process(image, target)
+    fn environment(
+        &self,
+        image: &ImageProcess,
+        target: &Target,
+        secrets: &OpenSecrets,
+    ) -> Vec<(String, String)> {
+        environment::of_process(image, target, secrets)
     }
 
     async fn open(&self, started: Started) -> Result<Arc<dyn Link>, Failure> {

@@ -117,7 +117,7 @@ impl Sandbox for FakeSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: true, socket_folder: true, ports: true }
+        Features { egress: true, socket_folder: true, ports: true, secret_files: true }
     }
 
     async fn prepare(&self, _: &RootFs) -> Result<(), SandboxError> {
@@ -192,7 +192,12 @@ impl HotFormat for FakeFormat {
         Channel::Streams
     }
 
-    fn environment(&self, _: &ImageProcess, _: &Target) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        _: &ImageProcess,
+        _: &Target,
+        _: &crate::secrets::OpenSecrets,
+    ) -> Vec<(String, String)> {
         Vec::new()
     }
 
@@ -340,10 +345,13 @@ impl Bench {
         let app = testing::target("/").app;
         let name = format!("app-{}", self.world.next.fetch_add(1, SeqCst));
         let new = NewApp {
+            id: picasso_types::AppId::generate(),
             project_id: app.project_id.clone(),
             short_name: picasso_types::AppName::parse(&name).unwrap(),
             description: String::new(),
             config: testing::config(&[]),
+            secrets: picasso_types::Secrets::default(),
+            cors: None,
         };
         let app = self.store.create_app(&new, 1000).await.unwrap();
         let mut spec = testing::target("/").version.unwrap().spec.clone();
@@ -352,11 +360,13 @@ impl Bench {
         spec.check(&Bounds::default()).unwrap();
         let testing_route = testing::target("/f").route;
         let new = NewRoute {
+            id: picasso_types::RouteId::generate(),
             pattern: testing_route.pattern.clone(),
             methods: testing_route.methods.clone(),
             route_type: testing_route.route_type,
             is_public: true,
             delivery: testing_route.delivery.clone(),
+            access: testing_route.access.clone(),
             spec,
             created_by: "me".to_owned(),
         };
@@ -372,6 +382,7 @@ impl Bench {
             route_type: route.route_type,
             is_public: true,
             delivery: route.delivery.clone(),
+            access: route.access.clone(),
             spec: VersionSpec { config: testing::config(&[("changed", "yes")]), ..route.latest.spec.clone() },
             created_by: "me".to_owned(),
             expected: None,

@@ -82,7 +82,7 @@ pub(crate) fn prepare_folders(data_dir: &Path, egress_resolv_conf: &str) -> io::
         [(Skeleton::None, "# This sandbox has no network.\n"), (Skeleton::Egress, egress_resolv_conf)]
     {
         let top = data_dir.join(mounts::SKELETONS).join(skeleton.name());
-        for dir in ["dev", "proc", "sys", "tmp", "etc"] {
+        for dir in ["dev", "proc", "sys", "tmp", "etc", "run/secrets"] {
             make_open(&top.join(dir))?;
         }
         let etc = top.join("etc");

@@ -1,0 +1,15 @@
+-- Secrets of apps and routes, each value encrypted; a version has those of both, as it has their
+-- configuration.
+ALTER TABLE apps ADD COLUMN secrets TEXT NOT NULL DEFAULT '{}' CHECK (secrets::json IS NOT NULL);
+ALTER TABLE route_versions ADD COLUMN secrets TEXT NOT NULL DEFAULT '{}' CHECK (secrets::json IS NOT NULL);
+ALTER TABLE route_versions ADD COLUMN merged_secrets TEXT NOT NULL DEFAULT '{}' CHECK (merged_secrets::json IS NOT NULL);
+
+-- Which pages of other origins may call an app's public functions.
+ALTER TABLE apps ADD COLUMN cors TEXT NOT NULL DEFAULT 'null' CHECK (cors::json IS NOT NULL);
+
+-- What a public route asks of callers without a token.
+ALTER TABLE routes ADD COLUMN access TEXT NOT NULL DEFAULT '{}' CHECK (access::json IS NOT NULL);
+
+CREATE TRIGGER secrets_of_route_versions_are_immutable
+BEFORE UPDATE OF secrets, merged_secrets ON route_versions
+FOR EACH ROW EXECUTE FUNCTION refuse_change('a route version does not change');
