@@ -10,6 +10,8 @@ mod bodies;
 mod call_views;
 mod endpoints;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
 mod iron;
 mod openapi;

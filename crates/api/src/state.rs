@@ -6,6 +6,7 @@ use picasso_engine::{Catalog, Engine};
 use picasso_identity::TokenValidator;
 use picasso_identity::policy::Enforcer;
 use picasso_image::ImageStore;
+use picasso_outbound::Barbican;
 use picasso_store::Store;
 use picasso_types::Limits;
 
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub policy: Arc<Enforcer>,
     /// What is told on OpenStack's bus.
     pub announcer: Arc<Announcer>,
+    /// Where secrets come from that are named by reference; `None` where the operator does not want that.
+    pub key_manager: Option<Barbican>,
     /// Limits and choices.
     pub settings: Arc<ApiSettings>,
 }

@@ -143,10 +143,18 @@ pub(crate) struct SecretView {
     r#as: &'static str,
     /// When its value was set, UTC.
     set_at: String,
+    /// The secret of Barbican that its value was read from then; absent: it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "barbican:6b9a2f8e-3c1d-4f5a-9e7b-2d8c4a6f1e30")]
+    from: Option<String>,
 }
 
 fn secret_views(secrets: &Secrets) -> BTreeMap<String, SecretView> {
-    let view = |secret: &Secret| SecretView { r#as: secret.form.as_str(), set_at: iso8601(secret.set_at) };
+    let view = |secret: &Secret| SecretView {
+        r#as: secret.form.as_str(),
+        set_at: iso8601(secret.set_at),
+        from: secret.reference.as_ref().map(|id| format!("barbican:{id}")),
+    };
     secrets.entries().map(|(name, secret)| (name.to_owned(), view(secret))).collect()
 }
 

@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_runtime_carries_the_stream_formats_and_the_others_where_it_has_the_way_in() {
-        let none = Features { egress: false, socket_folder: false, ports: false, secret_files: false };
+        let none = Features { egress: false, socket_folder: false, ports: false };
         for (features, carried) in [
             (none, vec![Format::Default, Format::Http, Format::Json]),
             (
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_refusal_names_the_format_the_runtime_and_what_works() {
-        let features = Features { egress: false, socket_folder: false, ports: false, secret_files: false };
+        let features = Features { egress: false, socket_folder: false, ports: false };
         assert_eq!(
             check("oci", features, Format::Lambda).unwrap_err().to_string(),
             "\"lambda\" is not carried by this cloud's sandbox runtime oci; it carries \"default\", \"http\", \

@@ -168,18 +168,6 @@ impl Engine {
         carried::check(sandbox.name(), sandbox.features(), format)
     }
 
-    /// Refuses secret files where the sandbox driver of this machine has none; a sentence's end.
-    pub fn carries_secret_files(&self) -> Result<(), String> {
-        let sandbox = &self.shared.parts.sandbox;
-        if sandbox.features().secret_files {
-            return Ok(());
-        }
-        let driver = sandbox.name();
-        Err(format!(
-            "cannot be a file: this cloud's sandbox driver {driver} has no secret files; use \"env\""
-        ))
-    }
-
     /// Runs a call for a caller who waits. Dropping the future or the answer ends the call.
     ///
     /// Returns when a hot function's status is there, or when the first 64 KiB of a `default`

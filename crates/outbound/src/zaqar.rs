@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use picasso_types::{ProjectId, Timestamp, random};
@@ -20,24 +19,13 @@ use thiserror::Error;
 use url::Url;
 
 use crate::client::{GuardedClient, OutboundError, Response};
+use crate::endpoint::{EndpointUnknown, ServiceEndpoint};
 
 /// Most bytes of an answer of Zaqar's that are looked at.
 const MAX_ANSWER: usize = 16 * 1024;
 /// How Zaqar writes the end of a grant: UTC without saying so.
 const DATE: &str = "%Y-%m-%dT%H:%M:%S";
 const POSTED: Method = Method::POST;
-
-/// Who knows where this cloud's messaging service is.
-#[async_trait]
-pub trait MessagingEndpoint: Send + Sync + std::fmt::Debug {
-    /// Its URL as the catalog has it; `None` where the cloud has none.
-    async fn messaging_endpoint(&self) -> Result<Option<Url>, EndpointUnknown>;
-}
-
-/// The catalog cannot be read now; the log has the reason.
-#[derive(Debug, Clone, Copy, Error)]
-#[error("the catalog of the identity service cannot be read now")]
-pub struct EndpointUnknown;
 
 /// Leave to post messages into one queue of one project: a pre-signed URL of Zaqar's. Whoever has
 /// it may post there until it ends, so it is a secret.
@@ -135,14 +123,14 @@ impl PostError {
 #[derive(Debug, Clone)]
 pub struct Zaqar {
     http: GuardedClient,
-    endpoint: Arc<dyn MessagingEndpoint>,
+    endpoint: Arc<dyn ServiceEndpoint>,
     /// Zaqar wants each client to name itself by a UUID.
     client_id: String,
 }
 
 impl Zaqar {
     /// `http` must be a client for this alone, allowed to reach what the operator's catalog names.
-    pub fn new(http: GuardedClient, endpoint: Arc<dyn MessagingEndpoint>) -> Self {
+    pub fn new(http: GuardedClient, endpoint: Arc<dyn ServiceEndpoint>) -> Self {
         Self { http, endpoint, client_id: random::uuid() }
     }
 
@@ -155,7 +143,7 @@ impl Zaqar {
         queue: &str,
         until: Timestamp,
     ) -> Result<Grant, GrantError> {
-        let endpoint = self.endpoint.messaging_endpoint().await?.ok_or(GrantError::NoService)?;
+        let endpoint = self.endpoint.endpoint().await?.ok_or(GrantError::NoService)?;
         let url = queue_url(&endpoint, queue, "share").ok_or(GrantError::NotUnderstood("its URL"))?;
         let mut headers = self.headers();
         let mut token = HeaderValue::try_from(token.expose_secret())
@@ -184,8 +172,7 @@ impl Zaqar {
     /// Posts `message`, a JSON document, into the queue. How long it lives is for the queue to say
     /// (`_default_message_ttl`), or for Zaqar.
     pub async fn post(&self, queue: &str, grant: &Grant, message: &[u8]) -> Result<(), PostError> {
-        let endpoint =
-            self.endpoint.messaging_endpoint().await.map_err(|error| PostError::later(error.to_string()))?;
+        let endpoint = self.endpoint.endpoint().await.map_err(|error| PostError::later(error.to_string()))?;
         let endpoint = endpoint.ok_or_else(|| PostError::later("this cloud has no messaging service now"))?;
         let url = queue_url(&endpoint, queue, "messages")
             .ok_or_else(|| PostError::never("the messaging service's URL cannot be used"))?;

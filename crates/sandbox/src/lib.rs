@@ -78,7 +78,7 @@ pub struct ProcessSpec {
     pub groups: Vec<u32>,
     /// How calls reach the process beside its standard streams.
     pub channel: Channel,
-    /// Files in [`SECRET_FOLDER`], where the driver has [`Features::secret_files`].
+    /// Files in [`SECRET_FOLDER`].
     pub files: Vec<SecretFile>,
 }
 
@@ -97,7 +97,7 @@ impl std::fmt::Debug for ProcessSpec {
     }
 }
 
-/// A secret that a process finds as a file: its own, mode 0400, in a folder that is read-only.
+/// A secret that a process finds as a file, which it alone reads, in a folder that is read-only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretFile {
     /// The file's name: letters, digits and `_`.
@@ -203,8 +203,6 @@ pub struct Features {
     pub socket_folder: bool,
     /// Whether [`Channel::Listener`] and [`Channel::Port`] work.
     pub ports: bool,
-    /// Whether processes get [`SecretFile`]s.
-    pub secret_files: bool,
 }
 
 /// What [`Sandbox::reap`] found and removed.

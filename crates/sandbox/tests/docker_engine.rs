@@ -23,7 +23,12 @@ impl ImageExport for NoImages {
 }
 
 async fn connect(socket: PathBuf) -> Result<DockerSandbox, SandboxError> {
-    let settings = DockerSettings { socket, instance: "0a1b2c3d".to_owned(), egress: None };
+    let settings = DockerSettings {
+        socket,
+        instance: "0a1b2c3d".to_owned(),
+        secrets_folder: PathBuf::from("/dev/shm"),
+        egress: None,
+    };
     DockerSandbox::connect(settings, Arc::new(NoImages)).await
 }
 
@@ -51,10 +56,7 @@ async fn an_engine_that_goes_away_is_unavailable() {
     let engine = DockerEngine::start().await.unwrap();
     let socket = engine.socket();
     let sandbox = connect(socket.clone()).await.unwrap();
-    assert_eq!(
-        sandbox.features(),
-        Features { egress: false, socket_folder: false, ports: false, secret_files: false }
-    );
+    assert_eq!(sandbox.features(), Features { egress: false, socket_folder: false, ports: false });
     let limits = SlotLimits {
         memory_bytes: 64 << 20,
         cpu_millis: 1000,

@@ -3,6 +3,7 @@
 //! [`serve`] is the process people start (checks, key, supervisor), [`engine_main`] the one that
 //! answers requests. Everything here is wiring; what it wires is in the other crates.
 
+mod catalog_services;
 mod convert;
 mod database;
 mod engine_process;
@@ -10,7 +11,6 @@ mod failure;
 mod handover;
 mod key_file;
 mod limits;
-mod messaging;
 mod notifications;
 mod objects;
 mod policy;

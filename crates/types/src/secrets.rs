@@ -54,6 +54,9 @@ pub struct Secret {
     pub bytes: u32,
     /// Whose it is.
     pub owner: SecretOwner,
+    /// The id of the secret of Barbican that its value is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// Its value.
     pub value: Sealed,
 }
@@ -141,7 +144,7 @@ mod tests {
 
     fn secret(owner: SecretOwner, bytes: u32) -> Secret {
         let value = Sealed { key_id: "k".to_owned(), sealed: "c2VhbGVk".to_owned() };
-        Secret { form: SecretForm::Env, set_at: Timestamp(1), bytes, owner, value }
+        Secret { form: SecretForm::Env, set_at: Timestamp(1), bytes, owner, reference: None, value }
     }
 
     fn of_app(name: &str, bytes: u32) -> Secrets {

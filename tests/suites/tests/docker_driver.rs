@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use picasso_suites::cloud::{Cloud, ready};
 use picasso_testkit::docker::DockerEngine;
+use picasso_testkit::evidence::note_secret;
 use picasso_testkit::picasso::PicassoOptions;
 use picasso_testkit::process::{require, run, wait_until};
+use picasso_types::Digest;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -34,6 +36,15 @@ async fn functions_run_in_containers_and_leave_none() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(answer.text(), "hello docker from /hello\n");
     cloud.picasso.logged("noted", SOON).await.unwrap();
+
+    note_secret("a-secret-file-of-docker-51b7");
+    let secrets = json!({"secrets": {"KEY": {"value": "a-secret-file-of-docker-51b7", "as": "file"}}});
+    let script = "b sha256sum </run/secrets/KEY; echo more 2>/dev/null >>/run/secrets/KEY || echo read-only";
+    cloud.route(&token, &app, "/secret", script, secrets).await;
+    let answer = cloud.send(cloud.http.get(cloud.function_url(&app, "/secret"))).await;
+    let hash = Digest::of(b"a-secret-file-of-docker-51b7");
+    let expected = format!("{}  -\nread-only\n", hash.as_str().trim_start_matches("sha256:"));
+    assert_eq!(answer.text(), expected);
 
     cloud.route(&token, &app, "/fail", "exit 3", json!({})).await;
     let answer = cloud.send(cloud.http.post(cloud.function_url(&app, "/fail"))).await;

@@ -20,6 +20,7 @@ const NOT_OURS: &[&str] = &[
     "picasso-mariadb-",
     "picasso-swift-",
     "picasso-zaqar-",
+    "picasso-barbican-",
 ];
 /// Folders in which the tests hand secrets to Picasso, as an operator would.
 const HANDED_OVER: &[&str] = &["etc"];

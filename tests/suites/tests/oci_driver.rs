@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use picasso_suites::cloud::{Cloud, SHELL_IMAGE, ready};
 use picasso_suites::host;
+use picasso_testkit::evidence::note_secret;
 use picasso_testkit::picasso::{Picasso, PicassoOptions};
 use picasso_testkit::process::require;
+use picasso_types::Digest;
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
@@ -37,6 +39,15 @@ async fn functions_run_by_an_oci_runtime_and_leave_nothing() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(answer.text(), "hello runc from /hello\n");
     cloud.picasso.logged("noted", SOON).await.unwrap();
+
+    note_secret("a-secret-file-of-oci-51b7");
+    let secrets = json!({"secrets": {"KEY": {"value": "a-secret-file-of-oci-51b7", "as": "file"}}});
+    let script = "b sha256sum </run/secrets/KEY; echo more 2>/dev/null >>/run/secrets/KEY || echo read-only";
+    cloud.route(&token, &app, "/secret", script, secrets).await;
+    let answer = cloud.send(cloud.http.get(cloud.function_url(&app, "/secret"))).await;
+    let hash = Digest::of(b"a-secret-file-of-oci-51b7");
+    let expected = format!("{}  -\nread-only\n", hash.as_str().trim_start_matches("sha256:"));
+    assert_eq!(answer.text(), expected);
 
     cloud.route(&token, &app, "/fail", "exit 3", json!({})).await;
     let answer = cloud.send(cloud.http.post(cloud.function_url(&app, "/fail"))).await;

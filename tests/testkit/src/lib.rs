@@ -3,6 +3,7 @@
 //! A missing service skips the test locally, with a line that says so, and fails it when
 //! `PICASSO_TEST_REQUIRE=all` is set, as CI does.
 
+pub mod barbican;
 pub mod broker;
 pub mod database;
 pub mod docker;

@@ -155,6 +155,8 @@ kinds! {
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE;
     /// Zaqar, or the catalog that names it, does not answer.
     MessagingUnavailable = "messaging_unavailable", SERVICE_UNAVAILABLE;
+    /// Barbican, or the catalog that names it, does not answer.
+    KeyManagerUnavailable = "key_manager_unavailable", SERVICE_UNAVAILABLE;
     /// A policy server, which a rule asks, does not answer.
     PolicyUnavailable = "policy_unavailable", SERVICE_UNAVAILABLE;
     /// The store of large results and logs does not answer.

@@ -60,6 +60,7 @@ impl ApiError {
             Self::ImageFailed { .. } => Kind::FunctionImageFailed,
             Self::DatabaseUnavailable(_) => Kind::DatabaseUnavailable,
             Self::MessagingUnavailable(_) => Kind::MessagingUnavailable,
+            Self::KeyManagerUnavailable(_) => Kind::KeyManagerUnavailable,
             Self::PolicyUnavailable(_) => Kind::PolicyUnavailable,
             Self::OutputsUnavailable(_) => Kind::OutputsUnavailable,
             Self::Internal(_) => Kind::Internal,
@@ -172,6 +173,7 @@ impl ApiError {
             Self::MessagingUnavailable(_) => {
                 "The messaging service (Zaqar) is temporarily unavailable.".into()
             }
+            Self::KeyManagerUnavailable(_) => "The key manager (Barbican) is temporarily unavailable.".into(),
             Self::PolicyUnavailable(_) => {
                 "A server that decides about permissions is temporarily unavailable.".into()
             }

@@ -156,6 +156,8 @@ pub enum ApiError {
     DatabaseUnavailable(InternalFault),
     /// Zaqar, or the catalog that names it, does not answer; the log has the reason.
     MessagingUnavailable(InternalFault),
+    /// Barbican, or the catalog that names it, does not answer; the log has the reason.
+    KeyManagerUnavailable(InternalFault),
     /// The store of large results and logs does not answer; the log has the reason.
     OutputsUnavailable(InternalFault),
     /// A fault of the service. The caller sees a fixed sentence, the log the whole chain.
@@ -218,6 +220,12 @@ impl ApiError {
     pub(crate) fn messaging(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let context = "asking for leave to post into a queue of Zaqar";
         Self::MessagingUnavailable(InternalFault { context, source: source.into() })
+    }
+
+    /// Barbican, or the catalog that names it, did not answer as it should.
+    pub(crate) fn key_manager(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let context = "reading a secret of Barbican";
+        Self::KeyManagerUnavailable(InternalFault { context, source: source.into() })
     }
 
     /// The store of large outputs failed while doing `context`.

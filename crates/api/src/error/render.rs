@@ -121,6 +121,7 @@ pub(crate) fn retry_after(error: &ApiError) -> Option<Duration> {
         | ApiError::OutputsUnavailable(_)
         | ApiError::DatabaseUnavailable(_)
         | ApiError::MessagingUnavailable(_)
+        | ApiError::KeyManagerUnavailable(_)
         | ApiError::PolicyUnavailable(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
@@ -144,6 +145,7 @@ pub(crate) fn log(error: &ApiError) {
     | ApiError::DatabaseUnavailable(fault)
     | ApiError::OutputsUnavailable(fault)
     | ApiError::MessagingUnavailable(fault)
+    | ApiError::KeyManagerUnavailable(fault)
     | ApiError::PolicyUnavailable(fault) = error
     {
         tracing::error!(error = fault.chain(), "the request failed");

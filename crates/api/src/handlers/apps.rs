@@ -12,7 +12,7 @@ use super::secrets::SecretChange;
 use crate::answers::{created, deleted};
 use crate::bodies::{CreateApp, UpdateApp};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::Allowed;
+use crate::request::auth::{Allowed, CallerToken};
 use crate::request::json::JsonBody;
 use crate::request::listing::{Field, Listed, Of};
 use crate::request::microversion::Microversion;
@@ -108,14 +108,15 @@ pub(crate) async fn create_app(
     State(state): State<ApiState>,
     version: Microversion,
     origin: Origin,
+    token: CallerToken,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let mut body = body.parse::<CreateApp>()?;
     let secrets = body.take_secrets();
     let mut new = body.into_new(auth.project.clone(), &state.settings.bounds)?;
     let owner = SecretOwner::App(new.id.clone());
-    new.secrets =
-        SecretChange { state: &state, owner, wrapper: "app." }.apply(&Secrets::default(), secrets).await?;
+    let sealing = SecretChange { state: &state, owner, token: &token, wrapper: "app." };
+    new.secrets = sealing.apply(&Secrets::default(), secrets).await?;
     let max = state.limits.of(&new.project_id).await.of(Resource::Apps).max_u32();
     let app = state.store.create_app(&new, max).await.map_err(|error| match error {
         StoreError::AppExists => ApiError::AppExists(new.short_name.to_string()),
@@ -180,6 +181,7 @@ pub(crate) async fn update_app(
     State(state): State<ApiState>,
     AppPath(name): AppPath,
     preconditions: Preconditions,
+    token: CallerToken,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let app = find_app(&state, &auth.project, &name).await?;
@@ -189,7 +191,8 @@ pub(crate) async fn update_app(
     let secrets = body.take_secrets();
     let mut change = body.into_change(&app, &state.settings.bounds)?;
     let owner = SecretOwner::App(app.id.clone());
-    change.secrets = SecretChange { state: &state, owner, wrapper: "" }.apply(&app.secrets, secrets).await?;
+    let sealing = SecretChange { state: &state, owner, token: &token, wrapper: "" };
+    change.secrets = sealing.apply(&app.secrets, secrets).await?;
     change.expected = for_this_state.then(|| Box::new(app.clone()));
     let changed = state
         .store

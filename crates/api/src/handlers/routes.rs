@@ -139,7 +139,7 @@ pub(crate) async fn create_route(
     let (secrets, jwt_key) = (body.take_secrets(), body.take_jwt_key());
     let mut new = body.into_new(&auth.caller.user_id, bounds)?;
     let owner = SecretOwner::Route(new.id.clone());
-    let sealing = SecretChange { state: &state, owner, wrapper: "route." };
+    let sealing = SecretChange { state: &state, owner, token: &token, wrapper: "route." };
     new.spec.secrets = sealing.apply(&Secrets::default(), secrets).await?;
     new.access.jwt_key = sealing.jwt_key(&new.id, None, jwt_key)?;
     let resolved = check_spec(&state, &auth.project, &new.spec, "route.").await?;
@@ -226,7 +226,7 @@ pub(crate) async fn update_route(
     let (secrets, jwt_key) = (body.take_secrets(), body.take_jwt_key());
     let mut change = body.into_change(&route, &auth.caller.user_id, &state.settings.bounds)?;
     let owner = SecretOwner::Route(route.id.clone());
-    let sealing = SecretChange { state: &state, owner, wrapper: "" };
+    let sealing = SecretChange { state: &state, owner, token: &token, wrapper: "" };
     change.spec.secrets = sealing.apply(&route.latest.spec.secrets, secrets).await?;
     change.access.jwt_key = sealing.jwt_key(&route.id, route.access.jwt_key.as_ref(), jwt_key)?;
     change.expected = for_this_state.then(|| Box::new(route.clone()));

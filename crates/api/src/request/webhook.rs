@@ -29,10 +29,12 @@ pub(crate) fn token_hash(token: &str) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a token is the one with this hash. The time this takes tells of hashes at most, from which
-/// nobody gets to the token.
+/// Whether a token is the one with this hash, in a time that does not tell how much of it is right.
 pub(crate) fn is_token(token: &str, hash: &str) -> bool {
-    token_hash(token) == hash
+    let Some(hash) = from_hex(hash) else { return false };
+    let own = digest::digest(&digest::SHA256, token.as_bytes());
+    let differing = own.as_ref().iter().zip(&hash).fold(0, |bits, (a, b)| bits | (a ^ b));
+    hash.len() == own.as_ref().len() && std::hint::black_box(differing) == 0
 }
 
 /// Whether the request's signature of `body` was made with this key.

@@ -93,8 +93,6 @@ async fn refused_secrets_are_named_and_change_nothing() {
         (json!({"A": {"value": "x", "as": "odd"}}), "secrets.A"),
         (json!({"A": "x\u{0}y"}), "secrets.A"),
         (json!({"A": "x".repeat(40_000)}), "secrets"),
-        // The sandbox of these tests has none.
-        (json!({"A": {"value": "x", "as": "file"}}), "secrets.A"),
     ] {
         let reply = server.api.put(&url, "member", &json!({"secrets": secrets})).await;
         assert_eq!((reply.status, field(&reply).as_str()), (400, named), "{secrets}");
@@ -102,9 +100,6 @@ async fn refused_secrets_are_named_and_change_nothing() {
         let reply = server.api.post(&format!("{url}/routes"), "member", &route).await;
         assert_eq!((reply.status, field(&reply)), (400, format!("route.{named}")), "{secrets}");
     }
-    let file = json!({"secrets": {"A": {"value": "x", "as": "file"}}});
-    let refused = server.api.put(&url, "member", &file).await.message();
-    assert!(refused.contains("sandbox driver process"), "{refused}");
     assert_eq!(server.api.get(&url, "reader").await.json()["app"]["secrets"], json!({}));
 }
 
@@ -325,6 +320,51 @@ async fn a_token_in_the_url_lets_a_call_in_and_the_function_does_not_see_it() {
             assert!(!bytes.windows(token.len()).any(|w| w == token.as_bytes()), "{}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn a_public_alias_asks_for_what_its_route_asks_for() {
+    let server = Server::start().await;
+    let rules = json!({"allow_origins": ["https://a.example"], "allow_methods": ["PUT"]});
+    let body = json!({"app": {"name": "hello", "cors": rules}});
+    let app =
+        server.api.post(&apps(), "member", &body).await.json()["app"]["name"].as_str().unwrap().to_owned();
+    let key = "another key of the test for JSON Web Tokens";
+    note_secret(key);
+    // Only its alias is public.
+    let fields = json!({"jwt_key": key, "allowed_sources": ["127.0.0.0/8", "::1"], "is_public": false});
+    let route = server.route("/a", "cat", fields).await.json();
+    let url = format!("/v1/{PROJECT}/routes/{}/aliases", route["route"]["id"].as_str().unwrap());
+    let alias = json!({"alias": {"name": "live", "versions": [{"version": 1}], "is_public": true}});
+    assert_eq!(server.api.post(&url, "member", &alias).await.status, 200);
+    let made = new_secret(&server, "path").await;
+    let token = made["webhook_secret"].as_str().unwrap();
+    let bearer = format!("Bearer {}", jwt("HS256", key, "{}"));
+    let call = async |path: &str, headers: &[(&'static str, &str)]| {
+        server.functions.send("POST", &format!("/f/{app}@live{path}"), headers, "body").await
+    };
+    let with_token = format!("/~whp_{token}/a");
+    let good = call(&with_token, &[("authorization", &bearer), ("origin", "https://a.example")]).await;
+    assert_eq!((good.status, good.text().as_str()), (200, "body"));
+    assert_eq!(good.header("access-control-allow-origin"), "https://a.example");
+    let without_jwt = call(&with_token, &[]).await;
+    assert_eq!((without_jwt.status, without_jwt.kind().as_str()), (401, "jwt_refused"));
+    let without_secret = call("/a", &[("authorization", &bearer)]).await;
+    assert_eq!((without_secret.status, without_secret.kind().as_str()), (401, "webhook_refused"));
+    let asks = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
+    let preflight = server.functions.send("OPTIONS", &format!("/f/{app}@live/a"), &asks, "").await;
+    assert_eq!((preflight.status, preflight.header("access-control-allow-methods")), (204, "PUT"));
+    let active = server.functions.send("OPTIONS", &format!("/f/{app}/a"), &asks, "").await;
+    assert_eq!(active.status, 404, "the route itself is private");
+
+    let elsewhere = json!({"allowed_sources": ["198.51.100.0/24"]});
+    let changed = server.api.put(&format!("{}/hello/routes/a", apps()), "member", &elsewhere).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let refused = call(&with_token, &[("authorization", &bearer)]).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (403, "source_not_allowed"));
+    let missing = server.functions.send("POST", &format!("/f/{app}@none/~whp_{token}/a"), &[], "").await;
+    assert_eq!(missing.status, 404);
+    assert!(!missing.text().contains(token), "{}", missing.text());
 }
 
 #[tokio::test]

@@ -169,9 +169,55 @@ fn apps() -> Vec<Case> {
         case("PUT", "/apps/hello", json!({"description": "d".repeat(1025)}).to_string(), 400, "1024"),
         case("POST", "/apps", json!({"app": {"name": "hello"}}).to_string(), 409, "hello"),
     ]);
+    for (field, value, told) in secrets() {
+        cases.push(app(json!({"app": {"name": "new", field: value}}).to_string(), &format!("app.{told}")));
+        cases.push(case("PUT", "/apps/hello", json!({ field: value }).to_string(), 400, told));
+    }
+    for (rules, told) in [
+        (json!([]), "cors"),
+        (json!({"allow_origin": ["*"]}), "allow_origin"),
+        (json!({"allow_origins": "*"}), "cors.allow_origins"),
+        (json!({"allow_origins": ["example.org"]}), "cors.allow_origins"),
+        (json!({"allow_origins": ["https://a.example/path"]}), "cors.allow_origins"),
+        (json!({"allow_origins": ["https://a.example\r\nX: 1"]}), "cors.allow_origins"),
+        (json!({"allow_origins": ["*"], "allow_credentials": true}), "cors.allow_origins"),
+        (json!({"allow_origins": ["*"], "allow_methods": ["A B"]}), "cors.allow_methods"),
+        (json!({"allow_origins": ["*"], "allow_headers": ["X:"]}), "cors.allow_headers"),
+        (json!({"allow_origins": ["*"], "expose_headers": [1]}), "cors.expose_headers"),
+        (json!({"allow_origins": ["*"], "max_age": -1}), "cors.max_age"),
+        (json!({"allow_origins": ["*"], "max_age": 10_000_000}), "cors.max_age"),
+    ] {
+        cases.push(app(json!({"app": {"name": "new", "cors": rules}}).to_string(), told));
+        cases.push(case("PUT", "/apps/hello", json!({ "cors": rules }).to_string(), 400, told));
+    }
     let large = json!({"app": {"name": "new", "description": "d".repeat(200_000)}}).to_string();
     cases.push(case("POST", "/apps", large, 413, "114688"));
     cases
+}
+
+/// Secrets that neither apps nor routes have, and what is said of them.
+fn secrets() -> Vec<(&'static str, Value, &'static str)> {
+    [
+        (json!([]), "secrets"),
+        (json!({"A": 1}), "secrets.A"),
+        (json!({"A": ["x"]}), "secrets.A"),
+        (json!({"A": {}}), "secrets.A"),
+        (json!({"A": {"value": 5}}), "secrets.A"),
+        (json!({"A": {"value": "x", "as": "argument"}}), "secrets.A"),
+        (json!({"A": {"value": "x", "mode": "0777"}}), "secrets.A"),
+        (json!({"A": "x\u{0}y"}), "secrets.A"),
+        (json!({"A": "barbican:"}), "secrets.A"),
+        (json!({"A": "barbican:../../v1/orders"}), "secrets.A"),
+        (json!({"A": "barbican:6b9a2f8e-3c1d-4f5a-9e7b-2d8c4a6f1e30"}), "secrets.A"),
+        (json!({"": "x"}), "secrets"),
+        (json!({"1A": "x"}), "secrets"),
+        (json!({"../A": "x"}), "secrets"),
+        (json!({"A-B": "x"}), "secrets"),
+        (json!({"Ä": "x"}), "secrets"),
+        (json!({"A": "x".repeat(33_000)}), "secrets"),
+    ]
+    .map(|(value, told)| ("secrets", value, told))
+    .to_vec()
 }
 
 fn routes() -> Vec<Case> {
@@ -275,9 +321,25 @@ fn routes() -> Vec<Case> {
         ("callback_urls", json!(["javascript:alert(1)"])),
         ("callback_urls", json!("https://example.org")),
         ("invoke", json!(["later"])),
+        ("allowed_sources", json!("127.0.0.1")),
+        ("allowed_sources", json!(["localhost"])),
+        ("allowed_sources", json!(["10.0.0.0/33"])),
+        ("allowed_sources", json!(["10.0.0.1:80"])),
+        ("allowed_sources", json!([1])),
+        ("allowed_sources", json!(vec!["::1"; 65])),
+        ("jwt_key", json!("short")),
+        ("jwt_key", json!("k".repeat(1025))),
+        ("jwt_key", json!(["k"])),
+        ("jwt_key", json!(1)),
+        ("webhook_secrets", json!(["path"])),
+        ("has_jwt_key", json!(true)),
     ] {
         cases.push(route_with(field, &value, &format!("route.{field}")));
         cases.push(change_with(field, &value, field));
+    }
+    for (field, value, told) in secrets() {
+        cases.push(route_with(field, &value, &format!("route.{told}")));
+        cases.push(change_with(field, &value, told));
     }
     for unknown in ["pathe", "__proto__", "constructor", "created_at", "version", "digest", "state"] {
         cases.push(route_with(unknown, &json!("x"), unknown));

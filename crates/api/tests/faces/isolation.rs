@@ -88,6 +88,8 @@ enum Act {
     ListRoutes(AppName),
     UpdateRoute(AppName, u8, Image),
     DeleteRoute(AppName, u8),
+    RotateWebhookSecret(Whose, usize),
+    DeleteWebhookSecret(Whose, usize),
     LoadImage,
     DeleteImage,
     ListImages,
@@ -154,6 +156,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => app().prop_map(Act::ListRoutes),
         1 => (app(), 0..2_u8, image()).prop_map(|(app, route, image)| Act::UpdateRoute(app, route, image)),
         1 => (app(), 0..2_u8).prop_map(|(app, route)| Act::DeleteRoute(app, route)),
+        1 => (whose(), 0..4_usize).prop_map(|(whose, at)| Act::RotateWebhookSecret(whose, at)),
+        1 => (whose(), 0..4_usize).prop_map(|(whose, at)| Act::DeleteWebhookSecret(whose, at)),
     ];
     let of_images =
         prop_oneof![2 => Just(Act::LoadImage), 1 => Just(Act::DeleteImage), 1 => Just(Act::ListImages)];
@@ -295,6 +299,7 @@ impl<'a> World<'a> {
             };
             format!("{root}/routes/{id}")
         };
+        let webhook_secret = |whose, at: &usize| format!("{}/webhook-secrets/path", by_id(whose, at));
         let of_alias = |whose, at, alias: u8| format!("{}/aliases/a{alias}", by_id(whose, at));
         let shares = |number: u32| json!([{ "version": number }]);
         let api = &self.server.api;
@@ -308,7 +313,7 @@ impl<'a> World<'a> {
             Act::GetApp(app) => api.get(&of_app(app), own).await,
             Act::ListApps => api.get(&format!("{root}/apps"), own).await,
             Act::UpdateApp(app, value) => {
-                api.put(&of_app(app), own, &json!({"config": {"VALUE": value.to_string()}})).await
+                api.put(&of_app(app), own, &json!({"config": {"VALUE": value.to_string()}, "secrets": {"SECRET": value.to_string()}})).await
             }
             Act::DeleteApp(app) => api.delete(&of_app(app), own).await,
             Act::RotateKey(app) => api.post(&format!("{}/signing-key", of_app(app)), own, &json!({})).await,
@@ -324,6 +329,10 @@ impl<'a> World<'a> {
                 api.put(&of_route(app, *route), own, &change).await
             }
             Act::DeleteRoute(app, route) => api.delete(&of_route(app, *route), own).await,
+            Act::RotateWebhookSecret(whose, at) => {
+                api.post(&webhook_secret(*whose, at), own, &json!({})).await
+            }
+            Act::DeleteWebhookSecret(whose, at) => api.delete(&webhook_secret(*whose, at), own).await,
             Act::LoadImage => {
                 let tar = self.images.tars[step.actor].clone();
                 api.send("PUT", &format!("{root}/images/own:1"), &token, tar).await
@@ -439,7 +448,8 @@ fn without_times(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                if (name.ends_with("_at") || name == "not_before" || name == "signing_key")
+                if (name.ends_with("_at")
+                    || matches!(name.as_str(), "not_before" | "signing_key" | "webhook_secret" | "url_path"))
                     && field.is_string()
                 {
                     *field = Value::String(name.clone());

@@ -5,6 +5,7 @@ mod engine;
 mod host;
 mod images;
 mod iron;
+mod key_manager;
 mod keystone;
 mod limits;
 mod listeners;
@@ -24,6 +25,7 @@ pub use engine::{Engine, Queue};
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use images::{Images, Registry, RegistryCredential};
 pub use iron::Iron;
+pub use key_manager::KeyManager;
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
 pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
@@ -78,6 +80,8 @@ section! {
         pub messaging: Messaging,
         /// What is told on OpenStack's message bus: changes, and audit events.
         pub notifications: Notifications,
+        /// Secrets of Barbican as secrets of apps and routes.
+        pub key_manager: KeyManager,
         /// How much runs at one time, and how large its input and output may be.
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.

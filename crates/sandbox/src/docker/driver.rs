@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bollard::errors::Error;
+use bollard::models::Mount;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -20,6 +21,7 @@ use tokio::sync::Mutex;
 use super::api::{Api, message, shortened, status};
 use super::container::{self, INSTANCE_LABEL};
 use super::images::Images;
+use super::secret_files::SecretFiles;
 use super::{DockerSettings, ImageExport, network, streams};
 use crate::{
     Ended, EndedBy, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
@@ -41,6 +43,7 @@ struct Inner {
     settings: DockerSettings,
     api: Api,
     images: Images,
+    secrets: SecretFiles,
     /// Part of every container's name: tells this process's from those of one before it.
     run: u128,
     next: AtomicU64,
@@ -77,10 +80,12 @@ impl DockerSandbox {
         let api = Api::connect(&settings.socket).await?;
         let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let images = Images::new(settings.instance.clone(), export);
+        let secrets = SecretFiles::new(&settings.secrets_folder, &settings.instance);
         let inner = Inner {
             settings,
             api,
             images,
+            secrets,
             run,
             next: AtomicU64::new(1),
             slots: std::sync::Mutex::default(),
@@ -124,10 +129,6 @@ impl Inner {
         rootfs: &RootFs,
         process: &ProcessSpec,
     ) -> Result<SandboxIo, SandboxError> {
-        if !process.files.is_empty() {
-            let reason = "it has no secret files; use secrets as environment variables".to_owned();
-            return Err(SandboxError::Unsupported { driver: "docker", reason });
-        }
         let mut phase = slot.phase.lock().await;
         if *phase != Phase::Made {
             return Err(SandboxError::Slot("it has been started or removed before".to_owned()));
@@ -135,22 +136,32 @@ impl Inner {
         // From here on there may be a container, whatever else fails.
         *phase = Phase::Used;
         self.images.prepare(&self.api, &rootfs.digest).await?;
-        let io = self.run(slot, rootfs, process).await;
+        let secrets = self.secrets.write(&slot.container, &process.files).await?;
+        let io = self.run(slot, rootfs, process, secrets.clone()).await;
         let Err(error) = &io else { return io.map_err(|error| self.start_error(&error)) };
         if self.core_limit.load(Ordering::Relaxed) == 1
             && message(error).is_some_and(|text| text.contains("rlimit"))
         {
             self.core_limit.store(0, Ordering::Relaxed);
             self.remove_container(&slot.container).await?;
-            return self.run(slot, rootfs, process).await.map_err(|error| self.start_error(&error));
+            return self.run(slot, rootfs, process, secrets).await.map_err(|error| self.start_error(&error));
         }
         io.map_err(|error| self.start_error(&error))
     }
 
-    async fn run(&self, slot: &Slot, rootfs: &RootFs, process: &ProcessSpec) -> Result<SandboxIo, Error> {
+    async fn run(
+        &self,
+        slot: &Slot,
+        rootfs: &RootFs,
+        process: &ProcessSpec,
+        secrets: Option<Mount>,
+    ) -> Result<SandboxIo, Error> {
         let core_limit = self.core_limit.load(Ordering::Relaxed);
         let image = self.images.reference(&rootfs.digest);
-        let body = container::body(&self.settings, &slot.spec, image, process, core_limit);
+        let mut body = container::body(&self.settings, &slot.spec, image, process, core_limit);
+        if let (Some(host), Some(secrets)) = (&mut body.host_config, secrets) {
+            host.mounts = Some(vec![secrets]);
+        }
         let options = CreateContainerOptionsBuilder::new().name(&slot.container).build();
         let created =
             self.api.call(|docker| async move { docker.create_container(Some(options), body).await }).await;
@@ -254,6 +265,7 @@ impl Inner {
         let mut phase = slot.phase.lock().await;
         if *phase == Phase::Used {
             self.remove_container(&slot.container).await?;
+            self.secrets.remove(&slot.container).await?;
         }
         *phase = Phase::Removed;
         self.slots().remove(&id);
@@ -289,7 +301,8 @@ impl Inner {
             .call(|docker| async move { docker.list_containers(Some(options)).await })
             .await
             .map_err(|error| self.api.error("listing containers", &error))?;
-        let mine: Vec<String> = self.slots().values().map(|slot| format!("/{}", slot.container)).collect();
+        let names: Vec<String> = self.slots().values().map(|slot| slot.container.clone()).collect();
+        let mine: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
         let left = containers
             .into_iter()
             .filter(|container| !container.names.iter().flatten().any(|name| mine.contains(name)))
@@ -299,6 +312,7 @@ impl Inner {
             self.remove_container(&id).await?;
             reaped.sandboxes += 1;
         }
+        self.secrets.reap(names).await?;
         if mine.is_empty() {
             let mut made = self.network.lock().await;
             *made = false;
@@ -335,12 +349,7 @@ impl Sandbox for DockerSandbox {
     }
 
     fn features(&self) -> Features {
-        Features {
-            egress: self.inner.settings.egress.is_some(),
-            socket_folder: false,
-            ports: false,
-            secret_files: false,
-        }
+        Features { egress: self.inner.settings.egress.is_some(), socket_folder: false, ports: false }
     }
 
     async fn prepare(&self, rootfs: &RootFs) -> Result<(), SandboxError> {

@@ -13,6 +13,7 @@ mod container;
 mod driver;
 mod images;
 mod network;
+mod secret_files;
 mod streams;
 
 use std::path::PathBuf;
@@ -45,6 +46,9 @@ pub struct DockerSettings {
     pub socket: PathBuf,
     /// The server's instance id, which labels and names everything the driver makes.
     pub instance: String,
+    /// Where secret files of containers lie; a folder of a file system in memory, which the Engine must see
+    /// under the same path.
+    pub secrets_folder: PathBuf,
     /// Network access, where it is configured **and** root has loaded the filter
     /// ([`crate::egress::load_docker_filter`]); `None` leaves `Features::egress` off.
     pub egress: Option<EgressSettings>,

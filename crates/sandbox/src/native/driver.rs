@@ -106,7 +106,7 @@ impl Sandbox for NativeSandbox {
 
     fn features(&self) -> Features {
         let egress = self.current.borrow().as_ref().is_some_and(|c| c.has_egress());
-        Features { egress, socket_folder: true, ports: true, secret_files: true }
+        Features { egress, socket_folder: true, ports: true }
     }
 
     /// Nothing to do: the layers are unpacked when a version is made.

@@ -43,12 +43,7 @@ impl Sandbox for OciSandbox {
     /// The standard streams are all that every OCI runtime carries: a socket in a folder or in a
     /// network namespace ends at the guest kernel of one that has its own.
     fn features(&self) -> Features {
-        Features {
-            egress: self.spawner.features().egress,
-            socket_folder: false,
-            ports: false,
-            secret_files: true,
-        }
+        Features { egress: self.spawner.features().egress, socket_folder: false, ports: false }
     }
 
     async fn prepare(&self, rootfs: &RootFs) -> Result<(), SandboxError> {

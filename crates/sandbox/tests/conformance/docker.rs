@@ -22,7 +22,12 @@ pub struct Docker {
 
 async fn connect(socket: PathBuf, egress: EgressSettings, store: &ImageStore) -> DockerSandbox {
     load_docker_filter(&egress).unwrap();
-    let settings = DockerSettings { socket, instance: egress.instance.clone(), egress: Some(egress) };
+    let settings = DockerSettings {
+        socket,
+        instance: egress.instance.clone(),
+        secrets_folder: PathBuf::from("/dev/shm"),
+        egress: Some(egress),
+    };
     DockerSandbox::connect(settings, Arc::new(Export(store.clone()))).await.unwrap()
 }
 

@@ -24,7 +24,7 @@ use tokio::io::AsyncRead;
 use super::no_keystone::NoKeystone;
 use crate::failure::ServerFailure;
 use crate::policy::PolicyInForce;
-use crate::{convert, database, messaging, notifications};
+use crate::{catalog_services, convert, database, notifications};
 
 /// The running parts.
 pub(super) struct Parts {
@@ -84,7 +84,7 @@ impl Parts {
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
             outbound: convert::client(settings, convert::guard(settings))?,
-            zaqar: messaging::zaqar(settings, keystone.clone())?,
+            zaqar: catalog_services::zaqar(settings, keystone.clone())?,
             outputs,
             limits: limits.clone(),
             clock,
@@ -94,6 +94,7 @@ impl Parts {
         })?;
         let policy = PolicyInForce::open(settings)?;
         let notifier = notifications::open(settings);
+        let key_manager = catalog_services::barbican(settings, keystone.clone())?;
         let api = ApiState {
             store: store.clone(),
             catalog,
@@ -103,6 +104,7 @@ impl Parts {
             limits,
             policy: policy.enforcer(),
             announcer: Arc::new(notifications::announcer(settings, notifier.clone())),
+            key_manager,
             settings: Arc::new(convert::api(settings)),
         };
         Ok(Self { store, queue, images, sandbox, engine, policy, notifier, api })
@@ -171,6 +173,7 @@ async fn open_sandbox(
             let docker = DockerSettings {
                 socket: settings.sandbox.docker_socket.clone(),
                 instance: instance.as_str().to_owned(),
+                secrets_folder: settings.sandbox.docker_secrets_folder.clone(),
                 // Without root nobody has loaded the packet filter that must guard it.
                 egress: if root { convert::egress(settings, instance.as_str()) } else { None },
             };

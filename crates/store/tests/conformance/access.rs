@@ -12,7 +12,8 @@ use super::fixture::{Fixture, MANY, SECOND, change, demo, digest, empty_app, new
 fn with(f: &Fixture, owner: SecretOwner, name: &str, value: &str) -> Secrets {
     let value = f.store.seal(owner.sealed_for(name), value.as_bytes()).unwrap();
     let mut secrets = Secrets::default();
-    let secret = Secret { form: SecretForm::File, set_at: Timestamp(3), bytes: 2, owner, value };
+    let secret =
+        Secret { form: SecretForm::File, set_at: Timestamp(3), bytes: 2, owner, reference: None, value };
     secrets.set(name.to_owned(), secret);
     secrets
 }
@@ -135,4 +136,35 @@ pub async fn webhook_secrets_rotate_with_an_overlap(f: Fixture) {
     assert_eq!(gone.access.webhook.path, None);
     let missing = f.store.change_webhook(&RouteId::generate(), &WebhookChange::DeletePath, until).await;
     assert!(matches!(missing, Err(StoreError::NotFound)));
+}
+
+pub async fn rolling_back_brings_a_routes_old_secrets_and_keeps_its_apps_new_ones(f: Fixture) {
+    let new = new_app(&demo(), "hello");
+    let of_app = SecretOwner::App(new.id.clone());
+    let new = NewApp { secrets: with(&f, of_app.clone(), "APP", "v1"), ..new };
+    let app = f.store.create_app(&new, MANY).await.unwrap();
+    let new = new_route("/hello");
+    let of_route = SecretOwner::Route(new.id.clone());
+    let jwt = |key: &[u8]| Some(f.store.seal(SealedFor::JwtKey(&new.id), key).unwrap());
+    let first = NewRoute {
+        access: RouteAccess { jwt_key: jwt(b"one"), ..RouteAccess::default() },
+        spec: VersionSpec { secrets: with(&f, of_route.clone(), "OWN", "v1"), ..spec("hello:1") },
+        ..new.clone()
+    };
+    let route = f.store.create_route(&app.id, &first, Some(&digest("one")), MANY).await.unwrap();
+    let mut second = change(&route);
+    second.spec.secrets = with(&f, of_route, "OWN", "v2");
+    second.access.jwt_key = jwt(b"two");
+    f.store.update_route(&route.id, &second, Some(&digest("two"))).await.unwrap();
+    let newer = AppChange { secrets: with(&f, of_app, "APP", "v2"), ..empty_app() };
+    f.store.update_app(&app.id, &newer, "user").await.unwrap();
+
+    let back = f.store.roll_back(&route.id, 1, "user-c").await.unwrap();
+    assert_eq!(back.latest.spec.secrets, route.latest.spec.secrets);
+    let merged = &back.active.as_ref().unwrap().merged_secrets;
+    assert_eq!((opened(&f, merged, "OWN"), opened(&f, merged, "APP")), (b"v1".to_vec(), b"v2".to_vec()));
+    assert_eq!(
+        back.access.jwt_key, second.access.jwt_key,
+        "what callers show is the route's, not a version's"
+    );
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use picasso_store::StoreError;
 use picasso_types::{
-    AppChange, AppId, AppName, Bounds, Config, FullName, InstanceId, OverLimit, ProjectId, Resource,
+    AppChange, AppId, AppName, Bounds, FullName, InstanceId, OverLimit, ProjectId, Resource,
 };
 
 use super::fixture::{
@@ -216,7 +216,7 @@ pub async fn of_twenty_changes_of_one_state_of_an_app_one_is_made(f: Fixture) {
         tokio::spawn(async move {
             let id = app.id.clone();
             let description = format!("by {n}");
-            let change = AppChange { config: Config::default(), description, expected: Some(Box::new(app)) };
+            let change = AppChange { description, expected: Some(Box::new(app)), ..empty_app() };
             store.update_app(&id, &change, "user-b").await
         })
     });

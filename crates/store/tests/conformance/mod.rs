@@ -142,6 +142,7 @@ macro_rules! store_conformance {
             access::secrets_and_cors_rules_come_back_and_a_change_of_secrets_makes_versions,
             access::a_routes_secret_wins_over_its_apps_in_every_version,
             access::a_change_of_a_route_leaves_its_webhook_secrets,
+            access::rolling_back_brings_a_routes_old_secrets_and_keeps_its_apps_new_ones,
             access::webhook_secrets_rotate_with_an_overlap,
             outbox::entries_are_taken_by_priority_and_then_by_due_time,
             outbox::projects_are_served_in_turn_however_long_their_queues_are,

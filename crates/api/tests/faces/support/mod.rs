@@ -146,6 +146,7 @@ impl Server {
         });
         engine.start().await.unwrap();
         let state = ApiState {
+            key_manager: None,
             store,
             catalog,
             engine: Arc::new(engine),

@@ -44,7 +44,7 @@ impl Sandbox for ProcessSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: false, socket_folder: false, ports: false, secret_files: false }
+        Features { egress: false, socket_folder: false, ports: false }
     }
 
     async fn prepare(&self, _: &RootFs) -> Result<(), SandboxError> {

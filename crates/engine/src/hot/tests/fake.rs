@@ -117,7 +117,7 @@ impl Sandbox for FakeSandbox {
     }
 
     fn features(&self) -> Features {
-        Features { egress: true, socket_folder: true, ports: true, secret_files: true }
+        Features { egress: true, socket_folder: true, ports: true }
     }
 
     async fn prepare(&self, _: &RootFs) -> Result<(), SandboxError> {
