@@ -94,8 +94,8 @@ fn bodies() -> Vec<Case> {
         app(b"{\"app\":{\"name\":\"n\x01w\"}}".to_vec(), "JSON"),
         app("{\"app\":{\"name\":\"\\ud800\"}}", "JSON"),
         app("{\"app\":{\"name\":\"\\x41\"}}", "JSON"),
-        app(deep, "sequence"),
-        app(deep_object, "app"),
+        app(deep, "recursion limit"),
+        app(deep_object, "recursion limit"),
         app(b"\x1f\x8b\x08\x00".to_vec(), "JSON"),
         app("<app/>", "JSON"),
         // The same key twice: readers differ in which of them counts.
@@ -220,6 +220,24 @@ fn secrets() -> Vec<(&'static str, Value, &'static str)> {
     .to_vec()
 }
 
+/// What no route asks public callers for.
+fn public_access() -> Vec<(&'static str, Value)> {
+    vec![
+        ("allowed_sources", json!("127.0.0.1")),
+        ("allowed_sources", json!(["localhost"])),
+        ("allowed_sources", json!(["10.0.0.0/33"])),
+        ("allowed_sources", json!(["10.0.0.1:80"])),
+        ("allowed_sources", json!([1])),
+        ("allowed_sources", json!(vec!["::1"; 65])),
+        ("jwt_key", json!("short")),
+        ("jwt_key", json!("k".repeat(1025))),
+        ("jwt_key", json!(["k"])),
+        ("jwt_key", json!(1)),
+        ("webhook_secrets", json!(["path"])),
+        ("has_jwt_key", json!(true)),
+    ]
+}
+
 fn routes() -> Vec<Case> {
     let mut cases = vec![
         case("POST", "/apps/hello/routes", "{}", 400, "missing field `route`"),
@@ -321,19 +339,10 @@ fn routes() -> Vec<Case> {
         ("callback_urls", json!(["javascript:alert(1)"])),
         ("callback_urls", json!("https://example.org")),
         ("invoke", json!(["later"])),
-        ("allowed_sources", json!("127.0.0.1")),
-        ("allowed_sources", json!(["localhost"])),
-        ("allowed_sources", json!(["10.0.0.0/33"])),
-        ("allowed_sources", json!(["10.0.0.1:80"])),
-        ("allowed_sources", json!([1])),
-        ("allowed_sources", json!(vec!["::1"; 65])),
-        ("jwt_key", json!("short")),
-        ("jwt_key", json!("k".repeat(1025))),
-        ("jwt_key", json!(["k"])),
-        ("jwt_key", json!(1)),
-        ("webhook_secrets", json!(["path"])),
-        ("has_jwt_key", json!(true)),
-    ] {
+    ]
+    .into_iter()
+    .chain(public_access())
+    {
         cases.push(route_with(field, &value, &format!("route.{field}")));
         cases.push(change_with(field, &value, field));
     }
