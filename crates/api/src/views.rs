@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::bodies::cors::CorsFields;
 use crate::bodies::delivery::RetryFields;
+use crate::bodies::rate_limit::RateLimitFields;
 use crate::handlers::versions::LinkView;
 
 /// An app.
@@ -75,6 +76,8 @@ pub(crate) struct RouteView {
     digest: Option<String>,
     /// Whether callers need no token.
     is_public: bool,
+    /// How often callers without a token may call it, on each node; null: no limit.
+    rate_limit: Option<RateLimitFields>,
     /// Memory limit, MiB.
     memory: u32,
     /// Time limit of one call, seconds.
@@ -192,6 +195,7 @@ impl From<&Route> for RouteView {
             image: spec.image.to_string(),
             digest: version.digest.as_ref().map(ToString::to_string),
             is_public: route.is_public,
+            rate_limit: route.rate_limit.as_ref().map(RateLimitFields::from),
             memory: spec.memory_mb,
             timeout: spec.timeout_s,
             max_concurrency: spec.max_concurrency,

@@ -57,9 +57,16 @@ fn quota(quota: &Quota, rules: &mut Rules) {
     rules.range("quota.cache_s", quota.cache_s, 1, 3600);
     rules.range("quota.keep_s", quota.keep_s, quota.cache_s.max(1), 30 * 86_400);
     rules.range("quota.max_projects", quota.max_projects, 1, 10_000_000);
-    for (name, value) in
-        [("apps", quota.apps), ("routes", quota.routes), ("queued_calls", quota.queued_calls)]
-    {
+    for (name, value) in [
+        ("apps", quota.apps),
+        ("routes", quota.routes),
+        ("queued_calls", quota.queued_calls),
+        ("concurrent_calls", quota.concurrent_calls),
+        ("calls_per_second", quota.calls_per_second),
+        ("memory_mb", quota.memory_mb),
+        ("image_mb", quota.image_mb),
+        ("output_mb", quota.output_mb),
+    ] {
         rules.range(&format!("quota.{name}"), value, -1, i64::from(u32::MAX - 1));
     }
 }
@@ -282,7 +289,6 @@ fn database(database: &Database, rules: &mut Rules) {
 fn calls(calls: &Calls, rules: &mut Rules) {
     rules.range("calls.keep_days", calls.keep_days, 1, 3650);
     rules.range("calls.max_per_project", calls.max_per_project, 1, 10_000_000);
-    rules.range("calls.max_output_mb_per_project", calls.max_output_mb_per_project, 0, 64 << 20);
     rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 1 << 30);
     rules.range("calls.max_log_bytes", calls.max_log_bytes, 0, 1 << 30);
     let (key, in_file) = (calls.s3_secret_key.is_some(), calls.s3_secret_key_file.is_some());

@@ -101,7 +101,9 @@ impl CallMetrics {
             None => ("succeeded", &self.succeeded),
             Some(Failure::Timeout { .. }) => ("timed_out", &self.timed_out),
             Some(Failure::HungUp) => ("cancelled", &self.cancelled),
-            Some(Failure::NoCapacity | Failure::NotReady { .. }) => ("refused", &self.refused),
+            Some(Failure::NoCapacity | Failure::OverLimit { .. } | Failure::NotReady { .. }) => {
+                ("refused", &self.refused)
+            }
             Some(_) => ("failed", &self.failed),
         };
         counter.increment(1);

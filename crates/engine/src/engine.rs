@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::accept::{self, AcceptError, AcceptOptions, AcceptedCall};
-use crate::admission::{Admission, NotAdmitted};
+use crate::admission::{Admission, NodeUsage};
 use crate::answer;
 use crate::back_pressure::{self, BackPressure};
 use crate::call_events::{self, End, Event};
@@ -86,7 +86,7 @@ pub(crate) struct Shared {
 impl Engine {
     /// An engine that accepts calls but runs no asynchronous ones until [`Engine::start`].
     pub fn new(parts: EngineParts) -> Self {
-        let admission = Arc::new(Admission::new(&parts.settings));
+        let admission = Arc::new(Admission::new(&parts.settings, parts.limits.clone()));
         let large = parts.outputs.clone();
         let large = large.map(|outputs| LargeOutputs::new(outputs, parts.store.clone(), &parts.instance));
         let large = large.map(Arc::new);
@@ -155,6 +155,11 @@ impl Engine {
     /// How many calls of the IronFunctions face run in this process, and ended in it.
     pub fn ironfunctions_calls(&self) -> IronFunctionsCalls {
         self.shared.metrics.ironfunctions()
+    }
+
+    /// How much a project uses of this node.
+    pub fn node_usage(&self, project: &ProjectId) -> NodeUsage {
+        self.shared.admission.usage(project)
     }
 
     /// What the sandbox driver can do on this machine.
@@ -388,17 +393,21 @@ impl Engine {
         };
         let project = &target.app.project_id;
         let gates = target.place.gates(admission, &target, version);
+        // Only who waits for the answer is told at once.
+        let queue_timeout = Duration::from_secs(version.spec.queue_timeout_s.into());
+        let until = invocation.kept.is_some().then(|| tokio::time::Instant::now() + queue_timeout);
+        let admitted = async {
+            let call = admission.call(project, gates, until).await?;
+            Ok((call, admission.admit(project, gates, &version.spec, &**hot).await?))
+        };
         let admitted = tokio::select! {
-            admitted = admission.admit(project, gates, &version.spec, &**hot) => admitted,
+            admitted = admitted => admitted,
             () = events.closed() => return End::of(Failure::HungUp),
             () = ending.cancelled() => return End { may_repeat: true, ..End::of(Failure::NoCapacity) },
         };
         let _admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(NotAdmitted::NeverFits) => return End::of(slot::never_fits(&version.spec)),
-            Err(NotAdmitted::WaitedTooLong | NotAdmitted::LineFull) => {
-                return End { may_repeat: true, ..End::of(Failure::NoCapacity) };
-            }
+            Err(refused) => return slot::end_of_refused(refused, &version.spec),
         };
         *started = Some(Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a gauge of MiB; exact up to 2^52")]
@@ -419,7 +428,7 @@ impl CallError {
     #[must_use]
     pub(crate) fn with_retry_after(mut self, target: &Target) -> Self {
         self.retry_after = match &self.failure {
-            Failure::NoCapacity => Some(CAPACITY_RETRY),
+            Failure::NoCapacity | Failure::OverLimit { .. } => Some(CAPACITY_RETRY),
             Failure::NotReady { .. } if target.route.latest.state == VersionState::Preparing => {
                 Some(CAPACITY_RETRY)
             }

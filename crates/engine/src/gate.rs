@@ -145,8 +145,12 @@ impl Gate {
         self.used.load(SeqCst)
     }
 
+    /// How many units there are.
+    pub fn capacity(&self) -> u64 {
+        self.capacity.load(SeqCst)
+    }
+
     /// How many wait now.
-    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
     }

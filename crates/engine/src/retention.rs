@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use metrics::counter;
-use picasso_types::RemovableObject;
+use picasso_store::StoreError;
+use picasso_types::{RemovableObject, Resource};
 
 use crate::engine::Engine;
 use crate::large_outputs::{Cause, LargeOutputs};
@@ -15,6 +16,8 @@ use crate::large_outputs::{Cause, LargeOutputs};
 const KEEP_CHANGES: Duration = Duration::from_hours(1);
 /// Calls of one transaction, so that accepted calls do not wait behind them.
 const BATCH: u32 = 256;
+/// Projects whose results and logs are measured at one time.
+const PROJECTS: u32 = 1000;
 
 /// Runs until the engine stops.
 pub(crate) async fn run(engine: Engine) {
@@ -50,17 +53,26 @@ async fn delete_old(engine: &Engine) {
     }
 }
 
-/// What a project keeps beyond its bound goes; its calls stay.
+/// What a project keeps beyond its limit goes; its calls stay. The projects that keep most come
+/// first.
 async fn delete_outputs_beyond(engine: &Engine) {
     let shared = &engine.shared;
-    let max_bytes = shared.parts.settings.calls.max_bytes_per_project;
-    while !shared.stopping.is_cancelled() {
-        match shared.parts.store.delete_outputs_beyond(max_bytes, BATCH).await {
-            Ok(deleted) if deleted < u64::from(BATCH) => return,
-            Ok(_) => {}
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                return tracing::warn!(error, "results and logs beyond the bound cannot be deleted");
+    let parts = &shared.parts;
+    let warn = |error: &StoreError| {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(error, "results and logs beyond the limits of projects cannot be deleted");
+    };
+    let kept = match parts.store.list_kept_outputs(PROJECTS).await {
+        Ok(kept) => kept,
+        Err(error) => return warn(&error),
+    };
+    for kept in kept {
+        let max_bytes = parts.limits.of(&kept.project_id).await.of(Resource::Outputs).max_bytes();
+        let mut is_over = kept.bytes > max_bytes;
+        while is_over && !shared.stopping.is_cancelled() {
+            match parts.store.delete_outputs_beyond(&kept.project_id, max_bytes, BATCH).await {
+                Ok(deleted) => is_over = deleted == u64::from(BATCH),
+                Err(error) => return warn(&error),
             }
         }
     }

@@ -121,8 +121,6 @@ pub struct CallKeeping {
     pub keep: Duration,
     /// Ended calls of one project; those that ended first go first.
     pub max_per_project: u32,
-    /// Results and logs of one project, bytes; those of calls that ended first go first.
-    pub max_bytes_per_project: u64,
     /// A result or a log of more bytes lies in the object store, where there is one.
     pub max_inline_bytes: usize,
     /// Most of an asynchronous call's answer, bytes; at most a part of an object without a store.
@@ -140,7 +138,6 @@ impl Default for CallKeeping {
         Self {
             keep: Duration::from_hours(7 * 24),
             max_per_project: 100_000,
-            max_bytes_per_project: 1 << 30,
             max_inline_bytes: 64 << 10,
             max_result_bytes: 64 << 20,
             max_log_bytes: 4 << 20,

@@ -4,11 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use picasso_image::RootFs;
 use picasso_sandbox::{Sandbox, SandboxError, SlotId, SlotLimits, SlotSpec};
-use picasso_types::{Digest, Failure, ImageRef, ProjectId, RouteVersion, VersionSpec};
+use picasso_types::{Digest, Failure, ImageRef, ProjectId, Resource, RouteVersion, VersionSpec};
 use tokio::time::Instant;
 
+use crate::admission::NotAdmitted;
 use crate::call_events::End;
 use crate::parts::EngineParts;
 use crate::settings::EngineSettings;
@@ -102,9 +104,26 @@ pub(crate) fn end_of_driver_error(error: &SandboxError, of: &impl Display) -> En
     }
 }
 
+/// The end of a call that was not admitted.
+pub(crate) fn end_of_refused(refused: NotAdmitted, spec: &VersionSpec) -> End {
+    let failure = match refused {
+        NotAdmitted::NeverFits => return End::of(never_fits(spec)),
+        NotAdmitted::WaitedTooLong | NotAdmitted::LineFull => Failure::NoCapacity,
+        NotAdmitted::OverLimit(resource, limit) => {
+            counter!("picasso_calls_over_limit_total", "limit" => resource.name()).increment(1);
+            Failure::OverLimit { resource, limit }
+        }
+    };
+    End { may_repeat: true, ..End::of(failure) }
+}
+
 /// What is told of a version whose memory is more than it can ever get.
-pub(crate) fn never_fits(spec: &VersionSpec) -> Failure {
+fn never_fits(spec: &VersionSpec) -> Failure {
     Failure::CannotStart {
-        reason: format!("its memory of {} MiB is more than this node gives one project", spec.memory_mb),
+        reason: format!(
+            "its memory of {} MiB is more than this node gives one project, or the project's limit ({})",
+            spec.memory_mb,
+            Resource::Memory.name()
+        ),
     }
 }

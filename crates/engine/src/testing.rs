@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use http::{HeaderMap, Method};
 use picasso_types::{
     App, AppId, AppName, Bounds, Call, CallDelivery, CallId, CallState, Config, DeliveryOptions, Digest,
-    FixedLimits, Format, FullName, ImageRef, Limit, LimitSource, Limits, Methods, NetworkMode, ProjectId,
-    ProjectLimits, RequestId, Route, RouteAccess, RouteId, RoutePattern, RouteType, RouteVersion, Secrets,
+    FixedLimits, Format, FullName, ImageRef, Limit, LimitSource, Limits, LimitsFuture, Methods, NetworkMode,
+    ProjectId, ProjectLimits, RequestId, Resource, Route, RouteAccess, RouteId, RoutePattern, RouteType,
+    RouteVersion, Secrets,
     Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
@@ -69,6 +71,7 @@ pub fn target(pattern: &str) -> Target {
         methods: Methods::any(),
         route_type: RouteType::Sync,
         is_public: true,
+        rate_limit: None,
         delivery: DeliveryOptions::default(),
         access: RouteAccess::default(),
         latest: version.clone(),
@@ -140,8 +143,38 @@ pub fn invocation(pattern: &str) -> Invocation {
     }
 }
 
-/// Limits of all projects: so many queued calls.
+/// Limits of all projects: so many queued calls, and of the rest as much as they like.
 pub fn limits(queued_calls: u64) -> Arc<dyn Limits> {
-    let limit = Limit { max: Some(queued_calls), source: LimitSource::Default };
-    Arc::new(FixedLimits(Arc::new(ProjectLimits::new(|_| limit))))
+    project_limits(|resource| (resource == Resource::QueuedCalls).then_some(queued_calls))
+}
+
+/// Limits of all projects; `None` is no limit.
+pub fn project_limits(max: impl Fn(Resource) -> Option<u64>) -> Arc<dyn Limits> {
+    let limit = |resource| Limit { max: max(resource), source: LimitSource::Default };
+    Arc::new(FixedLimits(Arc::new(ProjectLimits::new(limit))))
+}
+
+/// The same limit of everything, which a test changes.
+#[derive(Debug)]
+pub struct ChangingLimits(AtomicU64);
+
+impl ChangingLimits {
+    pub fn new(max: u64) -> Self {
+        Self(AtomicU64::new(max))
+    }
+
+    pub fn set(&self, max: u64) {
+        self.0.store(max, SeqCst);
+    }
+}
+
+impl Limits for ChangingLimits {
+    fn of<'a>(&'a self, project: &'a ProjectId) -> LimitsFuture<'a> {
+        Box::pin(std::future::ready(self.known(project)))
+    }
+
+    fn known(&self, _: &ProjectId) -> Arc<ProjectLimits> {
+        let limit = Limit { max: Some(self.0.load(SeqCst)), source: LimitSource::Default };
+        Arc::new(ProjectLimits::new(|_| limit))
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use picasso_types::ImageRef;
+use picasso_types::{ImageRef, OverLimit};
 use thiserror::Error;
 
 /// Why an image operation did not happen. Every text is a sentence for the person who asked;
@@ -31,16 +31,9 @@ pub enum ImageError {
     /// A bound of bytes, layers, names or time was passed.
     #[error("{0}")]
     TooLarge(String),
-    /// The project's images would pass its quota.
-    #[error(
-        "the project's images would take {wanted_bytes} bytes, its quota is {quota_bytes} bytes; remove images first"
-    )]
-    QuotaExceeded {
-        /// Bytes after this image.
-        wanted_bytes: u64,
-        /// Bytes allowed.
-        quota_bytes: u64,
-    },
+    /// The project's images would pass its limit.
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     /// The registry refused us, does not know the image, or broke off.
     #[error("registry \"{registry}\": {reason}")]
     Registry {
@@ -74,7 +67,7 @@ impl ImageError {
             | Self::RegistryNotAllowed { .. }
             | Self::Invalid(_)
             | Self::TooLarge(_)
-            | Self::QuotaExceeded { .. } => true,
+            | Self::OverLimit(_) => true,
             Self::Registry { temporary, .. } => !temporary,
             Self::Failed { .. } | Self::Unavailable(_) => false,
         }

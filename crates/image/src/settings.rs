@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_outbound::{Guard, Resolver, SystemResolver};
-use picasso_types::{Clock, ProjectId, SystemClock};
+use picasso_types::{Clock, FixedLimits, Limit, LimitSource, Limits, ProjectId, ProjectLimits, SystemClock};
 use secrecy::SecretString;
 
 /// Settings of an [`ImageStore`](crate::ImageStore).
@@ -25,8 +25,8 @@ pub struct ImageSettings {
     pub pull_timeout: Duration,
     /// How long a sender of an archive may stay silent.
     pub idle_timeout: Duration,
-    /// Most bytes on disk (blobs and unpacked files) of one project's images.
-    pub project_quota_bytes: u64,
+    /// How much disk the images (blobs and unpacked files) of projects may take.
+    pub limits: Arc<dyn Limits>,
     /// Most names in one project.
     pub max_names: usize,
     /// Most imports and pulls at the same time; one project gets at most half of them.
@@ -46,6 +46,7 @@ pub struct ImageSettings {
 impl Default for ImageSettings {
     fn default() -> Self {
         const GIB: u64 = 1 << 30;
+        let none = Limit { max: None, source: LimitSource::Default };
         Self {
             max_archive_bytes: 4 * GIB,
             max_layers: 128,
@@ -54,7 +55,7 @@ impl Default for ImageSettings {
             unpack_timeout: Duration::from_mins(5),
             pull_timeout: Duration::from_mins(15),
             idle_timeout: Duration::from_mins(1),
-            project_quota_bytes: 20 * GIB,
+            limits: Arc::new(FixedLimits(Arc::new(ProjectLimits::new(|_| none)))),
             max_names: 500,
             max_parallel: 4,
             collect_grace: Duration::from_mins(10),

@@ -4,10 +4,11 @@
 mod support;
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_image::{ImageBuilder, ImageError, ImageSettings, Resolution, Scope};
-use picasso_types::Digest;
+use picasso_types::{Digest, FixedLimits, Limit, LimitSource, Limits, ProjectLimits, Resource};
 use serde_json::json;
 use support::{
     Image, Images, Tar, blob_path, describe, gzip, is_root, layout_of, name, pack, project, scope,
@@ -197,6 +198,13 @@ async fn damaged_archives_are_refused_and_leave_nothing() {
     assert_eq!(images.layers.names(), Vec::<String>::new());
 }
 
+/// The limits of projects that may have one MiB of images.
+fn one_mib() -> Arc<dyn Limits> {
+    let limit =
+        |resource| Limit { max: (resource == Resource::Images).then_some(1), source: LimitSource::Default };
+    Arc::new(FixedLimits(Arc::new(ProjectLimits::new(limit))))
+}
+
 #[tokio::test]
 async fn bounds_of_bytes_layers_inodes_names_and_quota_hold() {
     if !is_root() {
@@ -214,7 +222,12 @@ async fn bounds_of_bytes_layers_inodes_names_and_quota_hold() {
         ("unpacked bytes", small(&|s| s.max_unpacked_bytes = 1 << 20), &bomb, "more than 1048576 bytes"),
         ("layers", small(&|s| s.max_layers = 3), &many, "has 4 layers"),
         ("inodes over all layers", small(&|s| s.max_inodes = 3), &many, "files, folders and links"),
-        ("quota", small(&|s| s.project_quota_bytes = 1 << 20), &bomb, "its quota is 1048576 bytes"),
+        (
+            "the project's limit",
+            small(&|s| s.limits = one_mib()),
+            &bomb,
+            "functions_image_mb is over limit of 1 due",
+        ),
     ] {
         let archive = pack(&image.layout());
         let error = images.store.import(&scope("p1"), &name("big:1"), archive.as_slice()).await.unwrap_err();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_api::{ApiSettings, IronSettings};
@@ -15,7 +16,7 @@ use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
 use picasso_outbound::{ClientSettings, Guard, GuardedClient};
 use picasso_sandbox::egress::EgressSettings;
 use picasso_sandbox::supervisor::NativeSettings;
-use picasso_types::{Bounds, ProjectId};
+use picasso_types::{Bounds, Limits, ProjectId};
 
 use crate::failure::ServerFailure;
 
@@ -96,7 +97,8 @@ pub(crate) fn keystone(settings: &Settings) -> Result<KeystoneSettings, ServerFa
     })
 }
 
-pub(crate) fn images(settings: &Settings) -> Result<ImageSettings, ServerFailure> {
+/// `limits` say how much disk projects may use.
+pub(crate) fn images(settings: &Settings, limits: Arc<dyn Limits>) -> Result<ImageSettings, ServerFailure> {
     let images = &settings.images;
     let registries = images.registries.iter().map(registry).collect::<Result<_, _>>()?;
     Ok(ImageSettings {
@@ -107,7 +109,7 @@ pub(crate) fn images(settings: &Settings) -> Result<ImageSettings, ServerFailure
         unpack_timeout: seconds(images.unpack_timeout_s),
         pull_timeout: seconds(images.pull_timeout_s),
         idle_timeout: seconds(images.idle_timeout_s),
-        project_quota_bytes: images.project_quota_bytes,
+        limits,
         max_names: images.max_names as usize,
         max_parallel: images.max_parallel as usize,
         collect_grace: seconds(images.collect_grace_s),
@@ -271,7 +273,6 @@ pub(crate) fn engine(settings: &Settings) -> EngineSettings {
         calls: CallKeeping {
             keep: Duration::from_secs(u64::from(calls.keep_days) * 86_400),
             max_per_project: calls.max_per_project,
-            max_bytes_per_project: u64::from(calls.max_output_mb_per_project) << 20,
             max_inline_bytes: calls.max_inline_bytes as usize,
             max_result_bytes: calls.max_result_bytes as usize,
             max_log_bytes: calls.max_log_bytes as usize,

@@ -60,6 +60,11 @@ fn defaults(settings: &Settings) -> ProjectLimits {
             Resource::Apps => quota.apps,
             Resource::Routes => quota.routes,
             Resource::QueuedCalls => quota.queued_calls,
+            Resource::ConcurrentCalls => quota.concurrent_calls,
+            Resource::CallRate => quota.calls_per_second,
+            Resource::Memory => quota.memory_mb,
+            Resource::Images => quota.image_mb,
+            Resource::Outputs => quota.output_mb,
         };
         Limit::from_signed(max, LimitSource::Default)
     })

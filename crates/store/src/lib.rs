@@ -132,6 +132,17 @@ pub struct ProjectUsage {
     pub routes: u64,
     /// Queued calls, those that are not due yet included.
     pub queued_calls: u64,
+    /// Results and logs that are kept, bytes.
+    pub output_bytes: u64,
+}
+
+/// How much of results and logs a project keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptOutputs {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// The queued calls of one project.
@@ -494,10 +505,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Forgets objects that were removed; those that a call has are left alone.
     async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError>;
 
-    /// Deletes results and logs of projects that have more than `max_bytes` of them, those of the
-    /// calls that ended first, until the rest fits: of up to `limit` calls in all. The calls stay.
-    /// Returns of how many.
-    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError>;
+    /// The projects that keep most of results and logs, up to `limit`, most first.
+    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError>;
+
+    /// Deletes results and logs of a project that has more than `max_bytes` of them, those of the
+    /// calls that ended first, until the rest fits: of up to `limit` calls. The calls stay. Returns
+    /// of how many.
+    async fn delete_outputs_beyond(
+        &self,
+        project: &ProjectId,
+        max_bytes: u64,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
 
     /// Puts an outbox entry for every `running` call whose lease ended and that has none. Returns
     /// how many; at most a driver's batch at a time.

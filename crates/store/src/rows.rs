@@ -125,6 +125,15 @@ pub(crate) fn json<T: DeserializeOwned>(row: &impl Columns, name: &'static str) 
     serde_json::from_str(column::<&str>(row, name)?).map_err(|error| damaged(name, &error))
 }
 
+/// A nullable column of JSON.
+fn optional_json<T: DeserializeOwned>(
+    row: &impl Columns,
+    name: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let text: Option<&str> = column(row, name)?;
+    text.map(|text| serde_json::from_str(text).map_err(|error| damaged(name, &error))).transpose()
+}
+
 /// A value as JSON text.
 pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| damaged(what, &error))
@@ -219,8 +228,8 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
 /// The columns of `routes r`, named apart from those of a version.
 macro_rules! route_columns {
     () => {
-        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.access, r.latest_number, \
-         r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
+        "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.access, r.rate_limit, \
+         r.latest_number, r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
     };
 }
 pub(crate) use route_columns;
@@ -255,6 +264,7 @@ pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
         methods: json::<Methods>(first, "methods")?,
         route_type: parsed(first, "route_type", RouteType::parse)?,
         is_public: column(first, "is_public")?,
+        rate_limit: optional_json(first, "rate_limit")?,
         delivery: json(first, "delivery")?,
         access: json(first, "access")?,
         latest,

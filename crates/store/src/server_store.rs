@@ -27,8 +27,8 @@ use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
 use crate::server::{bounded, retried};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
-    QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
+    ProjectUsage, QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
 };
 
 /// Batches of a kind that are on their way at one time: the server syncs them together.
@@ -483,8 +483,17 @@ impl Store for ServerStore {
         write!(self, |db| objects::forget(db, ids))
     }
 
-    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError> {
-        let calls = self.read(objects::list_beyond(&self.pool, max_bytes, limit)).await?;
+    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError> {
+        self.read(objects::list_kept(&self.pool, limit)).await
+    }
+
+    async fn delete_outputs_beyond(
+        &self,
+        project: &ProjectId,
+        max_bytes: u64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let calls = self.read(objects::list_beyond(&self.pool, project, max_bytes, limit)).await?;
         write!(self, |db| objects::delete_outputs(db, &calls))
     }
 
@@ -521,6 +530,7 @@ impl Store for ServerStore {
             apps: self.read(apps::count(&self.pool, project)).await?,
             routes: self.read(routes::count(&self.pool, project)).await?,
             queued_calls: self.read(outbox::count_of_project(&self.pool, project)).await?,
+            output_bytes: self.read(objects::kept_of_project(&self.pool, project)).await?,
         })
     }
 

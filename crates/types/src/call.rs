@@ -9,6 +9,7 @@ use crate::delivery::CallDelivery;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, CallId, ProjectId, RequestId, RouteId, VersionId};
 use crate::kept_object::KeptObject;
+use crate::limits::Resource;
 use crate::route::{RouteType, text_enum};
 
 text_enum!(
@@ -83,6 +84,13 @@ pub enum Failure {
     },
     /// No place became free within the route's `queue_timeout`.
     NoCapacity,
+    /// The project is at a limit of its own, and a little later may not be.
+    OverLimit {
+        /// Of what.
+        resource: Resource,
+        /// The limit.
+        limit: u64,
+    },
     /// The caller went away.
     HungUp,
     /// The image of the version is not ready.
@@ -162,6 +170,9 @@ impl fmt::Display for Failure {
                 write!(f, "The function wrote more than {limit_bytes} bytes")
             }
             Self::NoCapacity => f.write_str("No place to run the function became free in time"),
+            Self::OverLimit { resource, limit } => {
+                write!(f, "The project is at its limit of {limit} ({}); try again later", resource.name())
+            }
             Self::HungUp => f.write_str("The caller closed the connection before the function finished"),
             Self::NotReady { reason } => write!(f, "The function is not ready: {reason}"),
             Self::CannotStart { reason } => write!(f, "The function could not be started: {reason}"),

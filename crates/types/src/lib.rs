@@ -24,6 +24,7 @@ pub mod network;
 pub mod outgoing;
 pub mod pattern;
 pub mod random;
+pub mod rate_limit;
 pub mod route;
 pub mod route_table;
 pub mod sealed;
@@ -48,9 +49,12 @@ pub use fault::FieldFault;
 pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
 pub use image_ref::ImageRef;
 pub use kept_object::{KeptObject, NewObject, RemovableObject};
-pub use limits::{FixedLimits, Limit, LimitSource, Limits, LimitsFuture, OverLimit, ProjectLimits, Resource};
+pub use limits::{
+    FixedLimits, Limit, LimitSource, Limits, LimitsFuture, OverLimit, ProjectLimits, Resource, mib_of,
+};
 pub use name::{AppName, FullName};
 pub use pattern::{PathParams, RoutePattern};
+pub use rate_limit::RateLimit;
 pub use route::{
     Format, Methods, NetworkMode, NewRoute, Route, RouteChange, RouteType, RouteVersion, VersionSpec,
     VersionState,

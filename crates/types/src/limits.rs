@@ -8,7 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::ProjectId;
 
@@ -41,6 +42,16 @@ resources! {
     Routes = "functions_routes";
     /// Asynchronous calls that wait to run.
     QueuedCalls = "functions_queued_calls";
+    /// Calls at one time on one node, those that wait for a place included.
+    ConcurrentCalls = "functions_concurrent_calls";
+    /// Calls that may begin in a second on one node.
+    CallRate = "functions_calls_per_second";
+    /// Memory of sandboxes on one node, MiB, those that wait for their next call included.
+    Memory = "functions_memory_mb";
+    /// Images on the disk of one node, MiB.
+    Images = "functions_image_mb";
+    /// Results and logs that are kept, MiB.
+    Outputs = "functions_output_mb";
 }
 
 impl Resource {
@@ -53,6 +64,13 @@ impl Resource {
 impl Serialize for Resource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::of_name(&name).ok_or_else(|| D::Error::custom("no such resource"))
     }
 }
 
@@ -75,6 +93,13 @@ impl LimitSource {
     }
 }
 
+const MIB: u64 = 1 << 20;
+
+/// Whole MiB that hold so many bytes.
+pub const fn mib_of(bytes: u64) -> u64 {
+    bytes.div_ceil(MIB)
+}
+
 /// How much of a resource a project may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -93,6 +118,11 @@ impl Limit {
     /// The most; no limit is the largest number.
     pub fn max_u64(&self) -> u64 {
         self.max.unwrap_or(u64::MAX)
+    }
+
+    /// The most as bytes, where it is in MiB; no limit is the largest number.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_u64().saturating_mul(MIB)
     }
 
     /// The most, where it is counted in 32 bits; no limit is the largest number.
@@ -181,6 +211,24 @@ impl OverLimit {
     }
 }
 
+impl OverLimit {
+    /// Whether `after` bytes, where there were `before`, pass a limit in MiB.
+    pub fn check_bytes(
+        project: &ProjectId,
+        resource: Resource,
+        limit: Limit,
+        before: u64,
+        after: u64,
+    ) -> Result<(), Self> {
+        if after <= limit.max_bytes() {
+            return Ok(());
+        }
+        let usage = mib_of(before);
+        let delta = mib_of(after).saturating_sub(usage);
+        Err(Self { project: project.clone(), resource, limit: limit.max_u64(), usage, delta })
+    }
+}
+
 /// `oslo_limit.exception.ProjectOverLimit` 2.12.
 impl Display for OverLimit {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
@@ -215,6 +263,18 @@ mod tests {
         let none = Limit::from_signed(-1, LimitSource::Keystone);
         assert_eq!((none.max, none.max_u32()), (None, u32::MAX));
         assert_eq!(Limit::from_signed(0, LimitSource::Keystone).max, Some(0));
+    }
+
+    #[test]
+    fn what_lies_on_a_disk_is_limited_in_mib_to_the_byte() {
+        let project = ProjectId::parse("p1").unwrap();
+        let limit = Limit::from_signed(2, LimitSource::Default);
+        let check = |before, after| OverLimit::check_bytes(&project, Resource::Images, limit, before, after);
+        assert_eq!(check(MIB, 2 * MIB), Ok(()));
+        let over = check(MIB / 2, 2 * MIB + 1).unwrap_err();
+        assert_eq!((over.limit, over.usage, over.delta), (2, 1, 2));
+        let none = Limit::from_signed(-1, LimitSource::Default);
+        assert_eq!(OverLimit::check_bytes(&project, Resource::Images, none, 0, u64::MAX), Ok(()));
     }
 
     #[test]

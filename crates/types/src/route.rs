@@ -17,6 +17,7 @@ use crate::fault::FieldFault;
 use crate::ids::{AppId, RouteId, VersionId};
 use crate::image_ref::ImageRef;
 use crate::pattern::RoutePattern;
+use crate::rate_limit::RateLimit;
 use crate::secrets::Secrets;
 
 macro_rules! text_enum {
@@ -275,6 +276,8 @@ pub struct Route {
     pub route_type: RouteType,
     /// Whether callers need no token.
     pub is_public: bool,
+    /// How often those without one may call it, on one node; `None` is no limit.
+    pub rate_limit: Option<RateLimit>,
     /// What it promises its asynchronous calls.
     pub delivery: DeliveryOptions,
     /// What it asks of callers without a token.
@@ -302,6 +305,8 @@ pub struct NewRoute {
     pub route_type: RouteType,
     /// Whether callers need no token.
     pub is_public: bool,
+    /// How often those without one may call it, on one node; `None` is no limit.
+    pub rate_limit: Option<RateLimit>,
     /// What it promises its asynchronous calls.
     pub delivery: DeliveryOptions,
     /// What it asks of callers without a token.
@@ -321,6 +326,8 @@ pub struct RouteChange {
     pub route_type: RouteType,
     /// Whether callers need no token after the change.
     pub is_public: bool,
+    /// How often those without one may call it after the change.
+    pub rate_limit: Option<RateLimit>,
     /// The delivery options after the change.
     pub delivery: DeliveryOptions,
     /// What it asks of callers without a token after the change; webhook secrets stay as they are.

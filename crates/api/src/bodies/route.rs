@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use picasso_types::access::parse_sources;
 use picasso_types::{
-    Bounds, Config, DeliveryOptions, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, Route,
-    RouteAccess, RouteChange, RouteId, RoutePattern, RouteType, Secrets, VersionSpec,
+    Bounds, Config, DeliveryOptions, FieldFault, Format, ImageRef, Methods, NetworkMode, NewRoute, RateLimit,
+    Route, RouteAccess, RouteChange, RouteId, RoutePattern, RouteType, Secrets, VersionSpec,
 };
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::delivery::{RetryFields, nullable};
 use super::flag::Flag;
+use super::rate_limit::RateLimitFields;
 use super::secrets::{SecretField, SecretFields, SecretText};
 use crate::error::ApiError;
 
@@ -63,6 +64,10 @@ pub(crate) struct RouteFields {
     /// Whether callers need no token: a boolean, or the string `true` or `false`.
     #[schema(value_type = Option<bool>)]
     is_public: Option<Flag>,
+    /// How often callers without a token may call it, on each node; null: no limit.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<RateLimitFields>)]
+    rate_limit: Option<Option<RateLimitFields>>,
     /// The route's own configuration, over the app's. On a change it is merged and the value
     /// `""` deletes a key.
     config: Option<BTreeMap<String, String>>,
@@ -182,6 +187,7 @@ impl RouteFields {
             methods: self.methods.as_deref().map_or(Ok(Methods::any()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(RouteType::Sync),
             is_public: self.is_public.is_some_and(|flag| flag.0),
+            rate_limit: rate_limit(self.rate_limit.flatten().as_ref())?,
             delivery,
             access: RouteAccess {
                 allowed_sources: parse_sources(&self.allowed_sources.unwrap_or_default())?,
@@ -237,6 +243,10 @@ impl RouteFields {
             methods: self.methods.as_deref().map_or_else(|| Ok(route.methods.clone()), Methods::parse)?,
             route_type: parsed(self.r#type.as_deref(), RouteType::parse)?.unwrap_or(route.route_type),
             is_public: self.is_public.map_or(route.is_public, |flag| flag.0),
+            rate_limit: match &self.rate_limit {
+                Some(asked) => rate_limit(asked.as_ref())?,
+                None => route.rate_limit,
+            },
             delivery,
             access,
             spec,
@@ -244,6 +254,10 @@ impl RouteFields {
             expected: None,
         })
     }
+}
+
+fn rate_limit(fields: Option<&RateLimitFields>) -> Result<Option<RateLimit>, FieldFault> {
+    fields.map(RateLimitFields::parse).transpose()
 }
 
 /// The `concurrency` of a route that names none.
@@ -283,6 +297,7 @@ pub(crate) mod tests {
             methods: new.methods,
             route_type: new.route_type,
             is_public: new.is_public,
+            rate_limit: new.rate_limit,
             delivery: new.delivery,
             access: new.access,
             latest: RouteVersion {
@@ -413,6 +428,19 @@ pub(crate) mod tests {
         assert_eq!((after.is_public, after.route_type), (true, RouteType::Async));
         assert_eq!((after.methods.clone(), after.spec.network), (route.methods.clone(), NetworkMode::Egress));
         assert_eq!(after.created_by, "other");
+    }
+
+    #[test]
+    fn a_rate_limit_stays_until_it_is_named_again_or_taken_away() {
+        assert_eq!(create(r#"{"path":"/a","image":"x"}"#).unwrap().rate_limit, None);
+        let route = stored(r#"{"path":"/a","image":"x","rate_limit":{"calls":5}}"#);
+        assert_eq!(route.rate_limit, Some(RateLimit { calls: 5, seconds: 1, burst: 5 }));
+        assert_eq!(change(&route, r#"{"memory":64}"#).unwrap().rate_limit, route.rate_limit);
+        let other = change(&route, r#"{"rate_limit":{"calls":5,"seconds":60,"burst":1}}"#).unwrap();
+        assert_eq!(other.rate_limit, Some(RateLimit { calls: 5, seconds: 60, burst: 1 }));
+        assert_eq!(change(&route, r#"{"rate_limit":null}"#).unwrap().rate_limit, None);
+        let fault = change(&route, r#"{"rate_limit":{"calls":0}}"#).unwrap_err();
+        assert_eq!(fault.field, "rate_limit.calls");
     }
 
     #[test]

@@ -111,8 +111,6 @@ kinds! {
     InvalidImage = "invalid_image", BAD_REQUEST;
     /// The image that was sent passes a bound of the store.
     ImageTooLarge = "image_too_large", PAYLOAD_TOO_LARGE;
-    /// The project's images would pass its quota.
-    ImageQuotaExceeded = "image_quota_exceeded", FORBIDDEN;
     /// The request body is larger than the limit.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The request body ended before its end.
@@ -143,6 +141,10 @@ kinds! {
     FunctionError = "function_error", BAD_GATEWAY;
     /// No place to run the function became free in time.
     NoCapacity = "no_capacity", SERVICE_UNAVAILABLE;
+    /// The project has as many calls, or as much memory, at one time as it may.
+    TooManyCalls = "too_many_calls", TOO_MANY_REQUESTS;
+    /// The project, or callers without a token, call too often.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS;
     /// The project has as many queued calls as it may.
     ProjectQueueFull = "project_queue_full", TOO_MANY_REQUESTS;
     /// The service has as many queued calls as it takes.

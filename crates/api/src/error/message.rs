@@ -3,7 +3,8 @@
 //! The texts of the first group are those of the old service (`{app} not found` …): clients and
 //! scripts compare them.
 
-use picasso_types::Failure;
+use picasso_engine::{RateLimited, RateOf};
+use picasso_types::{Failure, RateLimit, Resource};
 
 use super::{ApiError, Kind};
 use crate::request::microversion::Microversion;
@@ -51,10 +52,10 @@ impl ApiError {
             Self::AmbiguousLength => Kind::AmbiguousLength,
             Self::InvalidImage(_) => Kind::InvalidImage,
             Self::ImageTooLarge(_) => Kind::ImageTooLarge,
-            Self::ImageQuotaExceeded(_) => Kind::ImageQuotaExceeded,
             Self::BodyTooLarge(_) => Kind::BodyTooLarge,
             Self::BodyAborted => Kind::BodyAborted,
             Self::BodyTimeout => Kind::BodyTimeout,
+            Self::RateLimited { .. } => Kind::RateLimited,
             Self::Call(fault) => failure_kind(&fault.failure),
             Self::NotReady { .. } => Kind::FunctionNotReady,
             Self::ImageFailed { .. } => Kind::FunctionImageFailed,
@@ -146,10 +147,9 @@ impl ApiError {
             Self::ServiceQueueFull => {
                 "The service has as many queued calls as it takes (queue.max_calls); try again later".into()
             }
-            Self::InvalidBody(sentence)
-            | Self::InvalidImage(sentence)
-            | Self::ImageTooLarge(sentence)
-            | Self::ImageQuotaExceeded(sentence) => sentence.clone(),
+            Self::InvalidBody(sentence) | Self::InvalidImage(sentence) | Self::ImageTooLarge(sentence) => {
+                sentence.clone()
+            }
             Self::InvalidField(fault) => fault.to_string(),
             Self::InvalidEvent(fault) => fault.to_string(),
             Self::AmbiguousLength => {
@@ -158,6 +158,7 @@ impl ApiError {
             Self::BodyTooLarge(limit) => format!("The request body is larger than {limit} bytes"),
             Self::BodyAborted => "The request body ended before its announced end".into(),
             Self::BodyTimeout => "The request body did not arrive in time".into(),
+            Self::RateLimited { limited, with_token } => rate_limited(limited, *with_token),
             Self::Call(fault) if fault.stderr.is_some() => fault.failure.to_string(),
             Self::Call(fault) => for_strangers(&fault.failure),
             Self::NotReady { path } => {
@@ -187,6 +188,19 @@ impl ApiError {
     }
 }
 
+/// The limits of a project are not for strangers, those of a route are.
+fn rate_limited(limited: &RateLimited, with_token: bool) -> String {
+    let RateLimit { calls, seconds, .. } = limited.limit;
+    match limited.of {
+        RateOf::Route => format!("The function may be called {calls} times in {seconds} s; try again later"),
+        RateOf::Project if with_token => format!(
+            "The project may make {calls} calls each second ({}); try again later",
+            Resource::CallRate.name()
+        ),
+        RateOf::Project => "The function is called too often; try again later".into(),
+    }
+}
+
 /// Reasons hold names of the project's images and programs, and words of its functions.
 fn for_strangers(failure: &Failure) -> String {
     match failure {
@@ -195,6 +209,7 @@ fn for_strangers(failure: &Failure) -> String {
         Failure::InitFailed { .. } => "The function did not become ready".into(),
         Failure::BadAnswer { .. } => "The function gave no valid answer".into(),
         Failure::FunctionError { .. } => "The function reported an error".into(),
+        Failure::OverLimit { .. } => "The function is called too much at one time; try again later".into(),
         Failure::Timeout { .. }
         | Failure::Exit { .. }
         | Failure::Signal { .. }
@@ -218,6 +233,7 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::OutOfMemory { .. } => Kind::FunctionOutOfMemory,
         Failure::OutputTooLarge { .. } => Kind::FunctionOutputTooLarge,
         Failure::NoCapacity => Kind::NoCapacity,
+        Failure::OverLimit { .. } => Kind::TooManyCalls,
         Failure::HungUp => Kind::CallerGone,
         Failure::NotReady { .. } => Kind::FunctionNotReady,
         Failure::CannotStart { .. } => Kind::FunctionCannotStart,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use picasso_engine::QueueFull;
+use picasso_engine::{QueueFull, RateLimited};
 use picasso_identity::AuthError;
 use picasso_identity::policy::RemoteFault;
 use picasso_store::StoreError;
@@ -130,14 +130,19 @@ pub enum ApiError {
     InvalidImage(String),
     /// The uploaded image passes a bound; a sentence.
     ImageTooLarge(String),
-    /// The project's images would pass its quota; a sentence.
-    ImageQuotaExceeded(String),
     /// Larger than the limit, bytes.
     BodyTooLarge(u64),
     /// The body ended early.
     BodyAborted,
     /// The body did not arrive in time.
     BodyTimeout,
+    /// Too many calls in too short a time.
+    RateLimited {
+        /// Whose rate it is, and how high.
+        limited: RateLimited,
+        /// Whether the caller has a token: others do not read the limits of a project.
+        with_token: bool,
+    },
     /// A call failed before its answer began.
     Call(Box<CallFault>),
     /// The route's first version is still being made ready.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, header};
-use picasso_types::RequestId;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use picasso_engine::{RateLimited, RateOf};
+use picasso_types::{RateLimit, RequestId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +16,9 @@ use crate::request::microversion::Microversion;
 
 /// The header that names the kind of an error; functions cannot set it.
 pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");
+
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Every error: a superset of what the old service and keystonemiddleware answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -101,7 +105,10 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(after) = retry_after(error) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    if let ApiError::RateLimited { limited, with_token } = error {
+        tell_rate(headers, limited, *with_token);
     }
     if let ApiError::MethodNotAllowed { allowed, .. } = error
         && !allowed.is_empty()
@@ -112,9 +119,34 @@ pub(crate) fn render(error: &ApiError, request_id: &RequestId, auth_uri: &str) -
     response
 }
 
+/// Rounded up: who comes back then is not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// The headers of draft-ietf-httpapi-ratelimit-headers-10, where the caller may know the limit.
+fn tell_rate(headers: &mut HeaderMap, limited: &RateLimited, with_token: bool) {
+    let name = match limited.of {
+        RateOf::Route => "route",
+        RateOf::Project if with_token => "project",
+        RateOf::Project => return,
+    };
+    let RateLimit { calls, seconds, .. } = limited.limit;
+    let left = whole_seconds(limited.retry_after);
+    for (header, value) in [
+        (RATE_LIMIT_POLICY, format!("\"{name}\";q={calls};w={seconds}")),
+        (RATE_LIMIT, format!("\"{name}\";r=0;t={left}")),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(header, value);
+        }
+    }
+}
+
 pub(crate) fn retry_after(error: &ApiError) -> Option<Duration> {
     match error {
         ApiError::IdentityUnavailable { retry_after } => Some(*retry_after),
+        ApiError::RateLimited { limited, .. } => Some(limited.retry_after),
         ApiError::NotReady { .. } => Some(Duration::from_secs(2)),
         ApiError::ProjectQueueFull(_)
         | ApiError::ServiceQueueFull
@@ -135,7 +167,7 @@ impl super::CallFault {
     /// Whether the same call may work a little later.
     fn failure_is_temporary(&self) -> bool {
         use picasso_types::Failure;
-        matches!(self.failure, Failure::NoCapacity | Failure::NotReady { .. })
+        matches!(self.failure, Failure::NoCapacity | Failure::OverLimit { .. } | Failure::NotReady { .. })
     }
 }
 

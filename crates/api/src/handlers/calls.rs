@@ -125,6 +125,13 @@ impl Inbound {
         })
     }
 
+    /// Counts a call that begins; refuses it where calls come too often.
+    pub(crate) fn begin(&self, state: &ApiState, target: &Target) -> Result<(), ApiError> {
+        let with_token = self.with_token;
+        let begun = state.engine.begin_call(target, with_token);
+        begun.map_err(|limited| ApiError::RateLimited { limited, with_token })
+    }
+
     /// What the caller of a failed call sees.
     pub(crate) fn call_error(&self, call_id: CallId, error: CallError) -> ApiError {
         if let Some(body) = error.body_error {

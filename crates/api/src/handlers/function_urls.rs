@@ -56,7 +56,7 @@ use crate::views::AcceptedAnswer;
         (status = 413, description = "The body is too large", body = ErrorView),
         (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
-        (status = 429, description = "The project has as many queued calls as it may; see Retry-After", body = ErrorView),
+        (status = 429, description = "The project has as many calls at one time, or queued, as it may, or calls come too often; see Retry-After", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, or the service's queue is full; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
         (status = 508, description = "Calls cause each other without end", body = ErrorView),
@@ -159,7 +159,7 @@ async fn call_admitted(
         (status = 413, description = "The body is too large", body = ErrorView),
         (status = 422, description = "The Idempotency-Key stands for another request", body = ErrorView),
         (status = 502, description = "The function failed: exit code, signal, out of memory, too much output, not ready, no valid answer, an error it reports", body = ErrorView),
-        (status = 429, description = "The project has as many queued calls as it may; see Retry-After", body = ErrorView),
+        (status = 429, description = "The project has as many calls at one time, or queued, as it may, or calls come too often; see Retry-After", body = ErrorView),
         (status = 503, description = "No place to run, not ready yet, the service's queue is full, or Keystone does not answer; see Retry-After", body = ErrorView),
         (status = 504, description = "The function did not finish within its timeout", body = ErrorView),
         (status = 508, description = "Calls cause each other without end", body = ErrorView),
@@ -230,6 +230,7 @@ async fn call(
     let base = settings.functions_base.clone();
     let mut inbound = Inbound { parts, context, trigger: Trigger::FunctionUrl, with_token, base };
     inbound.check_ready(&target)?;
+    inbound.begin(state, &target)?;
     let wishes = inbound.wishes(state, &target)?;
     // A function that sees its request on stdin takes an event as it was sent.
     let body = if target.version.as_ref().is_some_and(|version| version.spec.format.is_hot()) {

@@ -140,6 +140,7 @@ pub(crate) async fn list_images(
     responses(
         (status = 200, description = "The image; one of the same name is replaced", body = ImageAnswer),
         (status = 400, description = "The name or the image is refused", body = ErrorView),
+        (status = 403, description = "The project's images would pass its limit", body = ErrorView),
         (status = 413, description = "The upload or the unpacked image is too large", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:image:load"]))
@@ -231,7 +232,7 @@ fn image_error(error: ImageError) -> ApiError {
         | ImageError::Invalid(_)
         | ImageError::Registry { .. }) => ApiError::InvalidImage(error.to_string()),
         error @ ImageError::TooLarge(_) => ApiError::ImageTooLarge(error.to_string()),
-        error @ ImageError::QuotaExceeded { .. } => ApiError::ImageQuotaExceeded(error.to_string()),
+        ImageError::OverLimit(over) => ApiError::OverLimit(over),
         error @ (ImageError::Failed { .. } | ImageError::Unavailable(_)) => {
             ApiError::internal("using the image store", error)
         }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use picasso_engine::NodeUsage;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::ProjectUsage;
-use picasso_types::{ProjectLimits, Resource};
+use picasso_types::{ProjectLimits, Resource, mib_of};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,7 +24,8 @@ pub(crate) struct LimitView {
     /// The most; `-1` is no limit.
     #[schema(example = 500)]
     limit: i64,
-    /// How much there is now.
+    /// How much there is now; of what is counted on each node, on the one that answers. Of calls each
+    /// second always 0.
     #[schema(example = 3)]
     usage: u64,
     /// Who set the limit: `keystone`, or `default` for the settings of this service.
@@ -57,16 +59,32 @@ pub(crate) async fn get_limits(
     let usage = state.store.project_usage(&auth.project).await;
     let usage = usage.map_err(|error| ApiError::store("counting what a project has", error))?;
     let limits = state.limits.of(&auth.project).await;
-    Ok(Json(LimitsAnswer { limits: views(&limits, &usage), message: "Successfully loaded limits" }))
+    let node = OfNode {
+        now: state.engine.node_usage(&auth.project),
+        image_bytes: state.images.usage(&auth.project).await,
+    };
+    Ok(Json(LimitsAnswer { limits: views(&limits, &usage, &node), message: "Successfully loaded limits" }))
 }
 
-fn views(limits: &ProjectLimits, usage: &ProjectUsage) -> BTreeMap<&'static str, LimitView> {
+/// What is counted on each node.
+struct OfNode {
+    now: NodeUsage,
+    image_bytes: u64,
+}
+
+fn views(limits: &ProjectLimits, usage: &ProjectUsage, node: &OfNode) -> BTreeMap<&'static str, LimitView> {
     let view = |resource: &Resource| {
         let limit = limits.of(*resource);
         let usage = match resource {
             Resource::Apps => usage.apps,
             Resource::Routes => usage.routes,
             Resource::QueuedCalls => usage.queued_calls,
+            Resource::Outputs => mib_of(usage.output_bytes),
+            Resource::ConcurrentCalls => node.now.calls,
+            Resource::Memory => node.now.memory_mb,
+            Resource::Images => mib_of(node.image_bytes),
+            // A rate is not something that a project has.
+            Resource::CallRate => 0,
         };
         let max = limit.max.map_or(-1, |max| i64::try_from(max).unwrap_or(i64::MAX));
         (resource.name(), LimitView { limit: max, usage, source: limit.source.as_str() })

@@ -325,7 +325,7 @@ pub(crate) async fn check_spec(
             | ImageError::RegistryNotAllowed { .. }
             | ImageError::Invalid(_)
             | ImageError::TooLarge(_)
-            | ImageError::QuotaExceeded { .. }
+            | ImageError::OverLimit(_)
             | ImageError::Registry { .. }),
         ) => Err(fault("image", error.to_string())),
         Err(error @ (ImageError::Failed { .. } | ImageError::Unavailable(_))) => {

@@ -5,22 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use picasso_engine::{CallKeeping, EngineSettings};
+use picasso_engine::EngineSettings;
 use picasso_testkit::process::wait_until;
-use picasso_types::{NewObject, ObjectId, ProjectId, Timestamp};
+use picasso_types::{NewObject, ObjectId, ProjectId, Resource, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::clock::AheadClock;
-use crate::support::{Options, PROJECT, Server};
+use crate::support::{Options, PROJECT, Server, limits};
 
 const SOON: Duration = Duration::from_mins(1);
 const SIZE: usize = 1_500_000;
 
-async fn server(clock: &Arc<AheadClock>, max_bytes_per_project: u64) -> Server {
-    let calls = CallKeeping { max_bytes_per_project, ..CallKeeping::default() };
-    let retention_interval = Duration::from_millis(20);
-    let engine = EngineSettings { calls, retention_interval, ..EngineSettings::default() };
-    let server = Server::start_with(Options { engine, clock: clock.clone(), ..Options::default() }).await;
+/// A server where a project may keep so many MiB of results and logs.
+async fn server(clock: &Arc<AheadClock>, max_mb: u64) -> Server {
+    let engine =
+        EngineSettings { retention_interval: Duration::from_millis(20), ..EngineSettings::default() };
+    let quota = limits(|resource| (resource == Resource::Outputs).then_some(max_mb));
+    let options = Options { engine, clock: clock.clone(), quota, ..Options::default() };
+    let server = Server::start_with(options).await;
     server.app().await;
     let script = format!("head -c {SIZE} /dev/zero");
     server.route("/large", &script, json!({"type": "async"})).await;
@@ -62,7 +64,7 @@ async fn kept(server: &Server, id: &str) -> usize {
 async fn outputs_go_beyond_the_projects_bytes_and_after_their_time_with_their_objects() {
     let clock = Arc::new(AheadClock::default());
     // Room for two.
-    let server = server(&clock, 2 * SIZE as u64 + 10_000).await;
+    let server = server(&clock, 3).await;
     let outputs = server.folder.path().join("outputs");
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -87,7 +89,7 @@ async fn outputs_go_beyond_the_projects_bytes_and_after_their_time_with_their_ob
 #[tokio::test]
 async fn what_a_server_that_died_was_writing_is_removed() {
     let clock = Arc::new(AheadClock::default());
-    let server = server(&clock, 1 << 30).await;
+    let server = server(&clock, 1024).await;
     let outputs = server.folder.path().join("outputs");
     let id = ended(&server).await;
     // As a run leaves them whose process is killed before its row says that they are there.

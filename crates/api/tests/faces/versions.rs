@@ -155,6 +155,7 @@ async fn a_version_that_never_was_ready_is_not_rolled_back_to_and_has_no_alias()
         methods: route.methods.clone(),
         route_type: route.route_type,
         is_public: route.is_public,
+        rate_limit: route.rate_limit,
         delivery: route.delivery.clone(),
         access: route.access.clone(),
         spec: route.latest.spec.clone(),

@@ -15,9 +15,6 @@ section! {
         pub keep_days: u32 = 7,
         /// Most records of ended calls of one project; those that ended first go first.
         pub max_per_project: u32 = 100_000,
-        /// Most results and logs of one project that are kept, MiB; those of the calls that ended
-        /// first go first. The records of these calls stay.
-        pub max_output_mb_per_project: u32 = 1024,
         /// Most of the answer of an asynchronous call that is kept, bytes. Without `large_outputs`
         /// at most 960 KiB.
         pub max_result_bytes: u32 = 64 << 20,

@@ -23,8 +23,6 @@ section! {
         pub pull_timeout_s: u32 = 900,
         /// How long the sender of an image may stay silent, seconds.
         pub idle_timeout_s: u32 = 60,
-        /// Most bytes on disk of the images of one project.
-        pub project_quota_bytes: u64 = 20 << 30,
         /// Most image names of one project.
         pub max_names: u32 = 500,
         /// Imports and pulls at one time; one project gets at most half of them.

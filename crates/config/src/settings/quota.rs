@@ -29,5 +29,22 @@ section! {
         /// (`functions_queued_calls`); more are refused with 429. Several nodes may together pass it
         /// by what they accept within a second. `-1` is no limit.
         pub queued_calls: i64 = 100_000,
+        /// Most calls of a project at one time on each node, those that wait for a place included
+        /// (`functions_concurrent_calls`); more are refused with 429, and those from the queue wait.
+        /// `-1` is no limit.
+        pub concurrent_calls: i64 = -1,
+        /// Most calls of a project that may begin in a second on each node, twice as many at once
+        /// after a pause (`functions_calls_per_second`); more are refused with 429. Asynchronous
+        /// calls count when they are accepted. `-1` is no limit.
+        pub calls_per_second: i64 = -1,
+        /// Most memory of a project's sandboxes on each node, MiB (`functions_memory_mb`);
+        /// `engine.project_share_percent` is a bound beside it. `-1` is no limit.
+        pub memory_mb: i64 = -1,
+        /// Most of each node's disk for the images of a project, MiB (`functions_image_mb`). `-1` is
+        /// no limit.
+        pub image_mb: i64 = 20 << 10,
+        /// Most results and logs of a project that are kept, MiB (`functions_output_mb`); those of the
+        /// calls that ended first go first, the records of these calls stay. `-1` is no limit.
+        pub output_mb: i64 = 1024,
     }
 }

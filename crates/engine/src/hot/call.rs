@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use picasso_types::{CallId, Failure, RequestId, Trigger, VersionSpec};
+use picasso_types::{CallId, Failure, RequestId, Resource, Trigger, VersionSpec};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -48,8 +48,8 @@ pub(super) struct Running {
     status: Option<u16>,
     over: bool,
     _counted: TaskTrackerToken,
-    /// The place of its route.
-    place: Option<Pass>,
+    /// Its place among its project's calls, and that of its route.
+    places: Option<(Pass, Pass)>,
 }
 
 impl Running {
@@ -68,7 +68,7 @@ impl Running {
             status: None,
             over: false,
             _counted: shared.tasks.token(),
-            place: None,
+            places: None,
         }
     }
 
@@ -133,8 +133,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
     };
     let spec = &version.spec;
     let until = Instant::now() + Duration::from_secs(spec.queue_timeout_s.into());
-    match place(shared, &target, until).await {
-        Ok(place) => running.place = Some(place),
+    match places(shared, &target, until, invocation.kept.is_some()).await {
+        Ok(places) => running.places = Some(places),
         Err(end) => return Err(running.fail(end)),
     }
     let mut invocation = invocation;
@@ -175,17 +175,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
     Err(running.fail(End { may_repeat: true, ..End::of(Failure::BadAnswer { reason }) }))
 }
 
-/// A place of the route.
-async fn place(shared: &Shared, target: &Target, until: Instant) -> Result<Pass, End> {
+/// A place among the project's calls, which only a call from the queue waits for, and one of the
+/// route.
+async fn places(shared: &Shared, target: &Target, until: Instant, queued: bool) -> Result<(Pass, Pass), End> {
     let Some(version) = &target.version else { return Err(End::of(target.not_ready())) };
-    let gate = &target.place.gates(&shared.admission, target, version).route;
+    let gates = target.place.gates(&shared.admission, target, version);
+    let call = shared.admission.call(&target.app.project_id, gates, queued.then_some(until)).await;
+    let call = call.map_err(|refused| slot::end_of_refused(refused, &version.spec))?;
+    let gate = &gates.route.calls;
     let entered = match gate.try_enter(1) {
-        Ok(Some(pass)) => return Ok(pass),
+        Ok(Some(pass)) => return Ok((call, pass)),
         Ok(None) => tokio::time::timeout_at(until, gate.enter(1)).await,
         Err(refused) => Ok(Err(refused)),
     };
     match entered {
-        Ok(Ok(pass)) => Ok(pass),
+        Ok(Ok(pass)) => Ok((call, pass)),
         Ok(Err(Refused::TooLarge | Refused::TooManyWaiting)) | Err(_) => Err(no_capacity()),
     }
 }
@@ -208,7 +212,15 @@ async fn sandbox(
             Ok(checkout) => break checkout,
             // Nobody had used it for a while: there is a new one.
             Err(NoSandbox::Closed) => target.place.forget_pool(),
-            Err(NoSandbox::NoCapacity | NoSandbox::ShuttingDown) => return Err(no_capacity()),
+            Err(NoSandbox::NoCapacity) => {
+                return Err(match pool.gates.project.short_of_memory() {
+                    Some(limit) => {
+                        slot::end_of_refused(NotAdmitted::OverLimit(Resource::Memory, limit), spec)
+                    }
+                    None => no_capacity(),
+                });
+            }
+            Err(NoSandbox::ShuttingDown) => return Err(no_capacity()),
             Err(NoSandbox::Failed(end)) => return Err(*end),
         }
     };
@@ -219,10 +231,8 @@ async fn sandbox(
                     instance.set_cpu(Some(cpu));
                 }
             }
-            Ok(Err(NotAdmitted::NeverFits)) => return Err(End::of(slot::never_fits(spec))),
-            Ok(Err(NotAdmitted::LineFull | NotAdmitted::WaitedTooLong)) | Err(_) => {
-                return Err(no_capacity());
-            }
+            Ok(Err(refused)) => return Err(slot::end_of_refused(refused, spec)),
+            Err(_) => return Err(no_capacity()),
         }
     }
     checkout.lease().ok_or_else(no_capacity)

@@ -75,12 +75,8 @@ async fn room(pool: &Arc<Pool>, cause: Cause) -> Option<Room> {
     };
     match admitted {
         Ok(room) => Some(room),
-        Err(NotAdmitted::NeverFits) => {
-            pool.failed(&End::of(slot::never_fits(pool.spec())));
-            None
-        }
-        Err(NotAdmitted::LineFull | NotAdmitted::WaitedTooLong) => {
-            pool.failed(&End { may_repeat: true, ..End::of(Failure::NoCapacity) });
+        Err(refused) => {
+            pool.failed(&slot::end_of_refused(refused, pool.spec()));
             None
         }
     }

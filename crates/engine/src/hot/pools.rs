@@ -167,7 +167,7 @@ impl Relief for Hot {
         idle.sort_unstable_by_key(|(warm, since, ..)| (*warm, *since));
         for (_, _, key, pool) in idle {
             let lack = match short {
-                Short::Project(_) => pool.gates.project.lack(NOBODY),
+                Short::Project(_) => pool.gates.project.memory.lack(NOBODY),
                 Short::Machine => self.admission.machine_lack(),
             };
             if lack.is_none() {

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use picasso_types::{Digest, ImageRef};
+use picasso_types::{Digest, ImageRef, OverLimit, Resource};
 
 use super::record::{BlobRecord, ImageRecord, LayerRecord, NameEntry, Origin, name_key};
 use super::{ImageInfo, ImageStore};
@@ -107,23 +107,26 @@ impl ImageStore {
         record: ImageRecord,
     ) -> Result<ImageInfo, ImageError> {
         let inner = &self.0;
+        // Before the lock: somebody may have to be asked.
+        let limit = match scope {
+            Scope::Project(project) => Some((project, inner.settings.limits.of(project).await)),
+            Scope::Shared => None,
+        };
         let _writer = inner.writer.lock().await;
         let now = inner.settings.clock.now();
         let digest = record.manifest.digest.clone();
-        let (mut index, wanted_bytes) = {
+        let (mut index, before, after) = {
             let state = self.read_state();
             let index = state.scope(scope);
-            let wanted = state.disk_use(&index, &record);
-            (index, wanted)
+            let (before, after) = (state.disk_use(&index, None), state.disk_use(&index, Some(&record)));
+            (index, before, after)
         };
         let entry = NameEntry { name: name.clone(), digest: digest.clone(), created_at: now, origin };
         index.names.insert(name_key(name), entry.clone());
         index.granted.insert(digest.clone(), now);
-        if let Scope::Project(_) = scope {
-            let quota_bytes = inner.settings.project_quota_bytes;
-            if wanted_bytes > quota_bytes {
-                return Err(ImageError::QuotaExceeded { wanted_bytes, quota_bytes });
-            }
+        if let Some((project, limits)) = limit {
+            let resource = Resource::Images;
+            OverLimit::check_bytes(project, resource, limits.of(resource), before, after)?;
             if index.names.len() > inner.settings.max_names {
                 return Err(ImageError::TooLarge(format!(
                     "the project has {} image names already, the most this cloud allows; remove some first",

@@ -173,6 +173,13 @@ impl ImageStore {
         Ok(self.read_state().list(scope))
     }
 
+    /// Bytes on disk of a project's own images.
+    #[expect(clippy::unused_async, reason = "a store on another node would ask over the network")]
+    pub async fn usage(&self, project: &ProjectId) -> u64 {
+        let state = self.read_state();
+        state.disk_use(&state.scope(&Scope::Project(project.clone())), None)
+    }
+
     /// Forgets a name. The image goes with the next [`Self::collect`] unless a version uses it.
     pub async fn remove(&self, scope: &Scope, name: &ImageRef) -> Result<(), ImageError> {
         let _writer = self.0.writer.lock().await;

@@ -81,10 +81,10 @@ impl State {
         })
     }
 
-    /// Bytes on disk of a scope's images and one more; a layer they share counts once.
-    pub fn disk_use(&self, index: &ScopeIndex, more: &ImageRecord) -> u64 {
+    /// Bytes on disk of a scope's images, and one more; a layer they share counts once.
+    pub fn disk_use(&self, index: &ScopeIndex, more: Option<&ImageRecord>) -> u64 {
         let images = index.granted.keys().filter_map(|digest| self.records.get(digest)).map(AsRef::as_ref);
-        let parts: HashMap<&Digest, u64> = images.chain([more]).flat_map(ImageRecord::disk_use).collect();
+        let parts: HashMap<&Digest, u64> = images.chain(more).flat_map(ImageRecord::disk_use).collect();
         parts.values().sum()
     }
 

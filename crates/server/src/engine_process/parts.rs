@@ -18,7 +18,7 @@ use picasso_sandbox::oci::OciSandbox;
 use picasso_sandbox::supervisor::{Control, EngineSide};
 use picasso_sandbox::{Sandbox, SandboxError};
 use picasso_store::{SecretKey, Store};
-use picasso_types::{Digest, InstanceId, SystemClock};
+use picasso_types::{Digest, InstanceId, Limits, SystemClock};
 use tokio::io::AsyncRead;
 
 use super::no_keystone::NoKeystone;
@@ -63,7 +63,7 @@ impl Parts {
         let outputs = objects.map(|objects| OutputObjects { objects, key });
 
         let control = side.connect().await.map_err(helpers_failed)?;
-        let images = Arc::new(open_images(settings, &control)?);
+        let images = Arc::new(open_images(settings, &control, limits.clone())?);
         let sandbox = open_sandbox(settings, root, &control, &instance, &images).await?;
         let reaped = sandbox.reap().await.map_err(helpers_failed)?;
         if reaped.sandboxes > 0 || reaped.networks > 0 {
@@ -139,7 +139,11 @@ fn check_keystone(tokens: Arc<KeystoneValidator>) {
     });
 }
 
-fn open_images(settings: &Settings, control: &Control) -> Result<ImageStore, ServerFailure> {
+fn open_images(
+    settings: &Settings,
+    control: &Control,
+    limits: Arc<dyn Limits>,
+) -> Result<ImageStore, ServerFailure> {
     let unpacker: Arc<dyn LayerUnpacker> = match (&settings.sandbox.runtime, control.unpacker()) {
         // Docker unpacks by itself; layers are only checked.
         (SandboxRuntime::Docker, _) => Arc::new(InspectOnly),
@@ -150,7 +154,7 @@ fn open_images(settings: &Settings, control: &Control) -> Result<ImageStore, Ser
         }
     };
     let root = settings.server.data_dir.join("images");
-    ImageStore::open(root.clone(), convert::images(settings)?, unpacker).map_err(|error| {
+    ImageStore::open(root.clone(), convert::images(settings, limits)?, unpacker).map_err(|error| {
         ServerFailure::new(format!("cannot open the images in {}", root.display())).because(error)
     })
 }

@@ -69,8 +69,8 @@ pub(super) async fn create(
     let id = new.id.clone();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \
-         latest_number, active_number, created_at, updated_at, delivery, access) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)",
+         latest_number, active_number, created_at, updated_at, delivery, access, rate_limit) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
     )
     .bind(id.as_str())
     .bind(app.id.as_str())
@@ -84,6 +84,7 @@ pub(super) async fn create(
     .bind(now.0)
     .bind(to_json("delivery", &new.delivery)?)
     .bind(to_json("access", &new.access)?)
+    .bind(new.rate_limit.as_ref().map(|limit| to_json("rate_limit", limit)).transpose()?)
     .execute(&mut *db)
     .await
     .context("storing a route")?;
@@ -165,7 +166,8 @@ pub(super) async fn update(
     versions::insert(db, id, number, &change.spec, &merged, &preparation, &change.created_by, now).await?;
     sqlx::query(
         "UPDATE routes SET methods = ?, route_type = ?, is_public = ?, latest_number = ?, \
-         active_number = CASE WHEN ? THEN ? ELSE active_number END, updated_at = ?, delivery = ?, access = ? WHERE id = ?",
+         active_number = CASE WHEN ? THEN ? ELSE active_number END, updated_at = ?, delivery = ?, \
+         access = ?, rate_limit = ? WHERE id = ?",
     )
     .bind(to_json("methods", &change.methods)?)
     .bind(change.route_type.as_str())
@@ -176,6 +178,7 @@ pub(super) async fn update(
     .bind(now.0)
     .bind(to_json("delivery", &change.delivery)?)
     .bind(to_json("access", &access)?)
+    .bind(change.rate_limit.as_ref().map(|limit| to_json("rate_limit", limit)).transpose()?)
     .bind(id.as_str())
     .execute(&mut *db)
     .await

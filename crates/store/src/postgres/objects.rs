@@ -5,9 +5,9 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgPool};
 
-use crate::StoreError;
 use crate::error::Context as _;
 use crate::rows::{number, parsed};
+use crate::{KeptOutputs, StoreError};
 
 pub(super) async fn begin(db: &mut PgConnection, new: &NewObject) -> Result<(), StoreError> {
     sqlx::query(
@@ -108,39 +108,58 @@ pub(super) async fn delete_output(db: &mut PgConnection, call: &CallId) -> Resul
     Ok(())
 }
 
-/// The calls whose outputs make their projects' more than `max_bytes`, up to `limit`.
-pub(super) async fn list_beyond(db: &PgPool, max_bytes: u64, limit: u32) -> Result<Vec<CallId>, StoreError> {
-    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    let over = sqlx::query(
-        "SELECT project_id FROM calls WHERE output_bytes > 0 GROUP BY project_id HAVING SUM(output_bytes) > $1",
+/// The projects that keep most, up to `limit`.
+pub(super) async fn list_kept(db: &PgPool, limit: u32) -> Result<Vec<KeptOutputs>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT project_id, CAST(SUM(output_bytes) AS BIGINT) AS kept_bytes FROM calls WHERE output_bytes > 0 \
+         GROUP BY project_id ORDER BY kept_bytes DESC LIMIT $1",
     )
-    .bind(max_bytes)
+    .bind(i64::from(limit))
     .fetch_all(db)
     .await
     .context("measuring what is kept")?;
-    let mut calls = Vec::new();
-    for row in &over {
-        let left = i64::from(limit) - i64::try_from(calls.len()).unwrap_or(i64::MAX);
-        if left <= 0 {
-            break;
-        }
-        // Of the newest that fit, none; the oldest have the most bytes that are newer.
-        let rows = sqlx::query(
-            "SELECT id FROM (SELECT id, SUM(output_bytes) OVER (ORDER BY finished_at DESC, id DESC) AS newer \
-             FROM calls WHERE project_id = $1 AND output_bytes > 0) AS kept \
-             WHERE newer > $2 ORDER BY newer DESC LIMIT $3",
-        )
-        .bind(parsed(row, "project_id", ProjectId::stored)?.as_str())
-        .bind(max_bytes)
-        .bind(left)
-        .fetch_all(db)
-        .await
-        .context("listing what is beyond the bound")?;
-        for row in &rows {
-            calls.push(parsed(row, "id", CallId::parse)?);
-        }
-    }
-    Ok(calls)
+    rows.iter()
+        .map(|row| {
+            Ok(KeptOutputs {
+                project_id: parsed(row, "project_id", ProjectId::stored)?,
+                bytes: number(row, "kept_bytes")?,
+            })
+        })
+        .collect()
+}
+
+/// Bytes that a project keeps.
+pub(super) async fn kept_of_project(db: &PgPool, project: &ProjectId) -> Result<u64, StoreError> {
+    let kept: Option<i64> = sqlx::query_scalar(
+        "SELECT CAST(SUM(output_bytes) AS BIGINT) FROM calls WHERE project_id = $1 AND output_bytes > 0",
+    )
+    .bind(project.as_str())
+    .fetch_one(db)
+    .await
+    .context("measuring what a project keeps")?;
+    Ok(kept.unwrap_or_default().unsigned_abs())
+}
+
+/// The calls whose outputs make their project's more than `max_bytes`, up to `limit`.
+pub(super) async fn list_beyond(
+    db: &PgPool,
+    project: &ProjectId,
+    max_bytes: u64,
+    limit: u32,
+) -> Result<Vec<CallId>, StoreError> {
+    // Of the newest that fit, none; the oldest have the most bytes that are newer.
+    let rows = sqlx::query(
+        "SELECT id FROM (SELECT id, SUM(output_bytes) OVER (ORDER BY finished_at DESC, id DESC) AS newer \
+         FROM calls WHERE project_id = $1 AND output_bytes > 0) AS kept \
+         WHERE newer > $2 ORDER BY newer DESC LIMIT $3",
+    )
+    .bind(project.as_str())
+    .bind(i64::try_from(max_bytes).unwrap_or(i64::MAX))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+    .context("listing what is beyond the limit")?;
+    rows.iter().map(|row| parsed(row, "id", CallId::parse)).collect()
 }
 
 pub(super) async fn delete_outputs(db: &mut PgConnection, calls: &[CallId]) -> Result<u64, StoreError> {

@@ -73,8 +73,8 @@ pub(super) async fn create(
     let id = new.id.clone();
     sqlx::query(
         "INSERT INTO routes (id, app_id, pattern, shape, methods, route_type, is_public, \
-         latest_number, active_number, created_at, updated_at, delivery, access) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $9, $10, $11)",
+         latest_number, active_number, created_at, updated_at, delivery, access, rate_limit) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $9, $10, $11, $12)",
     )
     .bind(id.as_str())
     .bind(app.id.as_str())
@@ -87,6 +87,7 @@ pub(super) async fn create(
     .bind(now.0)
     .bind(to_json("delivery", &new.delivery)?)
     .bind(to_json("access", &new.access)?)
+    .bind(new.rate_limit.as_ref().map(|limit| to_json("rate_limit", limit)).transpose()?)
     .execute(&mut *db)
     .await
     .context("storing a route")?;
@@ -174,7 +175,7 @@ pub(super) async fn update(
     sqlx::query(
         "UPDATE routes SET methods = $2, route_type = $3, is_public = $4, latest_number = $5, \
          active_number = CASE WHEN $6 THEN $5 ELSE active_number END, updated_at = $7, delivery = $8, \
-         access = $9 WHERE id = $1",
+         access = $9, rate_limit = $10 WHERE id = $1",
     )
     .bind(id.as_str())
     .bind(to_json("methods", &change.methods)?)
@@ -185,6 +186,7 @@ pub(super) async fn update(
     .bind(now.0)
     .bind(to_json("delivery", &change.delivery)?)
     .bind(to_json("access", &access)?)
+    .bind(change.rate_limit.as_ref().map(|limit| to_json("rate_limit", limit)).transpose()?)
     .execute(&mut *db)
     .await
     .context("changing a route")?;

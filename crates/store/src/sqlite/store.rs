@@ -22,8 +22,8 @@ use crate::rows;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
 use crate::{
-    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, PreparingVersion, ProjectUsage,
-    QueuedCalls, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
+    ProjectUsage, QueuedCalls, Store, StoreError, TakenDelivery,
 };
 
 #[async_trait]
@@ -557,8 +557,17 @@ impl Store for SqliteStore {
         self.writer.run(move |db| Box::pin(async move { objects::forget(db, &ids).await })).await
     }
 
-    async fn delete_outputs_beyond(&self, max_bytes: u64, limit: u32) -> Result<u64, StoreError> {
-        let calls = objects::list_beyond(&self.readers, max_bytes, limit).await?;
+    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError> {
+        objects::list_kept(&self.readers, limit).await
+    }
+
+    async fn delete_outputs_beyond(
+        &self,
+        project: &ProjectId,
+        max_bytes: u64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let calls = objects::list_beyond(&self.readers, project, max_bytes, limit).await?;
         self.writer.run(move |db| Box::pin(async move { objects::delete_outputs(db, &calls).await })).await
     }
 
@@ -605,6 +614,7 @@ impl Store for SqliteStore {
             apps: apps::count(&self.readers, project).await?,
             routes: routes::count(&self.readers, project).await?,
             queued_calls: outbox::count_of_project(&self.readers, project).await?,
+            output_bytes: objects::kept_of_project(&self.readers, project).await?,
         })
     }
 

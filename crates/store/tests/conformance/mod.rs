@@ -46,6 +46,7 @@ macro_rules! store_conformance {
             apps::a_missing_app_is_not_found_by_any_method,
             routes::a_route_comes_back_as_it_was_made,
             routes::a_resolved_route_is_ready_and_active_at_once,
+            routes::a_routes_rate_limit_is_its_own_whatever_its_versions_do,
             routes::of_twenty_changes_of_one_state_of_a_route_one_is_made,
             routes::patterns_of_one_shape_conflict_when_they_share_a_method,
             routes::routes_of_one_pattern_and_disjoint_methods_stand_side_by_side,

@@ -366,10 +366,19 @@ pub async fn outputs_beyond_a_projects_bytes_go_with_the_oldest_first_and_their_
         f.clock.advance(SECOND);
     }
     // Each is a bit more than its object: what lies in the database counts, too.
-    assert_eq!(f.store.delete_outputs_beyond(1 << 30, 10).await.unwrap(), 0);
-    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 2);
-    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 1);
-    assert_eq!(f.store.delete_outputs_beyond(3000, 2).await.unwrap(), 0);
+    let kept = f.store.list_kept_outputs(10).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert!((5000..6000).contains(&kept[0].bytes), "{kept:?}");
+    let project = kept[0].project_id.clone();
+    assert_eq!(f.store.project_usage(&project).await.unwrap().output_bytes, kept[0].bytes);
+    assert!(f.store.list_kept_outputs(0).await.unwrap().is_empty());
+    let stranger = picasso_types::ProjectId::parse("stranger").unwrap();
+    assert_eq!(f.store.project_usage(&stranger).await.unwrap().output_bytes, 0);
+    assert_eq!(f.store.delete_outputs_beyond(&stranger, 0, 10).await.unwrap(), 0);
+    assert_eq!(f.store.delete_outputs_beyond(&project, 1 << 30, 10).await.unwrap(), 0);
+    assert_eq!(f.store.delete_outputs_beyond(&project, 3000, 2).await.unwrap(), 2);
+    assert_eq!(f.store.delete_outputs_beyond(&project, 3000, 2).await.unwrap(), 1);
+    assert_eq!(f.store.delete_outputs_beyond(&project, 3000, 2).await.unwrap(), 0);
     for (index, (call, _)) in calls.iter().enumerate() {
         assert_eq!(f.store.get_call(call).await.unwrap().state, CallState::Failed);
         assert_eq!(f.store.get_call_output(call).await.unwrap().is_some(), index >= 3, "{index}");
@@ -380,5 +389,6 @@ pub async fn outputs_beyond_a_projects_bytes_go_with_the_oldest_first_and_their_
     removable.sort();
     wanted.sort();
     assert_eq!(removable, wanted);
-    assert_eq!(f.store.delete_outputs_beyond(0, 10).await.unwrap(), 2);
+    assert_eq!(f.store.delete_outputs_beyond(&project, 0, 10).await.unwrap(), 2);
+    assert!(f.store.list_kept_outputs(10).await.unwrap().is_empty());
 }

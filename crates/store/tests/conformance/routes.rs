@@ -1,7 +1,9 @@
 //! Routes: patterns, methods, limits, deletion.
 
 use picasso_store::StoreError;
-use picasso_types::{NewRoute, OverLimit, Resource, RouteChange, RouteId, RouteType, VersionState};
+use picasso_types::{
+    NewRoute, OverLimit, RateLimit, Resource, RouteChange, RouteId, RouteType, VersionState,
+};
 
 use super::fixture::{Fixture, MANY, change, demo, digest, methods, new_app, new_route, project};
 
@@ -22,6 +24,24 @@ pub async fn a_route_comes_back_as_it_was_made(f: Fixture) {
     assert_eq!(f.store.get_route(&app.id, "/users/:id/*rest").await.unwrap(), route);
     assert_eq!(f.store.get_route_by_id(&route.id).await.unwrap(), route);
     assert_eq!(f.store.list_routes(&app.id).await.unwrap(), [route]);
+}
+
+pub async fn a_routes_rate_limit_is_its_own_whatever_its_versions_do(f: Fixture) {
+    let app = f.app("hello").await;
+    let rate_limit = Some(RateLimit { calls: 5, seconds: 60, burst: 2 });
+    let new = NewRoute { rate_limit, ..new_route("/limited") };
+    let made = f.store.create_route(&app.id, &new, Some(&digest("one")), MANY).await.unwrap();
+    assert_eq!(made.rate_limit, rate_limit);
+    assert_eq!(f.ready_route(&app, "/free").await.rate_limit, None);
+    let other = Some(RateLimit { calls: 7, seconds: 1, burst: 7 });
+    let changed = RouteChange { rate_limit: other, ..change(&made) };
+    let changed = f.store.update_route(&made.id, &changed, Some(&digest("two"))).await.unwrap();
+    assert_eq!((changed.rate_limit, changed.latest.number), (other, 2));
+    let back = f.store.roll_back(&made.id, 1, "user").await.unwrap();
+    assert_eq!((back.rate_limit, back.latest.number), (other, 3), "it is the route's, not the version's");
+    let none = RouteChange { rate_limit: None, ..change(&back) };
+    f.store.update_route(&made.id, &none, Some(&digest("two"))).await.unwrap();
+    assert_eq!(f.store.get_route(&app.id, "/limited").await.unwrap().rate_limit, None);
 }
 
 pub async fn of_twenty_changes_of_one_state_of_a_route_one_is_made(f: Fixture) {

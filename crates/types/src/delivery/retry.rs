@@ -29,7 +29,7 @@ impl RetryOn {
     pub const fn of(failure: &Failure) -> Option<Self> {
         match failure {
             Failure::Timeout { .. } => Some(Self::Timeout),
-            Failure::NoCapacity => Some(Self::Capacity),
+            Failure::NoCapacity | Failure::OverLimit { .. } => Some(Self::Capacity),
             Failure::Exit { .. }
             | Failure::Signal { .. }
             | Failure::OutOfMemory { .. }

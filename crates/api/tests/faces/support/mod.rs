@@ -124,8 +124,8 @@ impl Server {
         let settings = SqliteQueueSettings::at(folder.path().join("queue.db"));
         let queue = SqliteQueue::connect(&settings, clock.clone()).await.unwrap();
         queue.upgrade().await.unwrap();
-        let images =
-            ImageStore::open(folder.path().join("images"), ImageSettings::default(), Arc::new(InspectOnly));
+        let settings = ImageSettings { limits: options.quota.clone(), ..ImageSettings::default() };
+        let images = ImageStore::open(folder.path().join("images"), settings, Arc::new(InspectOnly));
         let images = Arc::new(images.unwrap());
         let sandbox = Arc::new(ProcessSandbox::default());
         let catalog = Arc::new(Catalog::new(store.clone(), Duration::ZERO));

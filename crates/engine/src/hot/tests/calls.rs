@@ -216,7 +216,7 @@ async fn the_line_is_bounded() {
     let first = bench.begin(&f, "hold");
     eventually("it runs", || bench.inside() == 1).await;
     let (second, third) = (bench.begin(&f, "answer"), bench.begin(&f, "answer"));
-    eventually("two wait", || bench.pool(&f).gates.route.waiting() == 2).await;
+    eventually("two wait", || bench.pool(&f).gates.route.calls.waiting() == 2).await;
     assert_eq!(bench.call(&f, "answer").await, Err(Failure::NoCapacity));
     bench.world.release.add_permits(1);
     for call in [first, second, third] {

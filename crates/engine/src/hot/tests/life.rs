@@ -283,7 +283,7 @@ async fn shutdown_ends_calls_that_do_not_finish_in_time() {
     let held = bench.begin(&f, "linger");
     eventually("both run", || bench.inside() == 2).await;
     let waiting = bench.begin(&f, "answer");
-    eventually("one waits", || bench.pool(&f).gates.route.waiting() == 1).await;
+    eventually("one waits", || bench.pool(&f).gates.route.calls.waiting() == 1).await;
     let engine = bench.engine.clone();
     let down = tokio::spawn(async move { engine.shut_down(Duration::from_millis(20)).await });
     eventually("their sandboxes are gone", || bench.present() == 0).await;

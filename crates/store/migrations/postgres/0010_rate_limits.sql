@@ -1,0 +1,2 @@
+-- How often callers without a token may call a route; null: no limit.
+ALTER TABLE routes ADD COLUMN rate_limit TEXT CHECK (rate_limit IS NULL OR rate_limit::json IS NOT NULL);
