@@ -1,10 +1,10 @@
 # The entry point for people. Each target is a script of its own under scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test bench soak chaos fuzz lint docs
+.PHONY: help run stop test bench soak chaos fuzz schemathesis lint docs
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start Keystone and Picasso, call a function (DETACH=1: return when all is up)
 	@DETACH=$(DETACH) scripts/run
@@ -26,6 +26,9 @@ chaos: ## Kill and cut off server, broker and database while calls are accepted;
 
 fuzz: ## Fuzz every parser of strangers' bytes, 120 s each (SECONDS=15)
 	@scripts/fuzz $(SECONDS)
+
+schemathesis: ## Hold 10,000 generated requests against the OpenAPI document (REQUESTS=500 SEED=7)
+	@scripts/schemathesis $(REQUESTS) $(SEED)
 
 lint: ## Check format, lints, documentation and scripts
 	@scripts/lint

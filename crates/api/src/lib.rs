@@ -28,8 +28,12 @@ pub use endpoints::{Endpoint, EndpointFace, endpoints};
 pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;
 pub use iron::{IronSettings, iron_router};
+#[cfg(fuzzing)]
+pub use request::fuzzing;
 pub use request::request_metrics::describe_metrics;
 pub use routers::{admin_router, admin_socket_router, api_router, functions_router};
-pub use serve::{ServeLimits, serve_tcp, serve_unix};
+pub use serve::{
+    FaceListener, ServeLimits, ServerTls, Socket, TlsFault, UnixPeers, serve_face, serve_tcp, serve_unix,
+};
 pub use settings::ApiSettings;
 pub use state::ApiState;

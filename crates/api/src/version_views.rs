@@ -101,7 +101,8 @@ pub(crate) struct RouteVersionAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RouteVersionsAnswer {
     pub(crate) versions: Vec<RouteVersionView>,
-    /// Where the next page is; empty on the last one.
+    /// Where the next page is, where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) versions_links: Vec<LinkView>,
     /// What was done.
     pub(crate) message: &'static str,
@@ -182,10 +183,13 @@ pub(crate) struct AliasAnswer {
     pub(crate) message: &'static str,
 }
 
-/// All aliases of a route.
+/// Aliases of a route, or a page of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AliasesAnswer {
     pub(crate) aliases: Vec<AliasView>,
+    /// Where the next page is, where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases_links: Vec<LinkView>,
     /// What was done.
     pub(crate) message: &'static str,
 }

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use crate::settings::{
     Calls, Database, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound, Policy,
-    Quota, Settings,
+    Quota, Settings, Tls, UnixSocket,
 };
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
@@ -309,15 +309,30 @@ fn calls(calls: &Calls, rules: &mut Rules) {
 
 fn listeners(settings: &Settings, rules: &mut Rules) {
     let listeners = &settings.listeners;
-    let mut all = Vec::new();
-    if !settings.server.standalone {
-        all.push(("listeners.api.port", listeners.api.address()));
-        all.push(("listeners.functions.port", listeners.functions.address()));
+    let unix = [("api", &listeners.api.unix), ("functions", &listeners.functions.unix)];
+    for (face, socket) in unix {
+        unix_socket(&format!("listeners.{face}.unix"), socket, rules);
     }
-    if settings.serves_iron() {
-        all.push(("listeners.iron.port", listeners.iron.address()));
+    if unix[0].1.path.is_some() && unix[0].1.path == unix[1].1.path {
+        rules.broken("listeners.functions.unix.path", "is the same as listeners.api.unix.path");
     }
-    all.push(("listeners.admin.port", listeners.admin.address()));
+    for (face, settings, socket) in [
+        ("api", &listeners.api.tls, Some(&listeners.api.unix)),
+        ("functions", &listeners.functions.tls, Some(&listeners.functions.unix)),
+        ("iron", &listeners.iron.tls, None),
+        ("admin", &listeners.admin.tls, None),
+    ] {
+        tls(&format!("listeners.{face}.tls"), settings, socket, rules);
+    }
+    let openstack = !settings.server.standalone;
+    let on_port = |socket: &UnixSocket| openstack && socket.path.is_none();
+    let all = [
+        ("listeners.api.port", listeners.api.address(), on_port(&listeners.api.unix)),
+        ("listeners.functions.port", listeners.functions.address(), on_port(&listeners.functions.unix)),
+        ("listeners.iron.port", listeners.iron.address(), settings.serves_iron()),
+        ("listeners.admin.port", listeners.admin.address(), true),
+    ];
+    let all: Vec<_> = all.iter().filter(|(.., used)| *used).map(|(name, at, _)| (*name, *at)).collect();
     for (index, (setting, address)) in all.iter().enumerate() {
         for (other, taken) in &all[..index] {
             let same_host =
@@ -337,6 +352,37 @@ fn listeners(settings: &Settings, rules: &mut Rules) {
             "server.user",
             "must be a user without rights of its own, not root",
             "`useradd --system picasso` makes one",
+        );
+    }
+}
+
+fn tls(section: &str, tls: &Tls, unix: Option<&UnixSocket>, rules: &mut Rules) {
+    match (&tls.certificate_file, &tls.key_file) {
+        (Some(_), None) => rules.broken(format!("{section}.key_file"), "is required beside certificate_file"),
+        (None, Some(_)) => {
+            rules.broken(format!("{section}.certificate_file"), "is required beside key_file");
+        }
+        (Some(_), Some(_)) if unix.is_some_and(|unix| unix.path.is_some()) => rules.broken(
+            format!("{section}.certificate_file"),
+            "excludes unix.path: a Unix socket has no TLS, its proxy has",
+        ),
+        _ => {}
+    }
+}
+
+fn unix_socket(section: &str, unix: &UnixSocket, rules: &mut Rules) {
+    // What sockaddr_un holds beside its NUL byte.
+    const LONGEST: usize = 107;
+    if unix.mode_bits().is_none() {
+        let told = format!("must be permissions in octal like \"0660\", not {:?}", unix.mode);
+        rules.broken(format!("{section}.mode"), told);
+    }
+    if let Some(path) = &unix.path
+        && (!path.is_absolute() || path.as_os_str().len() > LONGEST)
+    {
+        rules.broken(
+            format!("{section}.path"),
+            format!("must be an absolute path of at most {LONGEST} bytes"),
         );
     }
 }

@@ -257,6 +257,20 @@ fn the_committed_reference_is_current() {
 fn rules_over_several_settings_are_checked() {
     for (text, setting) in [
         ("[listeners.functions]\nport = 10001\n", "listeners.functions.port"),
+        ("[listeners.api.tls]\ncertificate_file = \"/c\"\n", "listeners.api.tls.key_file"),
+        ("[listeners.admin.tls]\nkey_file = \"/k\"\n", "listeners.admin.tls.certificate_file"),
+        ("[listeners.api.unix]\npath = \"run/api.sock\"\n", "listeners.api.unix.path"),
+        ("[listeners.api.unix]\nmode = \"0888\"\n", "listeners.api.unix.mode"),
+        ("[listeners.functions.unix]\nmode = \"u+rw\"\n", "listeners.functions.unix.mode"),
+        (
+            "[listeners.api.unix]\npath = \"/s\"\n[listeners.functions.unix]\npath = \"/s\"\n",
+            "listeners.functions.unix.path",
+        ),
+        (
+            "[listeners.api.unix]\npath = \"/s\"\n\
+             [listeners.api.tls]\ncertificate_file = \"/c\"\nkey_file = \"/k\"\n",
+            "listeners.api.tls.certificate_file",
+        ),
         ("[bounds]\ndefault_memory_mb = 9000\n", "bounds.default_memory_mb"),
         ("[server]\nuser = \"root\"\n", "server.user"),
         ("[keystone]\napplication_credential_id = \"x\"\n", "keystone.application_credential_id"),

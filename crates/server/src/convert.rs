@@ -15,7 +15,7 @@ use picasso_identity::{KeystoneSettings, ServiceCredentials, SharedCacheSettings
 use picasso_image::{ImageSettings, RegistryCredential, RegistrySettings};
 use picasso_outbound::{ClientSettings, Guard, GuardedClient};
 use picasso_sandbox::egress::EgressSettings;
-use picasso_sandbox::supervisor::NativeSettings;
+use picasso_sandbox::supervisor::{NativeSettings, UnixSocketSettings};
 use picasso_types::{Bounds, Limits, ProjectId};
 
 use crate::failure::ServerFailure;
@@ -314,6 +314,25 @@ fn cgroup_memory_bytes(groups: &str, read: impl Fn(&str) -> Option<String>) -> O
     limits.filter_map(|path| read(&path)?.trim().parse().ok()).min()
 }
 
+/// The Unix sockets that the engine inherits.
+pub(crate) fn unix_sockets(settings: &Settings) -> Vec<UnixSocketSettings> {
+    // Without Keystone neither is served.
+    if settings.server.standalone {
+        return Vec::new();
+    }
+    let listeners = &settings.listeners;
+    let all = [("api", &listeners.api.unix), ("functions", &listeners.functions.unix)];
+    let wanted = all.into_iter().filter_map(|(name, unix)| {
+        Some(UnixSocketSettings {
+            name: name.to_owned(),
+            path: unix.path.clone()?,
+            mode: unix.mode_bits()?,
+            owner: unix.owner.clone(),
+        })
+    });
+    wanted.collect()
+}
+
 pub(crate) fn api(settings: &Settings) -> ApiSettings {
     let (api, functions, engine) = (&settings.listeners.api, &settings.listeners.functions, &settings.engine);
     let base = |url: &Option<url::Url>| url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
@@ -335,15 +354,16 @@ pub(crate) fn api(settings: &Settings) -> ApiSettings {
     }
 }
 
-/// The IronFunctions face, which listens on `bound`: its default hosts have that port.
-pub(crate) fn iron(settings: &Settings, bound: Option<SocketAddr>) -> IronSettings {
+/// The IronFunctions face, which listens on `bound`: its default hosts have those ports.
+pub(crate) fn iron(settings: &Settings, bound: &[SocketAddr]) -> IronSettings {
     let listener = &settings.listeners.iron;
-    let address = bound.unwrap_or_else(|| listener.address());
-    let port = address.port();
     let mut allowed_hosts = listener.allowed_hosts.clone();
-    allowed_hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
-    if !address.ip().is_unspecified() {
-        allowed_hosts.push(address.to_string());
+    for address in bound {
+        let port = address.port();
+        allowed_hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
+        if !address.ip().is_unspecified() {
+            allowed_hosts.push(address.to_string());
+        }
     }
     let public = listener.public_url.as_ref().and_then(url::Url::host_str);
     allowed_hosts.extend(public.map(str::to_owned));

@@ -46,6 +46,7 @@ pub(crate) fn serve(inputs: &Inputs) -> Result<ExitCode, ServerFailure> {
         // The supervisor knows the instance and fills it in.
         egress: convert::egress(settings, ""),
         docker,
+        unix_sockets: convert::unix_sockets(settings),
         json_logs: settings.log.format == LogFormat::Json,
         engine: Handover { loaded: loaded.clone(), key, root }.to_bytes()?,
     };

@@ -274,12 +274,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The aliases of all routes of an app, and the versions they stand for.
     async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError>;
 
-    /// Replaces what an alias stands for; `VersionNotFound` and `VersionNotReady` as when it is made.
+    /// Replaces what an alias stands for; `VersionNotFound` and `VersionNotReady` as when it is made,
+    /// `Changed` when `expected` is given and the alias is not (any more) like that.
     async fn update_alias(
         &self,
         route: &RouteId,
         name: &AliasName,
         spec: &AliasSpec,
+        expected: Option<&Alias>,
         updated_by: &str,
     ) -> Result<Alias, StoreError>;
 

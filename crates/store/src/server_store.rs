@@ -231,9 +231,10 @@ impl Store for ServerStore {
         route: &RouteId,
         name: &AliasName,
         spec: &AliasSpec,
+        expected: Option<&Alias>,
         updated_by: &str,
     ) -> Result<Alias, StoreError> {
-        write!(self, |db| aliases::update(db, route, name, spec, updated_by, self.clock.now()))
+        write!(self, |db| aliases::update(db, route, name, spec, expected, updated_by, self.clock.now()))
     }
 
     async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError> {

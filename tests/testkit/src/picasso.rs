@@ -29,6 +29,8 @@ pub struct PicassoOptions {
     pub memcached: Option<String>,
     /// The network namespace it runs in; default: that of the test.
     pub namespace: Option<Namespace>,
+    /// A program that becomes the server, with its own arguments: one that passes it sockets.
+    pub parent: Vec<String>,
 }
 
 /// What servers of the tests seal their shared token cache with.
@@ -55,6 +57,7 @@ pub struct Picasso {
     dir: TestDir,
     ports: [u16; 3],
     namespace: Option<Namespace>,
+    parent: Vec<String>,
 }
 
 impl Picasso {
@@ -110,8 +113,9 @@ impl Picasso {
         let text = config(root, &keystone.auth_url(), ports, &options);
         std::fs::write(root.join("etc/picasso.toml"), text).map_err(io)?;
         let namespace = options.namespace;
-        let process = spawn(root, namespace.as_ref())?;
-        let mut picasso = Self { process, _disk: disk, dir, ports, namespace };
+        let parent = options.parent;
+        let process = spawn(root, namespace.as_ref(), &parent)?;
+        let mut picasso = Self { process, _disk: disk, dir, ports, namespace, parent };
         picasso.healthy().await?;
         Ok(picasso)
     }
@@ -119,7 +123,7 @@ impl Picasso {
     /// Starts it again with the same data, after it has ended.
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
         self.process.wait(START).await?;
-        self.process = spawn(self.dir.path(), self.namespace.as_ref())?;
+        self.process = spawn(self.dir.path(), self.namespace.as_ref(), &self.parent)?;
         self.healthy().await
     }
 
@@ -294,9 +298,16 @@ fn armed(root: &Path) -> PathBuf {
     root.join("failpoint/armed")
 }
 
-fn spawn(root: &Path, namespace: Option<&Namespace>) -> Result<Process, ProcessError> {
+fn spawn(root: &Path, namespace: Option<&Namespace>, parent: &[String]) -> Result<Process, ProcessError> {
     let mut command = match namespace {
-        None => Command::new(Picasso::binary()),
+        None => match parent {
+            [] => Command::new(Picasso::binary()),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(Picasso::binary());
+                command
+            }
+        },
         Some(namespace) => {
             // `ip netns exec` would hide the cgroups behind a new /sys.
             let mut command = Command::new("nsenter");

@@ -45,7 +45,9 @@ const LONGEST: Duration = Duration::from_mins(15);
         ("follow" = Option<bool>, Query, description = "Send lines as they are written"),
     ),
     responses(
-        (status = 200, description = "The lines; none of a synchronous call", body = LogAnswer),
+        (status = 200, description = "The lines; none of a synchronous call", content(
+            (LogAnswer = "application/json"), (String = "application/x-ndjson"),
+        )),
         (status = 400, description = "A field of the query is refused", body = ErrorView),
         (status = 404, description = "The project has no such call", body = ErrorView),
     ),

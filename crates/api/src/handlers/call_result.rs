@@ -36,7 +36,9 @@ use crate::state::ApiState;
         ("raw" = Option<bool>, Query, description = "Send the bytes that the function wrote"),
     ),
     responses(
-        (status = 200, description = "The answer, cut where it is larger than is kept", body = ResultAnswer),
+        (status = 200, description = "The answer, cut where it is larger than is kept; with `raw=true` as the function wrote it", content(
+            (ResultAnswer = "application/json"), (Vec<u8> = "*/*"),
+        )),
         (status = 400, description = "A field of the query is refused", body = ErrorView),
         (status = 404, description = "The project has no such call, or nothing of it is kept", body = ErrorView),
         (status = 409, description = "The call has not ended yet", body = ErrorView),

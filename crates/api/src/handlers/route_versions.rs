@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
@@ -15,6 +16,7 @@ use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
 use crate::request::origin::Origin;
 use crate::request::path::{RouteIdPath, VersionPath};
+use crate::request::preconditions::{Preconditions, tag_of};
 use crate::request::query::Query;
 use crate::state::ApiState;
 use crate::version_views::{RouteVersionAnswer, RouteVersionView, RouteVersionsAnswer};
@@ -99,7 +101,10 @@ pub(crate) async fn list_route_versions(
         ("version" = String, Path, description = "The version's number"),
     ),
     responses(
-        (status = 200, description = "The version", body = RouteVersionAnswer),
+        (status = 200, description = "The version", body = RouteVersionAnswer, headers(("ETag" = String, description = "Of this state of the version"))),
+        (status = 304, description = "The version has a tag that If-None-Match lists"),
+        (status = 400, description = "A header is refused; the message names it", body = ErrorView),
+        (status = 412, description = "The version has no tag that If-Match lists", body = ErrorView),
         (status = 404, description = "The project has no such route, or the route no such version (any more)", body = ErrorView),
     ),
     security(("keystone_token" = ["functions:version:get"]))
@@ -108,16 +113,17 @@ pub(crate) async fn get_route_version(
     Allowed(auth, ..): Allowed<rule::GetVersion>,
     State(state): State<ApiState>,
     at: VersionPath,
-) -> Result<Json<RouteVersionAnswer>, ApiError> {
+    preconditions: Preconditions,
+) -> Result<Response, ApiError> {
     let (_, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
     let missing = || ApiError::VersionNotFound(at.written.clone());
     let number = at.number.ok_or_else(missing)?;
     let version = state.store.get_route_version(&route.id, number).await.map_err(from_store(missing))?;
     let aliases = state.store.list_aliases(&route.id).await.map_err(from_store(missing))?;
-    Ok(Json(RouteVersionAnswer {
-        version: RouteVersionView::new(&version, &route, &aliases),
-        message: "Route version successfully loaded",
-    }))
+    let version = RouteVersionView::new(&version, &route, &aliases);
+    let tag = tag_of(&version)?;
+    let message = "Route version successfully loaded";
+    preconditions.show(&tag, RouteVersionAnswer { version, message })
 }
 
 /// Roll a route back: make a new version of what an older one ran, its image by digest, and run that.

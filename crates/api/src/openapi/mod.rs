@@ -119,8 +119,17 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
         operation["servers"] =
             json!([{ "url": "http://localhost:10002", "description": "The functions listener" }]);
     }
-    if !is_function_url && Microversion::applies_to(path) {
+    let is_versioned = !is_function_url && Microversion::applies_to(path);
+    if is_versioned {
         add_version(operation);
+    }
+    if operation.pointer("/responses/412").is_some() {
+        add_preconditions(operation);
+    }
+    if operation.get("requestBody").is_some() {
+        add_answer(operation, "400", "The body, or its length, is not well-formed");
+        add_answer(operation, "408", "The body did not arrive in time");
+        add_answer(operation, "413", "The body is too large");
     }
     let rule = enforced_rule(operation).map(str::to_owned);
     if let Some(rule) = rule {
@@ -130,22 +139,60 @@ fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: 
         add_answer(operation, "503", "Keystone, or a policy server, does not answer; see Retry-After");
     }
     add_answer(operation, "500", "A fault of the service; the log has the reason under the request id");
+    add_answer_headers(operation, is_versioned);
 }
 
-/// The header that asks for a version, and what a bad one gets.
-fn add_version(operation: &mut Value) {
+/// The headers that every answer has.
+fn add_answer_headers(operation: &mut Value, is_versioned: bool) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for (_, response) in responses.into_iter().flatten() {
+        let Some(response) = response.as_object_mut() else { continue };
+        let headers = response.entry("headers").or_insert_with(|| json!({}));
+        headers["X-Openstack-Request-Id"] = json!({
+            "description": "Names the request in the service's log",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^req-[0-9a-f-]{36}$" },
+        });
+        if is_versioned {
+            headers[VERSION_HEADER_NAME] = json!({
+                "description": "The version of the API that the answer has the form of",
+                "required": true,
+                "schema": { "type": "string", "pattern": format!("^{SERVICE_TYPE} [0-9]+\\.[0-9]+$") },
+            });
+        }
+    }
+}
+
+fn add_header_parameter(operation: &mut Value, name: &str, description: &str, example: &str) {
     if let Some(operation) = operation.as_object_mut()
         && let Some(parameters) = operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut()
     {
         parameters.push(json!({
-            "name": VERSION_HEADER_NAME,
+            "name": name,
             "in": "header",
             "required": false,
-            "description": "The version of the API, 1.0 without it; every answer names its own",
+            "description": description,
             "schema": { "type": "string" },
-            "example": format!("{SERVICE_TYPE} {}", Microversion::MAX),
+            "example": example,
         }));
     }
+}
+
+/// The headers that say which state of a resource a request is for.
+fn add_preconditions(operation: &mut Value) {
+    let tag = "\"0123456789abcdef0123456789abcdef\"";
+    let described = "Only where the resource has one of these tags, or any (`*`); else 412";
+    add_header_parameter(operation, "If-Match", described, tag);
+    let described = "Only where the resource has none of these tags; else 304 (of a GET) or 412";
+    add_header_parameter(operation, "If-None-Match", described, tag);
+    add_answer(operation, "400", "A header is refused; the message names it");
+}
+
+/// The header that asks for a version, and what a bad one gets.
+fn add_version(operation: &mut Value) {
+    let described = "The version of the API, 1.0 without it; every answer names its own";
+    let example = format!("{SERVICE_TYPE} {}", Microversion::MAX);
+    add_header_parameter(operation, VERSION_HEADER_NAME, described, &example);
     add_answer(operation, "400", "OpenStack-API-Version is malformed");
     add_answer(operation, "406", "The version of the API is not supported; the error says which are");
 }

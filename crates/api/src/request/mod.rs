@@ -5,6 +5,8 @@ pub(crate) mod body;
 pub(crate) mod cloud_event;
 pub(crate) mod context;
 pub(crate) mod cors;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod headers;
 pub(crate) mod json;
 mod json_objects;

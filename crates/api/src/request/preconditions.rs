@@ -77,7 +77,7 @@ impl Preconditions {
         Ok(tagged(tag, response))
     }
 
-    fn read(headers: &HeaderMap) -> Result<Self, FieldFault> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, FieldFault> {
         Ok(Self {
             if_match: tags(headers, &header::IF_MATCH, "If-Match")?,
             if_none_match: tags(headers, &header::IF_NONE_MATCH, "If-None-Match")?,

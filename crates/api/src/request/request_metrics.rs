@@ -98,4 +98,8 @@ pub fn describe_metrics() {
         "picasso_audit_suppressed_total",
         "Requests with a bad token or none that were not audited, as there were too many in a second"
     );
+    metrics::describe_counter!(
+        "picasso_tls_reloads_total",
+        "Certificates read again, by outcome (refused: connections get the one before)"
+    );
 }

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,16 +15,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::ServeLimits;
 use super::framing::{Heads, Watched};
+use super::{ServeLimits, ServerTls};
 use crate::request::layer::AmbiguousHead;
-use crate::request::origin::Peer;
+use crate::request::origin::{Encrypted, Peer};
 
 /// A byte stream of a listener.
 pub(crate) trait Link: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -31,13 +33,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for T {}
 /// Starts the connections of one listener.
 pub(crate) struct Connections {
     router: Router,
+    tls: Option<Arc<ServerTls>>,
     http: http1::Builder,
     name: &'static str,
+    handshake_timeout: Duration,
+    stopping: CancellationToken,
     closing: CancellationToken,
 }
 
 impl Connections {
-    pub(crate) fn new(router: Router, limits: &ServeLimits) -> Self {
+    /// `stopping` ends what has not sent a request yet.
+    pub(crate) fn new(
+        router: Router,
+        tls: Option<Arc<ServerTls>>,
+        limits: &ServeLimits,
+        stopping: CancellationToken,
+    ) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -47,7 +58,15 @@ impl Connections {
             .max_buf_size(limits.max_header_bytes.max(8192))
             // A caller that closed its side has hung up: the call ends.
             .half_close(false);
-        Self { router, http, name: limits.name, closing: CancellationToken::new() }
+        Self {
+            router,
+            tls,
+            http,
+            name: limits.name,
+            handshake_timeout: limits.header_timeout,
+            stopping,
+            closing: CancellationToken::new(),
+        }
     }
 
     /// Runs a connection in a task of its own; `place` is free again when it ends.
@@ -58,18 +77,39 @@ impl Connections {
         place: OwnedSemaphorePermit,
         graceful: &GracefulShutdown,
     ) {
-        let heads = Heads::default();
-        let service = Checked { router: self.router.clone(), heads: heads.clone(), peer: peer.map(Peer) };
-        let connection = self.http.serve_connection(TokioIo::new(Watched::new(link, heads)), service);
-        let connection = graceful.watch(connection);
+        let served = Served {
+            router: self.router.clone(),
+            peer: peer.map(Peer),
+            http: self.http.clone(),
+            name: self.name,
+            watcher: graceful.watcher(),
+        };
+        let acceptor = self.tls.as_ref().map(|tls| tls.acceptor());
         let (name, closing) = (self.name, self.closing.clone());
+        let (patience, stopping) = (self.handshake_timeout, self.stopping.clone());
         tokio::spawn(async move {
             metrics::gauge!("picasso_http_connections", "face" => name).increment(1.0);
+            let exchange = async {
+                let Some(acceptor) = acceptor else { return served.run(link, false).await };
+                let handshake = tokio::time::timeout(patience, acceptor.accept(link));
+                let shaken = tokio::select! {
+                    shaken = handshake => shaken,
+                    () = stopping.cancelled() => return,
+                };
+                match shaken {
+                    Ok(Ok(link)) => served.run(link, true).await,
+                    Ok(Err(error)) => {
+                        tracing::debug!(
+                            listener = name,
+                            error = &error as &dyn std::error::Error,
+                            "no TLS connection came about"
+                        );
+                    }
+                    Err(_) => tracing::debug!(listener = name, "a TLS handshake took too long"),
+                }
+            };
             tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    // Strangers cause most of these: broken requests, lost peers, aborted answers.
-                    tracing::debug!(listener = name, error = &error as &dyn std::error::Error, "connection ended");
-                },
+                () = exchange => {}
                 () = closing.cancelled() => {}
             }
             metrics::gauge!("picasso_http_connections", "face" => name).decrement(1.0);
@@ -83,11 +123,34 @@ impl Connections {
     }
 }
 
+/// What an accepted connection is served with.
+struct Served {
+    router: Router,
+    peer: Option<Peer>,
+    http: http1::Builder,
+    name: &'static str,
+    watcher: Watcher,
+}
+
+impl Served {
+    async fn run<L: Link>(self, link: L, encrypted: bool) {
+        let heads = Heads::default();
+        let service = Checked { router: self.router, heads: heads.clone(), peer: self.peer, encrypted };
+        let connection = self.http.serve_connection(TokioIo::new(Watched::new(link, heads)), service);
+        if let Err(error) = self.watcher.watch(connection).await {
+            // Strangers cause most of these: broken requests, lost peers, aborted answers.
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(listener = self.name, error, "connection ended");
+        }
+    }
+}
+
 /// The router behind the check of each head.
 struct Checked {
     router: Router,
     heads: Heads,
     peer: Option<Peer>,
+    encrypted: bool,
 }
 
 impl Service<Request<Incoming>> for Checked {
@@ -102,6 +165,9 @@ impl Service<Request<Incoming>> for Checked {
         }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
+        }
+        if self.encrypted {
+            request.extensions_mut().insert(Encrypted);
         }
         Box::pin(self.router.clone().oneshot(request))
     }

@@ -7,6 +7,7 @@
 mod connection;
 mod framing;
 mod linger;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::join_all;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use connection::{Connections, Link};
+pub use tls::{ServerTls, TlsFault};
 
 /// Bounds of one listener.
 #[derive(Debug, Clone)]
@@ -60,19 +63,68 @@ pub async fn serve_tcp(
     limits: ServeLimits,
     shutdown: CancellationToken,
 ) {
-    serve(Tcp(listener), router, limits, shutdown).await;
+    serve(Tcp(listener), None, router, limits, shutdown).await;
 }
 
-/// Serves `router` on a Unix socket until `shutdown`. Only peers whose user id is in `users` are
-/// answered; the kernel says who they are.
-pub async fn serve_unix(
-    listener: UnixListener,
-    users: Vec<u32>,
+/// A listening socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// Of this machine.
+    Unix(UnixListener),
+}
+
+/// Where one face is reached.
+#[derive(Debug)]
+pub struct FaceListener {
+    /// Its sockets; the bounds hold for each of them.
+    pub sockets: Vec<Socket>,
+    /// TLS (1.2 or newer) on those of TCP.
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+/// Serves `router` on all sockets of a face, as [`serve_tcp`] and [`serve_unix`] do on one.
+pub async fn serve_face(
+    face: FaceListener,
     router: Router,
     limits: ServeLimits,
     shutdown: CancellationToken,
 ) {
-    serve(Unix { listener, users, name: limits.name }, router, limits, shutdown).await;
+    let FaceListener { sockets, tls } = face;
+    let all = sockets.into_iter().map(|socket| {
+        let (router, limits, shutdown) = (router.clone(), limits.clone(), shutdown.clone());
+        let tls = tls.clone();
+        async move {
+            match socket {
+                Socket::Tcp(listener) => serve(Tcp(listener), tls, router, limits, shutdown).await,
+                Socket::Unix(listener) => {
+                    serve_unix(listener, UnixPeers::All, router, limits, shutdown).await;
+                }
+            }
+        }
+    });
+    join_all(all).await;
+}
+
+/// Who is answered on a Unix socket, beside what the permissions of its file say.
+#[derive(Debug, Clone)]
+pub enum UnixPeers {
+    /// Everybody who can connect.
+    All,
+    /// Users with one of these ids; the kernel says who they are.
+    Users(Vec<u32>),
+}
+
+/// Serves `router` on a Unix socket until `shutdown`.
+pub async fn serve_unix(
+    listener: UnixListener,
+    peers: UnixPeers,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) {
+    serve(Unix { listener, peers, name: limits.name }, None, router, limits, shutdown).await;
 }
 
 /// Where connections come from.
@@ -99,7 +151,7 @@ impl Source for Tcp {
 
 struct Unix {
     listener: UnixListener,
-    users: Vec<u32>,
+    peers: UnixPeers,
     name: &'static str,
 }
 
@@ -108,8 +160,9 @@ impl Source for Unix {
 
     async fn accept(&self) -> io::Result<Option<(UnixStream, Option<IpAddr>)>> {
         let (stream, _) = self.listener.accept().await?;
+        let UnixPeers::Users(users) = &self.peers else { return Ok(Some((stream, None))) };
         let user = stream.peer_cred()?.uid();
-        if self.users.contains(&user) {
+        if users.contains(&user) {
             return Ok(Some((stream, None)));
         }
         tracing::warn!(listener = self.name, user, "a user without the right to it was refused");
@@ -117,10 +170,16 @@ impl Source for Unix {
     }
 }
 
-async fn serve(source: impl Source, router: Router, limits: ServeLimits, shutdown: CancellationToken) {
+async fn serve(
+    source: impl Source,
+    tls: Option<Arc<ServerTls>>,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) {
     let open = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(router, &limits);
+    let connections = Connections::new(router, tls, &limits, shutdown.clone());
     loop {
         let accepted = tokio::select! {
             accepted = source.accept() => accepted,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use picasso_api::{ApiSettings, ServeLimits, admin_router, admin_socket_router, serve_unix};
+use picasso_api::{ApiSettings, ServeLimits, UnixPeers, admin_router, admin_socket_router, serve_unix};
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,13 @@ async fn ask(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> Result<(
 fn serve(server: &Server, socket: &Path, users: Vec<u32>) {
     let listener = UnixListener::bind(socket).unwrap();
     let router = admin_socket_router(server.state.clone());
-    tokio::spawn(serve_unix(listener, users, router, ServeLimits::default(), CancellationToken::new()));
+    tokio::spawn(serve_unix(
+        listener,
+        UnixPeers::Users(users),
+        router,
+        ServeLimits::default(),
+        CancellationToken::new(),
+    ));
 }
 
 #[tokio::test]

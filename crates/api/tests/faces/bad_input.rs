@@ -101,6 +101,17 @@ fn bodies() -> Vec<Case> {
         // The same key twice: readers differ in which of them counts.
         app("{\"app\":{\"name\":\"new\",\"name\":\"other\"}}", "name"),
         app("{\"app\":{\"name\":\"new\"},\"app\":{\"name\":\"other\"}}", "app"),
+        app(
+            "{\"app\":{\"name\":\"new\",\"config\":{\"A\":\"1\",\"A\":\"2\"}}}",
+            "config: has the key \"A\" twice",
+        ),
+        case(
+            "PUT",
+            "/apps/hello",
+            "{\"config\":{\"A\":\"1\",\"A\":\"2\"}}",
+            400,
+            "config: has the key \"A\" twice",
+        ),
     ];
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
         let mut odd = app("{\"app\":{\"name\":\"new\"}}", "application/json");

@@ -80,6 +80,61 @@ fn word(reply: &Reply) -> String {
 }
 
 #[tokio::test]
+async fn aliases_are_listed_in_pages_by_filter_and_order() {
+    let said = Said::with_versions(1, json!({})).await;
+    for (name, public) in [("a", true), ("b", false), ("c", true)] {
+        said.alias(json!({"name": name, "versions": [{"version": 1}], "is_public": public})).await;
+    }
+    for (query, names) in [
+        ("", &["a", "b", "c"][..]),
+        ("?limit=2", &["a", "b"]),
+        ("?limit=2&marker=b", &["c"]),
+        ("?sort=name:desc&is_public=true", &["c", "a"]),
+        ("?name=in:b,c&created_at=gt:2020-01-01T00:00:00Z", &["b", "c"]),
+    ] {
+        let listed = said.get(&format!("aliases{query}")).await.json();
+        let seen: Vec<_> = listed["aliases"].as_array().unwrap().iter().map(|each| &each["name"]).collect();
+        assert_eq!(seen, names, "{query}");
+        assert_eq!(listed.get("aliases_links").is_some(), query == "?limit=2", "{listed}");
+    }
+    for (query, field) in [("limit=0", "limit"), ("marker=gone", "marker"), ("colour=red", "colour")] {
+        let refused = said.get(&format!("aliases?{query}")).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (400, "invalid_field"), "{query}");
+        assert!(refused.message().starts_with(&format!("{field}: ")), "{}", refused.message());
+    }
+}
+
+#[tokio::test]
+async fn of_many_changes_of_one_state_of_an_alias_one_is_made() {
+    let said = Said::with_versions(2, json!({})).await;
+    said.alias(json!({"name": "live", "versions": [{"version": 1}]})).await;
+    let url = said.url("aliases/live");
+    let tag = said.get("aliases/live").await.header("etag").to_owned();
+    let conditional = async |method, name, tag: &str, body: String| {
+        let headers = [("x-auth-token", "member"), ("content-type", "application/json"), (name, tag)];
+        said.server.api.send(method, &url, &headers, body).await
+    };
+    let changes = (1..=6).map(|weight| {
+        let body = json!({"versions": [{"version": 1}, {"version": 2, "weight": weight}]});
+        conditional("PUT", "if-match", &tag, body.to_string())
+    });
+    let mut made = Vec::new();
+    for reply in futures_util::future::join_all(changes).await {
+        match reply.status {
+            200 => made.push(reply.header("etag").to_owned()),
+            _ => assert_eq!((reply.status, reply.kind().as_str()), (412, "precondition_failed")),
+        }
+    }
+    let now = said.get("aliases/live").await.header("etag").to_owned();
+    assert_eq!(made, std::slice::from_ref(&now));
+    assert_ne!(now, tag);
+    assert_eq!(conditional("GET", "if-none-match", &now, String::new()).await.status, 304);
+    assert_eq!(conditional("DELETE", "if-match", &tag, String::new()).await.status, 412);
+    assert_eq!(conditional("DELETE", "if-match", "oops", String::new()).await.status, 400);
+    assert_eq!(conditional("DELETE", "if-match", &now, String::new()).await.status, 200);
+}
+
+#[tokio::test]
 async fn versions_are_listed_in_pages_and_shown() {
     let said = Said::with_versions(3, json!({})).await;
     said.alias(json!({"name": "old", "versions": [{"version": 1}, {"version": 2, "weight": 0}]})).await;
@@ -93,8 +148,12 @@ async fn versions_are_listed_in_pages_and_shown() {
     let next = page["versions_links"][0]["href"].as_str().unwrap();
     let next = &next[next.find("/v1/").unwrap()..];
     let last = said.server.api.get(next, "reader").await.json();
-    assert_eq!((of(&last, "version"), &last["versions_links"]), (vec![json!(1)], &json!([])));
-    let shown = said.get("versions/1").await.json();
+    assert_eq!((of(&last, "version"), last.get("versions_links")), (vec![json!(1)], None));
+    let shown = said.get("versions/1").await;
+    let url = said.url("versions/1");
+    let known = [("x-auth-token", "reader"), ("if-none-match", shown.header("etag"))];
+    assert_eq!(said.server.api.send("GET", &url, &known, "").await.status, 304);
+    let shown = shown.json();
     assert_eq!(shown["version"], last["versions"][0]);
     assert_eq!(shown["version"]["config"], json!({"WORD": "1"}));
     assert_eq!(

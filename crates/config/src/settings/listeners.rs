@@ -15,14 +15,17 @@ section! {
         /// of a client (`Forwarded`, or `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`) is
         /// believed, and of nobody else.
         pub trusted_proxies: Vec<IpNet> = Vec::new(),
-        /// The OpenStack API: apps, routes and wrapped runs.
+        /// The OpenStack API: apps, routes and wrapped runs. Sockets named `api` that systemd passes
+        /// take the place of host and port (docs/listeners.md).
         pub api: Api,
         /// Function URLs. An origin of its own, because the bytes that are served here are chosen
-        /// by tenants.
+        /// by tenants. Sockets named `functions` that systemd passes take the place of host and port.
         pub functions: Functions,
-        /// The IronFunctions face: what clients of IronFunctions know, with apps of its own.
+        /// The IronFunctions face: what clients of IronFunctions know, with apps of its own. Sockets
+        /// named `iron` that systemd passes take the place of host and port.
         pub iron: Iron,
-        /// Metrics, health and what `picasso image` talks to.
+        /// Metrics, health and what `picasso image` talks to. Sockets named `admin` that systemd
+        /// passes take the place of host and port.
         pub admin: Admin,
         /// What load balancers ask.
         pub healthcheck: Healthcheck,
@@ -51,6 +54,11 @@ section! {
         /// Answer a run of a private route without a token (`POST /r/…`) with 404, as if the route
         /// did not exist, instead of the 403 that clients of old Picasso expect.
         pub hide_private_routes: bool = false,
+        /// TLS on the listener's TCP sockets, 1.2 or newer; plain HTTP without a certificate.
+        pub tls: Tls,
+        /// A Unix socket in place of host and port, for proxies on this machine. What they say of
+        /// clients (`Forwarded`, `X-Forwarded-*`) is believed: nobody else must be let in.
+        pub unix: UnixSocket,
     }
 }
 
@@ -63,6 +71,11 @@ section! {
         pub port: u16 = 10002,
         /// The URL under which people reach functions. Default: what the request says.
         pub public_url: Option<Url> = None,
+        /// TLS on the listener's TCP sockets, 1.2 or newer; plain HTTP without a certificate.
+        pub tls: Tls,
+        /// A Unix socket in place of host and port, for proxies on this machine. What they say of
+        /// clients (`Forwarded`, `X-Forwarded-*`) is believed: nobody else must be let in.
+        pub unix: UnixSocket,
     }
 }
 
@@ -83,6 +96,8 @@ section! {
         /// Requests for any other host get 421: a web page whose name an attacker points at this
         /// machine must not reach it.
         pub allowed_hosts: Vec<String> = Vec::new(),
+        /// TLS on the listener's TCP sockets, 1.2 or newer; plain HTTP without a certificate.
+        pub tls: Tls,
     }
 }
 
@@ -96,6 +111,48 @@ section! {
         /// Unix socket for the command line on this machine; root and the server's user may use it.
         /// Default: `admin.sock` in `server.data_dir`.
         pub socket: Option<PathBuf> = None,
+        /// TLS on the listener's TCP sockets, 1.2 or newer; plain HTTP without a certificate.
+        pub tls: Tls,
+    }
+}
+
+section! {
+    /// TLS of a listener.
+    pub struct Tls {
+        /// The certificate, then those that lead to its authority, PEM. `server.user` must be able to
+        /// read it and the key. Both are read again when one of them changes, and on SIGHUP; a
+        /// pair that cannot be used keeps the one before.
+        pub certificate_file: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        pub key_file: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// A Unix socket of a listener.
+    pub struct UnixSocket {
+        /// Its path.
+        pub path: Option<PathBuf> = None,
+        /// Its permissions, octal; who may write to it may connect.
+        pub mode: String = "0660".to_owned(),
+        /// Its owner: `user`, `user:group` or `:group`. Default: who starts the server.
+        pub owner: Option<String> = None,
+    }
+}
+
+impl Tls {
+    /// Certificate and key, where there is TLS.
+    pub fn files(&self) -> Option<(PathBuf, PathBuf)> {
+        Some((self.certificate_file.clone()?, self.key_file.clone()?))
+    }
+}
+
+impl UnixSocket {
+    /// The permissions as a number; `None` where the text is none.
+    pub fn mode_bits(&self) -> Option<u32> {
+        let octal =
+            (3..=4).contains(&self.mode.len()) && self.mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        u32::from_str_radix(&self.mode, 8).ok().filter(|mode| octal && *mode <= 0o777)
     }
 }
 

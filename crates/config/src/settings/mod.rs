@@ -28,7 +28,7 @@ pub use iron::Iron;
 pub use key_manager::KeyManager;
 pub use keystone::Keystone;
 pub use limits::BoundsSettings;
-pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners};
+pub use listeners::{Admin, Api, Functions, Healthcheck, Listeners, Tls, UnixSocket};
 pub use messaging::Messaging;
 pub use notifications::{NotificationDriver, Notifications};
 pub use objects_url::{ObjectsUrl, S3Url, SwiftUrl};

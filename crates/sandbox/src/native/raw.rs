@@ -208,8 +208,8 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     if flags < 0 {
         return None;
     }
-    // SAFETY: it is open, and the caller (an entry point of a hidden subcommand, called once) is
-    // the only one who was told its number.
+    // SAFETY: it is open, and the caller (an entry point of a hidden subcommand, or what takes
+    // systemd's sockets, each called once) is the only one who was told its number.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).ok()?;
     Some(fd)
@@ -256,6 +256,25 @@ pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<(u32, u32)>> {
     match code {
         0 if found.is_null() => Ok(None),
         0 => Ok(Some((entry.pw_uid, entry.pw_gid))),
+        libc::ENOENT | libc::ESRCH => Ok(None),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// The id of a group by name.
+pub(crate) fn group_by_name(name: &CStr) -> io::Result<Option<u32>> {
+    // Large groups list all their members.
+    let mut buffer = vec![0; 1024 * 1024];
+    // SAFETY: a zeroed group is valid as an output argument.
+    let mut entry: libc::group = unsafe { std::mem::zeroed() };
+    let mut found: *mut libc::group = std::ptr::null_mut();
+    // SAFETY: all pointers are valid, and the buffer is as long as said.
+    let code = unsafe {
+        libc::getgrnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+    };
+    match code {
+        0 if found.is_null() => Ok(None),
+        0 => Ok(Some(entry.gr_gid)),
         libc::ENOENT | libc::ESRCH => Ok(None),
         code => Err(io::Error::from_raw_os_error(code)),
     }

@@ -23,6 +23,8 @@ use crate::supervisor::NativeSettings;
 
 /// Variables whose values may be secrets of the server's or its operator's.
 const SECRET_PREFIXES: [&str; 3] = ["PICASSO_", "KEYSTONE_", "OS_"];
+/// What systemd said to this process alone (sd_listen_fds(3)).
+const FOR_US_ALONE: &str = "LISTEN_";
 
 /// How a child relates to its parent.
 pub(super) enum Role<'a> {
@@ -59,7 +61,8 @@ pub(super) fn start(
         Role::Engine(user) => {
             for (name, _) in std::env::vars_os() {
                 let text = name.to_string_lossy();
-                if SECRET_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+                let withheld = SECRET_PREFIXES.iter().chain([&FOR_US_ALONE]);
+                if withheld.into_iter().any(|prefix| text.starts_with(prefix)) {
                     command.env_remove(&name);
                 }
             }
@@ -74,6 +77,8 @@ pub(super) fn start(
             None => Ok(()),
             Some(user) => {
                 user.as_ref().map_or(Ok(()), User::become_it)?;
+                // One that comes before the engine listens for it must not end it.
+                raw::ignore_signals(&[libc::SIGHUP]);
                 // After the change of ids, which clears it.
                 user::die_with(parent)
             }

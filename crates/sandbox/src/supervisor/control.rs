@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use super::sockets::ListeningSocket;
 use crate::SandboxError;
 use crate::native::{NativeSandbox, raw, read_sealed, receive};
 use crate::unpacker::UnpackerClient;
@@ -33,6 +34,8 @@ pub(super) struct Handover {
     pub(super) instance: InstanceId,
     pub(super) native: bool,
     pub(super) unpacker: bool,
+    /// Names of the listening sockets, in the order of their descriptors.
+    pub(super) sockets: Vec<String>,
 }
 
 /// What the supervisor handed to the engine process.
@@ -42,6 +45,8 @@ pub struct EngineSide {
     pub settings: Vec<u8>,
     /// This data directory's id; names everything the server makes on the host.
     pub instance: InstanceId,
+    /// Listening sockets that were made for the engine.
+    pub sockets: Vec<ListeningSocket>,
     native: bool,
     unpacker: bool,
     control: OwnedFd,
@@ -57,16 +62,22 @@ impl EngineSide {
         };
         let fds: Option<Vec<OwnedFd>> =
             args.iter().map(|arg| raw::inherited(arg.to_str()?.parse().ok()?)).collect();
-        let [control, handover, settings] = fds
-            .and_then(|fds| <[OwnedFd; 3]>::try_from(fds).ok())
-            .ok_or_else(|| refuse("it takes three inherited descriptors"))?;
+        let mut fds = fds.unwrap_or_default().into_iter();
+        let (Some(control), Some(handover), Some(settings)) = (fds.next(), fds.next(), fds.next()) else {
+            return Err(refuse("it takes three inherited descriptors and more"));
+        };
         let read = |fd: OwnedFd| {
             read_sealed(fd.as_fd(), MAX_SETTINGS).map_err(|e| refuse(&format!("settings: {e}")))
         };
         let handover: Handover =
             serde_json::from_slice(&read(handover)?).map_err(|e| refuse(&format!("settings: {e}")))?;
-        let Handover { instance, native, unpacker } = handover;
-        Ok(Self { settings: read(settings)?, instance, native, unpacker, control })
+        let Handover { instance, native, unpacker, sockets: names } = handover;
+        if names.len() != fds.len() {
+            return Err(refuse("it takes a descriptor for each listening socket"));
+        }
+        let sockets = names.into_iter().zip(fds).map(|(name, socket)| ListeningSocket { name, socket });
+        let sockets = sockets.collect();
+        Ok(Self { settings: read(settings)?, instance, sockets, native, unpacker, control })
     }
 
     /// Starts to listen to the supervisor; needs a tokio runtime. Waits (bounded) for the first

@@ -11,6 +11,7 @@ mod data_dir;
 mod host;
 mod id_block;
 mod settings;
+mod sockets;
 mod user;
 mod watch;
 
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 pub use children::{SpawnedNative, spawn_native};
 pub use control::{Control, EngineSide};
 pub use settings::{NativeSettings, SupervisorSettings};
+pub use sockets::{ListeningSocket, UnixSocketSettings};
 
 use crate::native::raw;
 use crate::native::spawner::{Level, log, use_json};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::sockets::UnixSocketSettings;
 use crate::egress::EgressSettings;
 
 /// Everything the supervisor needs; made by the server out of the configuration.
@@ -22,6 +23,9 @@ pub struct SupervisorSettings {
     pub egress: Option<EgressSettings>,
     /// Whether the Docker driver is used, so that its network's packet filter is loaded.
     pub docker: bool,
+    /// Unix sockets that the engine listens on. Sockets of these names that systemd passes take
+    /// their places.
+    pub unix_sockets: Vec<UnixSocketSettings>,
     /// Whether log lines are JSON; text otherwise.
     pub json_logs: bool,
     /// Bytes handed to the engine unread ([`super::EngineSide::settings`]), through a sealed

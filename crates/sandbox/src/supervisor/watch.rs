@@ -1,6 +1,7 @@
 //! The supervisor's own life: start the three processes, pass signals on, restart a helper that
 //! died, end when the engine has ended.
 
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::children::{self, Role, StartedSpawner};
 use super::control::{Handover, SPAWNER, UNPACKER};
 use super::data_dir::DataDir;
 use super::host::Host;
+use super::sockets::{ListeningSocket, SocketFiles, Sockets};
 use super::user::User;
 use super::{ENGINE_COMMAND, SupervisorSettings, UNPACKER_COMMAND};
 use crate::native::spawner::{Level, log};
@@ -68,6 +70,10 @@ impl Helper {
 #[derive(Debug)]
 pub(super) struct Supervisor {
     data_dir: DataDir,
+    /// Removed at the end.
+    _socket_files: SocketFiles,
+    /// Started from a terminal, whose end is told by SIGHUP.
+    at_terminal: bool,
     host: Option<Host>,
     signals: OwnedFd,
     control: OwnedFd,
@@ -85,6 +91,7 @@ impl Supervisor {
         let root = rustix::process::geteuid().is_root();
         let user = if root { Some(User::find(&settings.user, settings.docker).map_err(one)?) } else { None };
         let data_dir = DataDir::open(&settings.data_dir, user.as_ref()).map_err(one)?;
+        let Sockets { listening, files } = Sockets::open(&settings.unix_sockets).map_err(one)?;
         raise_open_files();
         // What a dying spawner leaves comes to us, to be reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -99,11 +106,14 @@ impl Supervisor {
         let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD];
         let signals = raw::signal_fd(&signals).map_err(|e| one(format!("signals: {e}")))?;
         let native = root && settings.native.is_some();
-        let handover = Handover { instance: data_dir.instance.clone(), native, unpacker: root };
-        let (control, engine) = start_engine(&handover, &settings.engine, user.as_ref())
+        let sockets = listening.iter().map(|socket| socket.name.clone()).collect();
+        let handover = Handover { instance: data_dir.instance.clone(), native, unpacker: root, sockets };
+        let (control, engine) = start_engine(&handover, &settings.engine, listening, user.as_ref())
             .map_err(|e| one(format!("starting the engine: {e}")))?;
         let mut supervisor = Self {
             data_dir,
+            _socket_files: files,
+            at_terminal: std::io::stderr().is_terminal(),
             host,
             signals,
             control,
@@ -122,8 +132,10 @@ impl Supervisor {
             self.restart_due();
             self.wait_for_signal(self.next_restart());
             while let Some(signal) = raw::next_signal(self.signals.as_fd()) {
-                if signal != libc::SIGCHLD {
-                    self.tell_engine();
+                match signal {
+                    libc::SIGCHLD => {}
+                    libc::SIGHUP if !self.at_terminal => self.tell_engine(Signal::HUP),
+                    _ => self.tell_engine(Signal::TERM),
                 }
             }
             if let Some(code) = self.collect() {
@@ -185,9 +197,9 @@ impl Supervisor {
         Ok(child.id())
     }
 
-    fn tell_engine(&self) {
+    fn tell_engine(&self, signal: Signal) {
         if let Some(pid) = pid(self.engine) {
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
@@ -264,14 +276,18 @@ fn raise_open_files() {
 fn start_engine(
     handover: &Handover,
     settings: &[u8],
+    sockets: Vec<ListeningSocket>,
     user: Option<&User>,
 ) -> std::io::Result<(OwnedFd, u32)> {
     let (ours, theirs) = children::pair()?;
     let handover = sealed(&serde_json::to_vec(handover)?)?;
     let settings = sealed(settings)?;
-    let fds = [&theirs, &handover, &settings];
+    let mut fds = vec![&theirs, &handover, &settings];
+    fds.extend(sockets.iter().map(|each| &each.socket));
     let role = Role::Engine(user);
     let child = children::start(Path::new(OURSELVES), ENGINE_COMMAND, &fds, None, &role)?;
+    // The engine alone keeps them open: when it stops listening, clients are to notice.
+    drop(sockets);
     Ok((ours, child.id()))
 }
 

@@ -23,6 +23,7 @@ pub fn supervise(data_dir: &str) -> ExitCode {
         native: Some(NativeSettings { ready_slots: 1, ready_egress_slots: 0, max_slots: 16, runtime: None }),
         egress: None,
         docker: false,
+        unix_sockets: Vec::new(),
         json_logs: true,
         engine: b"the engine's settings".to_vec(),
     })

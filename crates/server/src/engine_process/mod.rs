@@ -1,5 +1,6 @@
 //! The engine process: everything that speaks HTTP, without privileges.
 
+mod certificates;
 mod listeners;
 mod maintenance;
 mod no_keystone;
@@ -13,9 +14,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use picasso_api::{
-    ServeLimits, admin_router, admin_socket_router, api_router, functions_router, iron_router,
+    ServeLimits, UnixPeers, admin_router, admin_socket_router, api_router, functions_router, iron_router,
+    serve_face, serve_unix,
 };
-use picasso_api::{serve_tcp, serve_unix};
 use picasso_config::Settings;
 use picasso_sandbox::supervisor::EngineSide;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,7 @@ struct Ended {
 }
 
 async fn run(
-    side: EngineSide,
+    mut side: EngineSide,
     root: bool,
     settings: &Settings,
     key: picasso_store::SecretKey,
@@ -70,7 +71,7 @@ async fn run(
     mut signals: signals::Signals,
 ) -> Result<Ended, ServerFailure> {
     // Before anything is touched: a taken port is the commonest reason not to start.
-    let listeners = Listeners::bind(settings).await?;
+    let listeners = Listeners::bind(settings, std::mem::take(&mut side.sockets)).await?;
     let started = tokio::select! {
         parts = Parts::build(side, root, settings, key) => parts?,
         () = signals.next() => return Ok(Ended { code: ExitCode::SUCCESS, parts: None }),
@@ -90,6 +91,7 @@ async fn serve_until_stopped(
 ) -> Result<ExitCode, ServerFailure> {
     let stopping = CancellationToken::new();
     maintenance::start(parts, &stopping);
+    certificates::keep_current(listeners.certificates(), signals::hangups()?, stopping.clone());
     let ready = listeners.describe();
     let serving = serve_all(listeners, settings, parts, metrics, &stopping);
     tokio::pin!(serving);
@@ -150,24 +152,24 @@ async fn serve_all(
     let openstack = async {
         if let Some(OpenStackListeners { api, functions }) = listeners.openstack {
             tokio::join!(
-                serve_tcp(api, api_router(state.clone()), limits("api"), stopping.clone()),
-                serve_tcp(functions, functions_router(state.clone()), limits("functions"), stopping.clone()),
+                serve_face(api, api_router(state.clone()), limits("api"), stopping.clone()),
+                serve_face(functions, functions_router(state.clone()), limits("functions"), stopping.clone()),
             );
         }
     };
     let iron = async {
         if let Some(listener) = listeners.iron {
-            let face = convert::iron(settings, listener.local_addr().ok());
-            serve_tcp(listener, iron_router(state.clone(), face), limits("iron"), stopping.clone()).await;
+            let face = convert::iron(settings, &listener.addresses());
+            serve_face(listener, iron_router(state.clone(), face), limits("iron"), stopping.clone()).await;
         }
     };
     tokio::join!(
         openstack,
         iron,
-        serve_tcp(listeners.admin, admin_router(state.clone(), metrics), limits("admin"), stopping.clone()),
+        serve_face(listeners.admin, admin_router(state.clone(), metrics), limits("admin"), stopping.clone()),
         serve_unix(
             listeners.admin_socket,
-            users,
+            UnixPeers::Users(users),
             admin_socket_router(state.clone()),
             limits("admin_socket"),
             stopping.clone(),

@@ -1,8 +1,14 @@
-//! SIGTERM and SIGINT: the first asks, the second insists.
+//! SIGTERM and SIGINT: the first asks, the second insists. SIGHUP asks to read files again.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::ServerFailure;
+
+/// Listens for SIGHUP from now on.
+pub(super) fn hangups() -> Result<Signal, ServerFailure> {
+    signal(SignalKind::hangup())
+        .map_err(|error| ServerFailure::new("cannot listen for signals").because(error))
+}
 
 /// The signals that end a server.
 pub(super) struct Signals {

@@ -5,7 +5,7 @@ use sqlx::{MySqlConnection, MySqlExecutor};
 
 use super::{apps, changes, versions};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::rows::{self, alias_columns, version_columns};
 
 /// Each alias once for each of its versions.
@@ -154,11 +154,12 @@ pub(super) async fn update(
     route: &RouteId,
     name: &AliasName,
     spec: &AliasSpec,
+    expected: Option<&Alias>,
     updated_by: &str,
     now: Timestamp,
 ) -> Result<Alias, StoreError> {
     let app = apps::lock_of_route(db, route).await?;
-    get(&mut *db, route, name).await?;
+    expect(&get(&mut *db, route, name).await?, expected)?;
     check_versions(db, route, spec).await?;
     sqlx::query(
         "UPDATE route_aliases SET is_public = ?, sticky_kind = ?, sticky_name = ?, updated_by = ?, \

@@ -5,7 +5,7 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::{changes, versions};
 use crate::StoreError;
-use crate::error::Context as _;
+use crate::error::{Context as _, expect};
 use crate::rows::{self, alias_columns, version_columns};
 
 /// Each alias once for each of its versions.
@@ -154,11 +154,12 @@ pub(super) async fn update(
     route: &RouteId,
     name: &AliasName,
     spec: &AliasSpec,
+    expected: Option<&Alias>,
     updated_by: &str,
     now: Timestamp,
 ) -> Result<Alias, StoreError> {
     let app = changes::app_of_route(db, route).await?;
-    get(&mut *db, route, name).await?;
+    expect(&get(&mut *db, route, name).await?, expected)?;
     check_versions(db, route, spec).await?;
     sqlx::query(
         "UPDATE route_aliases SET is_public = ?1, sticky_kind = ?2, sticky_name = ?3, updated_by = ?4, \

@@ -203,13 +203,16 @@ impl Store for SqliteStore {
         route: &RouteId,
         name: &AliasName,
         spec: &AliasSpec,
+        expected: Option<&Alias>,
         updated_by: &str,
     ) -> Result<Alias, StoreError> {
         let (route, name, spec, by) = (route.clone(), name.clone(), spec.clone(), updated_by.to_owned());
-        let clock = Arc::clone(&self.clock);
+        let (expected, clock) = (expected.cloned(), Arc::clone(&self.clock));
         self.writer
             .run(move |db| {
-                Box::pin(async move { aliases::update(db, &route, &name, &spec, &by, clock.now()).await })
+                Box::pin(async move {
+                    aliases::update(db, &route, &name, &spec, expected.as_ref(), &by, clock.now()).await
+                })
             })
             .await
     }

@@ -48,7 +48,7 @@ pub async fn an_alias_comes_back_as_it_was_made_and_changed(f: Fixture) {
     let now = f.clock.advance(SECOND);
     let cookie = AliasSpec { sticky: Some(Sticky::cookie("Who").unwrap()), ..of(&[(2, 1)]) };
     for spec in [cookie, of(&[(3, 1)])] {
-        let changed = f.store.update_alias(&route.id, &name("live"), &spec, "user-b").await.unwrap();
+        let changed = f.store.update_alias(&route.id, &name("live"), &spec, None, "user-b").await.unwrap();
         let expected = Alias { spec, updated_by: "user-b".to_owned(), updated_at: now, ..made.clone() };
         assert_eq!(changed, expected);
         assert_eq!(f.store.get_alias(&route.id, &name("live")).await.unwrap(), expected);
@@ -56,6 +56,21 @@ pub async fn an_alias_comes_back_as_it_was_made_and_changed(f: Fixture) {
     f.store.delete_alias(&route.id, &name("live")).await.unwrap();
     assert!(matches!(f.store.get_alias(&route.id, &name("live")).await, Err(StoreError::NotFound)));
     f.alias(&route.id, "live", &of(&[(1, 1)])).await;
+}
+
+pub async fn of_changes_for_one_state_of_an_alias_one_is_made(f: Fixture) {
+    let app = f.app("hello").await;
+    let route = f.route_with_versions(&app.id, "/hello", 2).await;
+    let seen = f.alias(&route.id, "live", &of(&[(1, 1)])).await;
+    let change = async |weight| {
+        let spec = of(&[(1, 1), (2, weight)]);
+        f.store.update_alias(&route.id, &name("live"), &spec, Some(&seen), "user-b").await
+    };
+    f.clock.advance(SECOND);
+    let (one, two) = tokio::join!(change(1), change(2));
+    let (made, refused) = if one.is_ok() { (one, two) } else { (two, one) };
+    assert!(matches!(refused, Err(StoreError::Changed)), "{refused:?}");
+    assert_eq!(f.store.get_alias(&route.id, &name("live")).await.unwrap(), made.unwrap());
 }
 
 pub async fn aliases_are_listed_by_name_and_by_app_with_their_versions(f: Fixture) {
@@ -90,7 +105,7 @@ pub async fn an_alias_stands_only_for_ready_versions_of_its_route(f: Fixture) {
     assert_eq!(f.store.list_aliases(&route.id).await.unwrap(), [], "what was refused left nothing");
     let made = make(of(&[(1, 1)])).await.unwrap();
     let change =
-        async |spec: AliasSpec| f.store.update_alias(&route.id, &name("live"), &spec, "user-b").await;
+        async |spec: AliasSpec| f.store.update_alias(&route.id, &name("live"), &spec, None, "user-b").await;
     assert!(matches!(change(of(&[(4, 1)])).await, Err(StoreError::VersionNotFound(4))));
     assert!(matches!(change(of(&[(3, 1)])).await, Err(StoreError::VersionNotReady(3))));
     assert_eq!(f.store.get_alias(&route.id, &name("live")).await.unwrap(), made);
@@ -120,7 +135,7 @@ pub async fn a_missing_alias_or_route_is_not_found_by_any_method(f: Fixture) {
     for (route, text) in [(&route.id, "other"), (&nobody, "live")] {
         let (name, spec) = (name(text), of(&[(1, 1)]));
         assert!(matches!(f.store.get_alias(route, &name).await, Err(StoreError::NotFound)));
-        let updated = f.store.update_alias(route, &name, &spec, "user-b").await;
+        let updated = f.store.update_alias(route, &name, &spec, None, "user-b").await;
         assert!(matches!(updated, Err(StoreError::NotFound)));
         assert!(matches!(f.store.delete_alias(route, &name).await, Err(StoreError::NotFound)));
     }

@@ -58,7 +58,7 @@ pub async fn every_change_of_an_app_its_routes_and_versions_is_heard(f: Fixture)
     let (name, spec) = (aliases::name("live"), aliases::of(&[(1, 1)]));
     f.store.create_alias(&route.id, &name, &spec, "user", MANY).await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a new alias");
-    f.store.update_alias(&route.id, &name, &spec, "user").await.unwrap();
+    f.store.update_alias(&route.id, &name, &spec, None, "user").await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a changed alias");
     f.store.delete_alias(&route.id, &name).await.unwrap();
     assert_eq!(heard(&f, &mut mark).await, mine, "a deleted alias");

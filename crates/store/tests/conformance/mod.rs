@@ -78,6 +78,7 @@ macro_rules! store_conformance {
             versions::a_roll_back_to_what_cannot_run_changes_nothing,
             versions::old_versions_go_unless_something_needs_them,
             aliases::an_alias_comes_back_as_it_was_made_and_changed,
+            aliases::of_changes_for_one_state_of_an_alias_one_is_made,
             aliases::aliases_are_listed_by_name_and_by_app_with_their_versions,
             aliases::an_alias_stands_only_for_ready_versions_of_its_route,
             aliases::a_name_is_used_once_and_aliases_are_counted_per_route,
