@@ -171,7 +171,7 @@ async fn a_request_made_before_the_start_is_answered_over_a_socket_that_systemd_
     let told = first.await.unwrap();
     assert_eq!(told["version"]["links"][0]["href"], format!("http://{address}/v1/"));
     let told = curl("root", &functions, &["http://x/f/none/at-all"]).unwrap();
-    assert!(told.contains("\"app_not_found\""), "{told}");
+    assert!(told.contains("\"function_not_found\""), "{told}");
     assert!(cloud.http.get(cloud.picasso.api_url()).send().await.is_err(), "the setting's port is not used");
     let engine = cloud.picasso.engine_pid().unwrap();
     let environment = std::fs::read(format!("/proc/{engine}/environ")).unwrap();
