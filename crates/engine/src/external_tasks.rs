@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::environment;
 use crate::invocation::Invocation;
 use crate::run_end;
+use crate::secrets::OpenSecrets;
 use crate::version_targets::VersionTargets;
 
 /// How long a call is kept for the runner it was handed to.

@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::process::TestDir;
@@ -21,8 +20,6 @@ impl Certificates {
         let failed = io::Error::other::<rcgen::Error>;
         let authority_key = KeyPair::generate().map_err(failed)?;
         let mut authority = CertificateParams::default();
-        // OpenSSL takes a certificate for self-signed whose authority has the same name.
-        authority.distinguished_name.push(DnType::CommonName, "authority of a test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Of another name than the server: OpenSSL takes what is its own issuer for self-signed.
         authority.distinguished_name.push(DnType::CommonName, "Authority of a test");
