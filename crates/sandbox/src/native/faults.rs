@@ -74,6 +74,7 @@ mod tests {
             uid: 7,
             gid: 7,
             groups: Vec::new(),
+            files: Vec::new(),
             channel: crate::Channel::Streams,
         };
         start_error(StartFault { step, errno }, &process).to_string()
@@ -97,6 +98,7 @@ mod tests {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
+            files: Vec::new(),
             channel: crate::Channel::Streams,
         };
         assert!(matches!(start_error(fault, &process), SandboxError::Failed { .. }));
