@@ -120,7 +120,6 @@ impl Shares {
     /// grows, whoever met it before still meets it.
     fn at(&self, point: u64) -> u32 {
         let all: u64 = self.0.iter().map(|share| u64::from(share.weight)).sum();
-        #[expect(clippy::cast_possible_truncation, reason = "less than the sum of all weights")]
         let mut left = ((u128::from(point) * u128::from(all)) >> u64::BITS) as u64;
         for share in &self.0 {
             match left.checked_sub(share.weight.into()) {

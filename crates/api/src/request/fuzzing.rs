@@ -76,3 +76,30 @@ fn follow(query: Option<&str>) {
         query = next.href.split_once('?').map(|(_, query)| query.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::api_headers;
+
+    #[test]
+    fn what_the_fuzzer_begins_with_holds() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/api_headers");
+        let mut read = 0;
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            api_headers(&std::fs::read(seed.unwrap().path()).unwrap());
+            read += 1;
+        }
+        assert!(read >= 3, "{read}");
+    }
+
+    proptest! {
+        #[test]
+        fn queries_of_known_words_lead_through_a_list_once(
+            query in "((limit|marker|sort|name|number|created_at|odd)=(in:|neq:|gt:)?[0-9a-z:,\"%]{0,6}&?){0,5}",
+        ) {
+            api_headers(query.as_bytes());
+        }
+    }
+}

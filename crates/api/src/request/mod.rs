@@ -5,7 +5,7 @@ pub(crate) mod body;
 pub(crate) mod cloud_event;
 pub(crate) mod context;
 pub(crate) mod cors;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub(crate) mod headers;
 pub(crate) mod json;

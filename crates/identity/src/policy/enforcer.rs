@@ -30,7 +30,7 @@ pub struct RemoteSettings {
 impl Default for RemoteSettings {
     fn default() -> Self {
         // oslo.policy's remote_timeout.
-        Self { format: RemoteFormat::default(), timeout: Duration::from_secs(60) }
+        Self { format: RemoteFormat::default(), timeout: Duration::from_mins(1) }
     }
 }
 

@@ -235,8 +235,8 @@ mod tests {
             let told = read(text).unwrap_err();
             assert!(told.starts_with(expected), "{text:?}: {told}");
         }
-        let many: String = (0..=MAX_RULES).map(|n| format!("a{n}: '@'\n")).collect();
-        assert!(read(&many).unwrap_err().contains("at most 1000 rules"));
+        let many: Vec<_> = (0..=MAX_RULES).map(|n| format!("a{n}: '@'\n")).collect();
+        assert!(read(&many.concat()).unwrap_err().contains("at most 1000 rules"));
         assert!(read(&"#".repeat(MAX_FILE_BYTES + 1)).unwrap_err().contains("longer than 262144"));
     }
 }

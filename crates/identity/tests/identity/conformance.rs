@@ -108,13 +108,13 @@ const PRODUCTIONS: &[Production] = &[
     }),
     ("parentheses", Goes::EitherWay, |dice| format!("({})", expression(dice, 3)).into()),
     ("list of texts", Goes::EitherWay, |dice| {
-        (0..1 + dice.below(3)).map(|_| Value::from(leaf(dice))).collect::<Vec<_>>().into()
+        (0..=dice.below(3)).map(|_| Value::from(leaf(dice))).collect::<Vec<_>>().into()
     }),
     ("list of lists", Goes::EitherWay, |dice| {
         let inner = |dice: &mut Dice| -> Value {
             (0..dice.below(4)).map(|_| Value::from(leaf(dice))).collect::<Vec<_>>().into()
         };
-        (0..1 + dice.below(3)).map(|_| inner(dice)).collect::<Vec<_>>().into()
+        (0..=dice.below(3)).map(|_| inner(dice)).collect::<Vec<_>>().into()
     }),
     ("the empty list", Goes::Yes, |_| json!([])),
     ("lists of nothing", Goes::No, |dice| if dice.below(2) == 0 { json!([[]]) } else { json!([[], []]) }),
@@ -196,21 +196,21 @@ fn negated(dice: &mut Dice) -> String {
 }
 
 fn expression(dice: &mut Dice, depth: usize) -> String {
-    let mut text = String::new();
-    for part in 0..1 + dice.below(4) {
+    let mut words = Vec::new();
+    for part in 0..=dice.below(4) {
         if part > 0 {
             let joint = if dice.below(2) == 0 { "and" } else { "or" };
-            text += &format!(" {} ", word(dice, joint));
+            words.push(word(dice, joint));
         }
         if dice.below(4) == 0 {
-            text += "not ";
+            words.push("not".to_owned());
         }
-        text += &match dice.below(3) {
+        words.push(match dice.below(3) {
             0 if depth > 0 => format!("({})", expression(dice, depth - 1)),
             _ => leaf(dice),
-        };
+        });
     }
-    text
+    words.join(" ")
 }
 
 /// Some of these attributes, each with one of its values.
@@ -312,11 +312,11 @@ fn sets() -> [&'static [(&'static str, &'static str)]; 2] {
 /// What oslo.policy decides; `None` where it raises.
 fn theirs(cases: &[Case]) -> Vec<Option<bool>> {
     let sets: Vec<_> = sets().iter().map(|rules| rules.iter().copied().collect::<BTreeMap<_, _>>()).collect();
-    let mut input = format!("{}\n", json!(sets));
-    for Case { set, rule, target, credentials, .. } in cases {
-        input +=
-            &format!("{}\n", json!({"set": set, "rule": rule, "target": target, "credentials": credentials}));
-    }
+    let cases = cases.iter().map(|Case { set, rule, target, credentials, .. }| {
+        json!({"set": set, "rule": rule, "target": target, "credentials": credentials})
+    });
+    let lines: Vec<_> = std::iter::once(json!(sets)).chain(cases).map(|line| format!("{line}\n")).collect();
+    let input = lines.concat();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/identity/policy_verdicts.py");
     let mut child = Command::new(python().unwrap())
         .arg(program)
