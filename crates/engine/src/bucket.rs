@@ -21,12 +21,21 @@ impl Bucket {
         let interval = u64::try_from(rate.interval().as_nanos()).unwrap_or(u64::MAX);
         let depth = interval.saturating_mul(rate.burst.max(1).into());
         let end = now.saturating_add(depth);
-        // One that was emptied at a slower rate is at most empty at this one.
-        let next = |full_at: u64| full_at.clamp(now, end).saturating_add(interval);
-        self.full_at
-            .fetch_update(Relaxed, Relaxed, |full_at| Some(next(full_at)).filter(|next| *next <= end))
-            .map(drop)
-            .map_err(|full_at| Duration::from_nanos(next(full_at).saturating_sub(end)))
+        let mut full_at = self.full_at.load(Relaxed);
+        loop {
+            // One that was emptied at a slower rate is at most empty at this one, from now on.
+            let from = full_at.clamp(now, end);
+            let next = from.saturating_add(interval);
+            let (after, taken) = if next <= end {
+                (next, Ok(()))
+            } else {
+                (from, Err(Duration::from_nanos(next.saturating_sub(end))))
+            };
+            match self.full_at.compare_exchange_weak(full_at, after, Relaxed, Relaxed) {
+                Ok(_) => return taken,
+                Err(other) => full_at = other,
+            }
+        }
     }
 
     /// Whether it is as good as new.

@@ -130,7 +130,8 @@ impl Engine {
             body: Box::pin(futures_util::stream::empty::<Result<Bytes, _>>()),
             kept: None,
         };
-        let env = environment::of_task(&version.merged_config, &invocation);
+        // The namespace of external tasks has no secrets.
+        let env = environment::of_task(&version.merged_config, &OpenSecrets::default(), &invocation);
         Ok(Some(ExternalTask { app_name, call, version, env, payload }))
     }
 }

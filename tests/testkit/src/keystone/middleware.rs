@@ -99,7 +99,7 @@ impl Middleware {
             "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nEcho-Settings: {settings}\r\n"
         );
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            request.extend([*name, ": ", *value, "\r\n"]);
         }
         request.push_str("\r\n");
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
