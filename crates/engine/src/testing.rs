@@ -9,8 +9,7 @@ use picasso_types::{
     App, AppId, AppName, Bounds, Call, CallDelivery, CallId, CallState, Config, DeliveryOptions, Digest,
     FixedLimits, Format, FullName, ImageRef, Limit, LimitSource, Limits, LimitsFuture, Methods, NetworkMode,
     ProjectId, ProjectLimits, RequestId, Resource, Route, RouteAccess, RouteId, RoutePattern, RouteType,
-    RouteVersion, Secrets,
-    Timestamp, Trigger, VersionId, VersionSpec, VersionState,
+    RouteVersion, Secrets, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
 use crate::catalog::Target;

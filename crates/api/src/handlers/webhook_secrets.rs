@@ -54,6 +54,8 @@ pub(crate) async fn rotate_webhook_secret(
     at: WebhookSecretPath,
 ) -> Result<Json<WebhookSecretAnswer>, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    auth.about(&app);
+    auth.about(&route);
     let kind = Kind::of(&at)?;
     let secret = webhook::new_secret()
         .ok_or_else(|| ApiError::internal("making a secret", "the system has no randomness"))?;
@@ -98,6 +100,8 @@ pub(crate) async fn delete_webhook_secret(
     at: WebhookSecretPath,
 ) -> Result<Response, ApiError> {
     let (app, route) = find_route_by_id(&state, &auth.project, &at.route).await?;
+    auth.about(&app);
+    auth.about(&route);
     let change = match Kind::of(&at)? {
         Kind::Signature => WebhookChange::DeleteSignature,
         Kind::Path => WebhookChange::DeletePath,

@@ -74,6 +74,7 @@ pub(super) async fn call(
     };
     let base = state.settings.base.clone();
     let inbound = Inbound { parts, context, trigger: Trigger::IronFunctions, with_token: false, base };
+    inbound.begin(&state.api, &target)?;
     let route = target.route.clone();
     let invocation = inbound.invocation(target.clone(), params, body);
     let call_id = invocation.call_id.clone();

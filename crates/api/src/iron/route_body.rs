@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use picasso_types::{
-    Bounds, Config, DeliveryOptions, Format, ImageRef, Methods, NetworkMode, NewRoute, Route, RouteChange,
-    RoutePattern, RouteType, VersionSpec,
+    Bounds, Config, DeliveryOptions, Format, ImageRef, Methods, NetworkMode, NewRoute, Route, RouteAccess,
+    RouteChange, RouteId, RoutePattern, RouteType, Secrets, VersionSpec,
 };
 use serde::Deserialize;
 
@@ -57,6 +57,7 @@ impl RouteBody {
                 image: ImageRef::parse(self.image.as_deref().unwrap_or_default())?,
                 format,
                 config: Config::parse(self.config.clone().unwrap_or_default(), bounds)?,
+                secrets: Secrets::default(),
                 memory_mb: self.memory().unwrap_or(bounds.default_memory_mb),
                 timeout_s: number(self.timeout).unwrap_or(bounds.default_timeout_s),
                 max_concurrency: Some(number(self.max_concurrency).unwrap_or(1)),
@@ -68,10 +69,13 @@ impl RouteBody {
             };
             spec.check(bounds)?;
             Ok(NewRoute {
+                id: RouteId::generate(),
                 pattern: RoutePattern::parse(self.path.as_deref().unwrap_or_default())?,
                 methods: Methods::any(),
                 route_type: given(&self.r#type).map_or(Ok(RouteType::Sync), RouteType::parse)?,
                 is_public: true,
+                rate_limit: None,
+                access: RouteAccess::default(),
                 delivery: DeliveryOptions {
                     answer_headers: self.headers(&AnswerHeaders::new()),
                     ..DeliveryOptions::default()
@@ -106,6 +110,7 @@ impl RouteBody {
                     Some(change) => before.config.merged(change, bounds)?,
                     None => before.config.clone(),
                 },
+                secrets: before.secrets.clone(),
                 memory_mb: self.memory().unwrap_or(before.memory_mb),
                 timeout_s: number(self.timeout).unwrap_or(before.timeout_s),
                 max_concurrency: number(self.max_concurrency).or(before.max_concurrency),
@@ -120,6 +125,8 @@ impl RouteBody {
                 methods: route.methods.clone(),
                 route_type: given(&self.r#type).map_or(Ok(route.route_type), RouteType::parse)?,
                 is_public: route.is_public,
+                rate_limit: route.rate_limit,
+                access: route.access.clone(),
                 delivery: DeliveryOptions {
                     answer_headers: self.headers(&route.delivery.answer_headers),
                     ..route.delivery.clone()

@@ -11,7 +11,7 @@ mod tls;
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,17 @@ pub struct FaceListener {
     pub sockets: Vec<Socket>,
     /// TLS (1.2 or newer) on those of TCP.
     pub tls: Option<Arc<ServerTls>>,
+}
+
+impl FaceListener {
+    /// The addresses of its TCP sockets.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |socket: &Socket| match socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(_) => None,
+        };
+        self.sockets.iter().filter_map(address).collect()
+    }
 }
 
 /// Serves `router` on all sockets of a face, as [`serve_tcp`] and [`serve_unix`] do on one.

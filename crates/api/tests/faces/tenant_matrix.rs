@@ -255,7 +255,9 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:version:roll_back"
             | "functions:alias:create"
             | "functions:alias:update"
-            | "functions:alias:delete",
+            | "functions:alias:delete"
+            | "functions:webhook_secret:rotate"
+            | "functions:webhook_secret:delete",
         ) => Asks::ToChange,
         Some("functions:function:invoke") => Asks::ToInvoke,
         Some(rule) => panic!("{rule} has no line: say whom it is for"),

@@ -228,7 +228,8 @@ mod tests {
         };
         let both = vec![made("api", "one"), made("api", "two")];
         let listeners = Listeners::bind(&settings, both).await.unwrap();
-        assert!(matches!(listeners.api.sockets[..], [Socket::Unix(_), Socket::Unix(_)]));
+        let openstack = listeners.openstack.as_ref().unwrap();
+        assert!(matches!(openstack.api.sockets[..], [Socket::Unix(_), Socket::Unix(_)]));
         assert!(listeners.describe().contains("/one and "), "{}", listeners.describe());
         drop(listeners);
 

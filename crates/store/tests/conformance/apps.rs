@@ -7,9 +7,7 @@ use picasso_types::{
     AppChange, AppId, AppName, Bounds, FullName, InstanceId, OverLimit, ProjectId, Resource,
 };
 
-use super::fixture::{
-    Fixture, MANY, SECOND, config, demo, digest, empty_app, new_app, new_route, project,
-};
+use super::fixture::{Fixture, MANY, SECOND, config, demo, digest, empty_app, new_app, new_route, project};
 
 pub async fn an_app_is_found_by_short_name_full_name_and_id(f: Fixture) {
     let app = f.app("hello").await;
