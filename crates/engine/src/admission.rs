@@ -438,8 +438,8 @@ mod tests {
             admission.project(&a, &gates).begin_call(now)
         };
         let three = rate(Some(3));
-        let begun = (0..10).filter(|_| begin(&three, 1).is_ok()).count();
-        assert_eq!(begun, 6, "two seconds' worth at once");
+        let passed = (0..10).filter(|_| begin(&three, 1).is_ok()).count();
+        assert_eq!(passed, 6, "two seconds' worth at once");
         let (limit, wait) = begin(&three, 1).unwrap_err();
         assert_eq!((limit.calls, limit.seconds), (3, 1));
         assert!(begin(&three, 1 + u64::try_from(wait.as_nanos()).unwrap()).is_ok());

@@ -1,5 +1,4 @@
 //! Notifications through a real RabbitMQ to a real listener of oslo.messaging.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use std::time::Duration;
 

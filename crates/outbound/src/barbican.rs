@@ -96,7 +96,7 @@ impl Barbican {
         let answer = self.get(token, &endpoint, &[id, "payload"], &kind).await?;
         let body = answer.whole(limit).await.map_err(SecretError::Unavailable)?;
         let body = body.ok_or(SecretError::TooLarge(limit))?;
-        if body.is_empty() { Err(SecretError::Empty) } else { Ok(SecretSlice::from(body.to_vec())) }
+        if body.is_empty() { Err(SecretError::Empty) } else { Ok(SecretSlice::from(Vec::clone(&body))) }
     }
 
     async fn get(

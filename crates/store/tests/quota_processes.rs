@@ -1,11 +1,6 @@
 //! Limits by number, kept by three processes that together make a hundred things at once, on each
 //! database.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a failed unwrap in a test is the failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap in a test is the failed test")]
 #![expect(dead_code, reason = "only the fixtures of the conformance suites are used here")]
 
 mod conformance;

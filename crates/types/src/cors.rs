@@ -33,14 +33,14 @@ pub struct CorsRules {
 impl CorsRules {
     /// Checks everything; a fault names `cors.…`.
     pub fn check(&self) -> Result<(), FieldFault> {
-        let fault = |field: &str, message: String| FieldFault::new(format!("cors.{field}"), message);
-        if self.allow_origins.is_empty() {
-            return Err(fault("allow_origins", "names no origin; null takes all rules away".to_owned()));
-        }
         type Form = (fn(&str) -> bool, &'static str);
         const ORIGIN: Form = (is_origin, "an origin like \"https://app.example.org\"");
         const METHOD: Form = (is_method, "a method in upper case");
         const HEADER: Form = (is_token, "the name of a header");
+        let fault = |field: &str, message: String| FieldFault::new(format!("cors.{field}"), message);
+        if self.allow_origins.is_empty() {
+            return Err(fault("allow_origins", "names no origin; null takes all rules away".to_owned()));
+        }
         for (field, list, (is_good, what)) in [
             ("allow_origins", &self.allow_origins, ORIGIN),
             ("allow_methods", &self.allow_methods, METHOD),

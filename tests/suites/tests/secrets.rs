@@ -1,7 +1,6 @@
 //! Secrets of apps and routes in real sandboxes, and those of a real Barbican.
 //!
 //! Functions answer hashes, so that a value that turns up anywhere is one that we let out.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use picasso_suites::cloud::{Answer, Cloud, SHELL_IMAGE, ready};
 use picasso_testkit::barbican::Barbican;

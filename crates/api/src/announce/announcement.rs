@@ -148,7 +148,7 @@ impl Announcement {
             }
         }
         progress.context.insert("user_name".to_owned(), caller.user_name.clone().into());
-        self.identify(progress, id, global_id);
+        Self::identify(progress, id, global_id);
         let user = User {
             id: caller.user_id.clone(),
             name: caller.user_name.clone(),
@@ -177,7 +177,7 @@ impl Announcement {
     /// The administrator does it, who may do what this rule guards.
     pub(crate) fn by_administrator(&self, rule: &'static str, id: &RequestId, global_id: Option<&str>) {
         let mut progress = self.progress();
-        self.identify(&mut progress, id, global_id);
+        Self::identify(&mut progress, id, global_id);
         self.start(&mut progress, rule);
     }
 
@@ -222,7 +222,7 @@ impl Announcement {
                 if !self.announcer.strangers.admit(Instant::now()) {
                     return;
                 }
-                self.identify(&mut progress, id, global_id);
+                Self::identify(&mut progress, id, global_id);
                 self.activity(audited, None, id, global_id)
             }
             None => return,
@@ -250,7 +250,7 @@ impl Announcement {
         Activity::begin(audited.action.clone(), initiator, target, self.request_path.clone())
     }
 
-    fn identify(&self, progress: &mut Progress, id: &RequestId, global_id: Option<&str>) {
+    fn identify(progress: &mut Progress, id: &RequestId, global_id: Option<&str>) {
         progress.context.insert("request_id".to_owned(), id.as_str().into());
         progress.context.insert("global_request_id".to_owned(), global_id.into());
         progress.payload.insert("request_id".to_owned(), id.as_str().into());

@@ -25,7 +25,7 @@ impl AuditSettings {
     pub(super) fn covers(&self, method: &str, template: &str) -> Option<Coverage> {
         let plain = template.replace("{*", "{");
         let is_ignored = self.ignore_methods.iter().any(|ignored| ignored.eq_ignore_ascii_case(method))
-            || self.ignore_paths.iter().any(|ignored| *ignored == plain);
+            || self.ignore_paths.contains(&plain);
         let coverage = if is_call(template) { Coverage::Refusals } else { Coverage::Full };
         (!is_ignored).then_some(coverage)
     }

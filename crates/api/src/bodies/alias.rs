@@ -44,6 +44,7 @@ pub(crate) struct UpdateAlias {
     #[schema(value_type = Option<bool>)]
     is_public: Option<Flag>,
     /// What tells clients apart; null: each call is drawn on its own.
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<StickyFields>)]
     sticky: Option<Option<StickyFields>>,

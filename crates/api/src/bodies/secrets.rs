@@ -29,6 +29,7 @@ pub(crate) enum SecretField {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretValue {
     /// The value; it is never shown again.
+    #[schema(value_type = String)]
     value: SecretText,
     /// `env` (default): an environment variable; `file`: a file in `/run/secrets`.
     #[schema(example = "env")]

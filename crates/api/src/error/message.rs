@@ -69,6 +69,7 @@ impl ApiError {
     }
 
     /// The sentence for the caller.
+    #[expect(clippy::too_many_lines, reason = "one sentence for each error, in one place")]
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Unauthorized(reason) => format!("Not authorized. Reason: {reason}"),

@@ -52,7 +52,7 @@ impl RouteBody {
             return Err(refused(&faults));
         }
         let made = || {
-            let format = given(&self.format).map_or(Ok(Format::Default), Format::parse)?;
+            let format = given(self.format.as_ref()).map_or(Ok(Format::Default), Format::parse)?;
             let spec = VersionSpec {
                 image: ImageRef::parse(self.image.as_deref().unwrap_or_default())?,
                 format,
@@ -72,7 +72,7 @@ impl RouteBody {
                 id: RouteId::generate(),
                 pattern: RoutePattern::parse(self.path.as_deref().unwrap_or_default())?,
                 methods: Methods::any(),
-                route_type: given(&self.r#type).map_or(Ok(RouteType::Sync), RouteType::parse)?,
+                route_type: given(self.r#type.as_ref()).map_or(Ok(RouteType::Sync), RouteType::parse)?,
                 is_public: true,
                 rate_limit: None,
                 access: RouteAccess::default(),
@@ -97,14 +97,15 @@ impl RouteBody {
         }
         let before = &route.latest.spec;
         let made = || {
-            let format = given(&self.format).map_or(Ok(before.format), Format::parse)?;
+            let format = given(self.format.as_ref()).map_or(Ok(before.format), Format::parse)?;
             let concurrency = if format == before.format {
                 before.concurrency
             } else {
                 default_concurrency(format, bounds)
             };
             let spec = VersionSpec {
-                image: given(&self.image).map_or_else(|| Ok(before.image.clone()), ImageRef::parse)?,
+                image: given(self.image.as_ref())
+                    .map_or_else(|| Ok(before.image.clone()), ImageRef::parse)?,
                 format,
                 config: match &self.config {
                     Some(change) => before.config.merged(change, bounds)?,
@@ -123,7 +124,7 @@ impl RouteBody {
             spec.check(bounds)?;
             Ok(RouteChange {
                 methods: route.methods.clone(),
-                route_type: given(&self.r#type).map_or(Ok(route.route_type), RouteType::parse)?,
+                route_type: given(self.r#type.as_ref()).map_or(Ok(route.route_type), RouteType::parse)?,
                 is_public: route.is_public,
                 rate_limit: route.rate_limit,
                 access: route.access.clone(),
@@ -163,8 +164,8 @@ fn check_headers(delivery: &DeliveryOptions) -> Result<(), IronError> {
     answer_headers::fault(&delivery.answer_headers).map_or(Ok(()), |fault| Err(refused(&[fault])))
 }
 
-fn given(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// A number that is not zero; negative ones were refused before.

@@ -37,7 +37,7 @@ fn path(path: &str, faults: &mut Vec<String>) {
     }
     // What is not clean could be stored and never be reached: URLs are made clean.
     let reachable = path.starts_with('/') && clean(path) == path && RoutePattern::parse(path).is_ok();
-    if !reachable && !(dynamic && path.starts_with('/')) {
+    if !(reachable || dynamic && path.starts_with('/')) {
         told("Invalid Path format");
     }
 }

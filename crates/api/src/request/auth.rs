@@ -121,8 +121,6 @@ fn as_if_missing(parts: &Parts, params: &Params) -> ApiError {
         ApiError::AppNotFound(app.to_owned())
     } else if let Some(name) = params.get("name") {
         ApiError::ImageNotFound(name.to_owned())
-    } else if let Some(id) = params.get("route_id") {
-        ApiError::RouteNotFound(id.to_owned())
     } else if let Some(id) = params.get("call_id") {
         ApiError::CallNotFound(id.to_owned())
     } else {

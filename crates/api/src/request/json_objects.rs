@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_array_of_the_fields_is_no_object_at_any_depth() {
-        for text in [r#"[null,[],{}]"#, r#"{"one":[1]}"#, r#"{"many":[[1]]}"#, r#"{"named":{"a":[1]}}"#] {
+        for text in ["[null,[],{}]", r#"{"one":[1]}"#, r#"{"many":[[1]]}"#, r#"{"named":{"a":[1]}}"#] {
             let told = read(text).unwrap_err();
             assert!(told.starts_with("invalid type: sequence, expected struct"), "{text}: {told}");
         }

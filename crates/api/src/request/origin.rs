@@ -56,9 +56,9 @@ impl Origin {
         }
         let told = Told::of(headers);
         let (client, hops) = rightmost(&told.clients, peer, is_trusted);
-        let scheme = at_hop(&told.schemes, hops).and_then(|text| scheme(text)).unwrap_or(own_scheme);
+        let scheme = at_hop(&told.schemes, hops).and_then(scheme).unwrap_or(own_scheme);
         let port = at_hop(&told.ports, hops).and_then(|text| text.parse::<u16>().ok());
-        let host = at_hop(&told.hosts, hops).and_then(|text| host(text)).or_else(own_host);
+        let host = at_hop(&told.hosts, hops).and_then(host).or_else(own_host);
         let prefix = at_hop(&told.prefixes, hops).and_then(|text| prefix(text)).unwrap_or_default();
         let base = host.map(|host| format!("{scheme}://{}{prefix}", with_port(host, scheme, port)));
         Self { client, base }

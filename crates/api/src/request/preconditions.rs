@@ -130,17 +130,17 @@ mod tests {
 
     const TAG: &str = "\"a1\"";
 
-    fn given(name: HeaderName, values: &[&str]) -> Result<Preconditions, FieldFault> {
+    fn given(name: &HeaderName, values: &[&str]) -> Result<Preconditions, FieldFault> {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, HeaderValue::from_str(value).unwrap());
+            headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         Preconditions::read(&headers)
     }
 
     #[test]
     fn a_change_is_for_the_state_that_it_names() {
-        let allowed = |values: &[&str]| given(header::IF_MATCH, values).unwrap().allow_change(TAG).ok();
+        let allowed = |values: &[&str]| given(&header::IF_MATCH, values).unwrap().allow_change(TAG).ok();
         assert_eq!(allowed(&[]), Some(false));
         assert_eq!(allowed(&["*"]), Some(false));
         assert_eq!(allowed(&[TAG]), Some(true));
@@ -148,14 +148,14 @@ mod tests {
         assert_eq!(allowed(&["\"b\"", TAG]), Some(true));
         assert_eq!(allowed(&["\"b\""]), None);
         assert_eq!(allowed(&["W/\"a1\""]), None, "weak");
-        let unless = |values: &[&str]| given(header::IF_NONE_MATCH, values).unwrap().allow_change(TAG).ok();
+        let unless = |values: &[&str]| given(&header::IF_NONE_MATCH, values).unwrap().allow_change(TAG).ok();
         assert_eq!((unless(&["*"]), unless(&[TAG]), unless(&["\"b\""])), (None, None, Some(false)));
     }
 
     #[test]
     fn a_read_answers_304_for_what_the_client_has() {
         let status = |name, value: &str| {
-            given(name, &[value]).unwrap().show(TAG, "x").map(|answer| answer.status().as_u16()).ok()
+            given(&name, &[value]).unwrap().show(TAG, "x").map(|answer| answer.status().as_u16()).ok()
         };
         assert_eq!(status(header::IF_NONE_MATCH, TAG), Some(304));
         assert_eq!(status(header::IF_NONE_MATCH, "W/\"a1\""), Some(304));
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused_by_its_header() {
         for bad in ["a1", "\"a1", "\"", "", "W/a1", "\"a\",", "\"a\", b"] {
-            assert_eq!(given(header::IF_MATCH, &[bad]).unwrap_err().field, "If-Match", "{bad:?}");
+            assert_eq!(given(&header::IF_MATCH, &[bad]).unwrap_err().field, "If-Match", "{bad:?}");
         }
         let many = vec![TAG; MAX_TAGS + 1].join(",");
-        assert_eq!(given(header::IF_NONE_MATCH, &[&many]).unwrap_err().field, "If-None-Match");
+        assert_eq!(given(&header::IF_NONE_MATCH, &[&many]).unwrap_err().field, "If-None-Match");
     }
 
     #[test]

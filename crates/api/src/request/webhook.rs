@@ -15,7 +15,7 @@ const MARK: &str = "~whp_";
 pub(crate) fn new_secret() -> Option<String> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex::encode(bytes))
 }
 
 /// The segment of a URL that shows a token.
@@ -26,7 +26,7 @@ pub(crate) fn segment(token: &str) -> String {
 /// What is kept of a token: SHA-256 in hex.
 pub(crate) fn token_hash(token: &str) -> String {
     let hash = digest::digest(&digest::SHA256, token.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash)
 }
 
 /// Whether a token is the one with this hash, in a time that does not tell how much of it is right.

@@ -554,6 +554,6 @@ async fn a_head_that_could_be_read_in_two_ways_is_refused_and_the_connection_clo
         assert!(answer.starts_with("HTTP/1.1 4"), "{head:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?}: {answer}");
     }
-    let served = async || server.api.get(&format!("/v1/{PROJECT}/apps"), "reader").await.status == 200;
-    wait_until(Duration::from_secs(5), "an answer afterwards", served).await.unwrap();
+    let answers = async || server.api.get(&format!("/v1/{PROJECT}/apps"), "reader").await.status == 200;
+    wait_until(Duration::from_secs(5), "an answer afterwards", answers).await.unwrap();
 }

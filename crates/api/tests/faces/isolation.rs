@@ -275,14 +275,15 @@ impl<'a> World<'a> {
         self.shown(step.actor, &reply)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one request for each act")]
     async fn request(&self, step: &Step) -> Reply {
         let own = &self.projects[step.actor];
         let others = &self.projects[1 - step.actor];
         let project = if step.project == Whose::Own { own } else { others };
         let root = format!("/v1/{project}");
-        let of_app = |app: &AppName| format!("{root}/apps/{}", self.app(step.actor, app));
+        let of_app = |app: &AppName| format!("{root}/apps/{}", self.app(step.actor, *app));
         let of_route = |app: &AppName, route: u8| format!("{}/routes/r{route}", of_app(app));
-        let name = |app: &AppName| self.app(step.actor, app);
+        let name = |app: &AppName| self.app(step.actor, *app);
         let of_call = |whose, at: &prop::sample::Index| {
             let owner = if whose == Whose::Own { step.actor } else { 1 - step.actor };
             let calls = &self.calls[owner];
@@ -400,7 +401,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn app(&self, actor: usize, app: &AppName) -> String {
+    fn app(&self, actor: usize, app: AppName) -> String {
         let owner = match app.full {
             None => return format!("app{}", app.number),
             Some(Whose::Own) => actor,
@@ -526,7 +527,7 @@ async fn images(server: &Server) -> Images {
         let headers = [("x-auth-token", project.as_str())];
         let url = format!("/v1/{project}/images/own:1");
         let loaded = server.api.send("PUT", &url, &headers, tars[at].clone()).await;
-        digests[at] = loaded.json()["image"]["digest"].as_str().unwrap().to_owned();
+        loaded.json()["image"]["digest"].as_str().unwrap().clone_into(&mut digests[at]);
     }
     Images { tars, digests }
 }

@@ -73,7 +73,6 @@ fn sent(output: &Output) -> u64 {
     below.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-#[expect(clippy::print_stderr, reason = "`make schemathesis` tells how many were sent")]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_generated_request_gets_a_5xx_or_an_answer_that_the_document_does_not_have() {
     let Some(program) = program() else { return };

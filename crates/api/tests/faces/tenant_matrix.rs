@@ -61,10 +61,16 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/v1/{project_id}/calls/{call_id}/retry"
             | "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}",
         )
-        | ("DELETE", "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}")
-        | ("GET" | "DELETE", "/v1/{project_id}/apps/{app}" | "/v1/{project_id}/apps/{app}/routes/{*route}")
-        | ("GET" | "DELETE", "/v1/{project_id}/routes/{route_id}/aliases/{alias}")
-        | ("DELETE", "/v1/{project_id}/images/{*name}")
+        | (
+            "GET" | "DELETE",
+            "/v1/{project_id}/apps/{app}"
+            | "/v1/{project_id}/apps/{app}/routes/{*route}"
+            | "/v1/{project_id}/routes/{route_id}/aliases/{alias}",
+        )
+        | (
+            "DELETE",
+            "/v1/{project_id}/images/{*name}" | "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}",
+        )
         | (_, "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}") => nothing(),
         ("POST", "/v1/{project_id}/apps") => {
             json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))

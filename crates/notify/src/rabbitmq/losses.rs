@@ -30,12 +30,12 @@ impl Loss {
 pub(super) struct Losses(AtomicU64);
 
 impl Losses {
-    pub(super) fn count(&self, loss: Loss, lost: u64) {
-        if lost == 0 {
+    pub(super) fn count(&self, loss: Loss, many: u64) {
+        if many == 0 {
             return;
         }
-        counter!("picasso_notifications_total", "outcome" => loss.outcome()).increment(lost);
-        if self.0.fetch_add(lost, Ordering::Relaxed) == 0 {
+        counter!("picasso_notifications_total", "outcome" => loss.outcome()).increment(many);
+        if self.0.fetch_add(many, Ordering::Relaxed) == 0 {
             let why = loss.outcome();
             tracing::warn!(why, "notifications are lost; the next ones that go out tell how many");
         }

@@ -13,6 +13,9 @@ use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, 
 
 use crate::{SECRET_FOLDER, SandboxError, SecretFile};
 
+/// Permissions of everybody but the owner.
+const OF_OTHERS: u32 = 0o077;
+
 /// The folder with those of all containers of one server.
 #[derive(Debug)]
 pub(super) struct SecretFiles {
@@ -84,7 +87,7 @@ fn write(root: &Path, folder: &Path, files: &[SecretFile]) -> io::Result<()> {
 /// In a folder that everybody may write to, somebody else may have been first.
 fn check_owner(root: &Path) -> io::Result<()> {
     let is = fs::symlink_metadata(root)?;
-    if is.is_dir() && is.uid() == rustix::process::geteuid().as_raw() && is.mode() & 0o077 == 0 {
+    if is.is_dir() && is.uid() == rustix::process::geteuid().as_raw() && is.mode() & OF_OTHERS == 0 {
         return Ok(());
     }
     Err(io::Error::other(format!("{} is not a folder of this server alone", root.display())))

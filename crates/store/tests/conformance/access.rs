@@ -24,7 +24,7 @@ fn opened(f: &Fixture, secrets: &Secrets, name: &str) -> Vec<u8> {
 }
 
 pub async fn a_sealed_value_opens_for_what_it_was_sealed_for_only(f: Fixture) {
-    let (app, route) = (AppId::generate(), RouteId::generate());
+    let (app, route) = (f.app("hello").await.id, RouteId::generate());
     let what = SealedFor::AppSecret(&app, "A");
     let sealed = f.store.seal(what, b"plain text").unwrap();
     assert!(!format!("{sealed:?}").contains(&sealed.sealed));

@@ -103,12 +103,12 @@ pub async fn an_alias_stands_only_for_ready_versions_of_its_route(f: Fixture) {
     assert!(matches!(make(of(&[(1, 1), (4, 1)])).await, Err(StoreError::VersionNotFound(4))));
     assert!(matches!(make(of(&[(1, 1), (3, 1)])).await, Err(StoreError::VersionNotReady(3))));
     assert_eq!(f.store.list_aliases(&route.id).await.unwrap(), [], "what was refused left nothing");
-    let made = make(of(&[(1, 1)])).await.unwrap();
+    let alias = make(of(&[(1, 1)])).await.unwrap();
     let change =
         async |spec: AliasSpec| f.store.update_alias(&route.id, &name("live"), &spec, None, "user-b").await;
     assert!(matches!(change(of(&[(4, 1)])).await, Err(StoreError::VersionNotFound(4))));
     assert!(matches!(change(of(&[(3, 1)])).await, Err(StoreError::VersionNotReady(3))));
-    assert_eq!(f.store.get_alias(&route.id, &name("live")).await.unwrap(), made);
+    assert_eq!(f.store.get_alias(&route.id, &name("live")).await.unwrap(), alias);
     f.store.set_version_ready(&preparing.latest.id, &digest("three")).await.unwrap();
     change(of(&[(3, 1)])).await.unwrap();
 }

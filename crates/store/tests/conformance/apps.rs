@@ -26,7 +26,7 @@ pub async fn what_belongs_to_the_ironfunctions_namespace_is_read_back(f: Fixture
     let own = ProjectId::ironfunctions();
     let app = f.store.create_app(&new_app(&own, "hello"), MANY).await.unwrap();
     assert_eq!(f.store.get_app(&own, "hello").await.unwrap(), app);
-    assert_eq!(f.store.list_apps(&own).await.unwrap(), [app.clone()]);
+    assert_eq!(f.store.list_apps(&own).await.unwrap(), std::slice::from_ref(&app));
     let new = new_route("/hello");
     let route = f.store.create_route(&app.id, &new, None, MANY).await.unwrap();
     let preparing = f.store.list_preparing_versions().await.unwrap();
