@@ -56,8 +56,11 @@ impl MariaDbServer {
         let users = dir.path().join("users.sql");
         let sql = format!("CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n");
         std::fs::write(&users, sql).map_err(start_failed)?;
+        // A server that starts removes the temporary tables of others that share its folder.
+        let temporary = dir.path().join("tmp");
+        std::fs::create_dir(&temporary).map_err(start_failed)?;
         if let Some((user, group)) = account {
-            for path in [dir.path(), &users] {
+            for path in [dir.path(), &users, &temporary] {
                 chown(path, Some(user), Some(group)).map_err(start_failed)?;
             }
         }
@@ -65,6 +68,7 @@ impl MariaDbServer {
         install
             .arg("--no-defaults")
             .arg(format!("--datadir={}", dir.path().join("data").display()))
+            .arg(format!("--tmpdir={}", temporary.display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
             .args(SIZES);
         finish(as_account(install, account, dir.path())).map_err(failed)?;
@@ -131,6 +135,7 @@ async fn spawn(
     command
         .arg("--no-defaults")
         .arg(format!("--datadir={}", dir.join("data").display()))
+        .arg(format!("--tmpdir={}", dir.join("tmp").display()))
         .arg(format!("--socket={}", dir.join("socket").display()))
         .arg(format!("--pid-file={}", dir.join("pid").display()))
         .arg(format!("--init-file={}", dir.join("users.sql").display()))

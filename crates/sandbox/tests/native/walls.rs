@@ -13,7 +13,7 @@ async fn there_are_no_other_processes_and_no_host_files() {
     let list = native.guest(&["ls", "/"]).await.stdout;
     let mut names: Vec<&str> = list.lines().filter(|n| !n.starts_with('.')).collect();
     names.sort_unstable();
-    assert_eq!(names, ["dev", "etc", "guest", "proc", "sys", "tmp"]);
+    assert_eq!(names, ["dev", "etc", "guest", "proc", "run", "sys", "tmp"]);
     let list = native.guest(&["ls", "/proc"]).await.stdout;
     let pids: Vec<&str> = list.lines().filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
     assert_eq!(pids, ["1"]);
