@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use picasso_types::{CorsRules, Timestamp};
 
+pub use crate::request::fuzzing::api_headers;
 use crate::request::origin::Origin;
 use crate::request::{cors, jwt, webhook};
 

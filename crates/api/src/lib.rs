@@ -28,8 +28,6 @@ pub use endpoints::{Endpoint, EndpointFace, endpoints};
 pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;
 pub use iron::{IronSettings, iron_router};
-#[cfg(fuzzing)]
-pub use request::fuzzing;
 pub use request::request_metrics::describe_metrics;
 pub use routers::{admin_router, admin_socket_router, api_router, functions_router};
 pub use serve::{

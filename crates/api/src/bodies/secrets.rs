@@ -37,7 +37,7 @@ pub(crate) struct SecretValue {
 }
 
 /// A text that is not shown.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub(crate) struct SecretText(pub(crate) String);
 

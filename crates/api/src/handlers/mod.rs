@@ -17,7 +17,7 @@ pub(crate) mod limits;
 pub(crate) mod route_versions;
 pub(crate) mod routes;
 pub(crate) mod runs;
-mod secrets;
+pub(crate) mod secrets;
 mod selection;
 pub(crate) mod versions;
 pub(crate) mod webhook_secrets;

@@ -71,13 +71,10 @@ impl SecretChange<'_> {
     ) -> Result<Option<Sealed>, ApiError> {
         let Some(key) = key else { return Ok(before.cloned()) };
         let Some(SecretText(key)) = key.filter(|key| !key.0.is_empty()) else { return Ok(None) };
-        if !JWT_KEY_BYTES.contains(&key.len()) {
-            let (least, most) = (JWT_KEY_BYTES.start(), JWT_KEY_BYTES.end());
-            let fault = FieldFault::new("jwt_key", format!("must be {least} to {most} bytes long"));
-            return Err(self.wrapped(fault));
+        match sealed_jwt_key(self.state, route, &key) {
+            Err(ApiError::InvalidField(fault)) => Err(self.wrapped(fault)),
+            sealed => sealed.map(Some),
         }
-        let sealed = self.state.store.seal(SealedFor::JwtKey(route), key.as_bytes());
-        sealed.map(Some).map_err(|error| ApiError::store("sealing a key", error))
     }
 
     async fn secret(
@@ -125,6 +122,17 @@ impl SecretChange<'_> {
     fn wrapped(&self, fault: FieldFault) -> ApiError {
         ApiError::InvalidField(FieldFault { field: format!("{}{}", self.wrapper, fault.field), ..fault })
     }
+}
+
+/// What is kept of a key of a route's tokens; a fault names `jwt_key`.
+pub(crate) fn sealed_jwt_key(state: &ApiState, route: &RouteId, key: &str) -> Result<Sealed, ApiError> {
+    if !JWT_KEY_BYTES.contains(&key.len()) {
+        let (least, most) = (JWT_KEY_BYTES.start(), JWT_KEY_BYTES.end());
+        let message = format!("must be {least} to {most} bytes long");
+        return Err(ApiError::InvalidField(FieldFault::new("jwt_key", message)));
+    }
+    let sealed = state.store.seal(SealedFor::JwtKey(route), key.as_bytes());
+    sealed.map_err(|error| ApiError::store("sealing a key", error))
 }
 
 fn is_uuid(text: &str) -> bool {

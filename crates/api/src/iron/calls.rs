@@ -20,6 +20,7 @@ use crate::handlers::calls::{Inbound, body_error};
 use crate::handlers::function_answer::unwrapped;
 use crate::request::body::{ready, streamed};
 use crate::request::context::{RequestContext, with_call_id};
+use crate::request::public_access::admit;
 use crate::request::query::value;
 
 const ROUTE_MISSING: &str = "Route not found on that application";
@@ -60,6 +61,7 @@ pub(super) async fn call(
     };
     check_ready(&target)?;
     let (mut parts, body) = request.into_parts();
+    let body = admit(&state.api, &target, None, &mut parts, body).await?;
     let limits = &state.api.settings;
     let body = if parts.method == Method::POST {
         streamed(body, limits.max_function_body_bytes, limits.body_timeout)

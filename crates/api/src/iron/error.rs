@@ -108,6 +108,10 @@ impl IntoResponse for IronError {
         }
         let Some(call) = &self.call else {
             let mut response = answer(self.status, &json!({"error": error}));
+            if self.status == StatusCode::UNAUTHORIZED {
+                let challenge = HeaderValue::from_static("Bearer realm=\"\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            }
             if let Some(after) = self.retry_after {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
             }

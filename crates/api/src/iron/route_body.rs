@@ -14,6 +14,7 @@ use super::apps::MADE_BY;
 use super::error::IronError;
 use super::route_check;
 use crate::bodies::route::default_concurrency;
+use crate::bodies::secrets::SecretText;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RouteWrapper {
@@ -34,7 +35,7 @@ pub(super) struct RouteBody {
     pub(super) idle_timeout: Option<i32>,
     #[serde(default, deserialize_with = "entries")]
     config: Option<BTreeMap<String, String>>,
-    pub(super) jwt_key: Option<String>,
+    pub(super) jwt_key: Option<SecretText>,
 }
 
 impl RouteWrapper {

@@ -63,8 +63,6 @@ fn others(route: &RouteBody, faults: &mut Vec<String>) {
     check(route.max_concurrency.is_some_and(i64::is_negative), "Negative MaxConcurrency");
     check(route.timeout.is_some_and(i32::is_negative), "Negative timeout");
     check(route.idle_timeout.is_some_and(i32::is_negative), "Negative idle timeout");
-    // A key that is not kept would leave a route open that its owner takes for closed.
-    check(set(&route.jwt_key).is_some(), "jwt_key: is not supported");
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use picasso_store::StoreError;
-use picasso_types::{App, Digest, NetworkMode, ProjectId, Resource, Route, VersionSpec};
+use picasso_types::{App, Digest, NetworkMode, ProjectId, Resource, Route, RouteId, Sealed, VersionSpec};
 
 use super::IronState;
 use super::app_body::new_app;
@@ -16,8 +16,10 @@ use super::json::{JsonBody, ok};
 use super::path::{AppPath, RoutePath};
 use super::route_body::{RouteWrapper, refused};
 use super::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
+use crate::bodies::secrets::SecretText;
 use crate::error::ApiError;
 use crate::handlers::routes::{changed, check_spec};
+use crate::handlers::secrets::sealed_jwt_key;
 use crate::request::query::value;
 
 const ROUTE_MISSING: &str = "Route not found";
@@ -46,10 +48,12 @@ pub(super) async fn create_route(
     AppPath(name): AppPath,
     body: JsonBody,
 ) -> Result<Response, IronError> {
-    let body = body.parse::<RouteWrapper>()?.route()?;
+    let mut body = body.parse::<RouteWrapper>()?.route()?;
+    let jwt_key = body.jwt_key.take();
     let bounds = &state.api.settings.bounds;
     let network = if state.api.engine.features().egress { NetworkMode::Egress } else { NetworkMode::None };
-    let new = body.into_new(network, bounds)?;
+    let mut new = body.into_new(network, bounds)?;
+    new.access.jwt_key = sealed_key(&state, &new.id, jwt_key.as_ref())?;
     let digest = resolved(&state, &new.spec).await?;
     let app = match find_app(&state, &name).await {
         Ok(app) => app,
@@ -85,7 +89,10 @@ pub(super) async fn update_route(
     let mut tries = 1;
     let (app, route) = loop {
         let (app, route) = find_route(&state, &at).await?;
-        let change = body.change_of(&route, &state.api.settings.bounds)?;
+        let mut change = body.change_of(&route, &state.api.settings.bounds)?;
+        if let Some(key) = sealed_key(&state, &route.id, body.jwt_key.as_ref())? {
+            change.access.jwt_key = Some(key);
+        }
         let digest = resolved(&state, &change.spec).await?;
         match state.api.store.update_route(&route.id, &change, digest.as_ref()).await {
             Err(StoreError::Changed) if tries < MAX_TRIES => tries += 1,
@@ -117,11 +124,24 @@ async fn find_route(state: &IronState, at: &RoutePath) -> Result<(App, Route), I
 
 /// The digest of an image that is here already; a fault names the field.
 async fn resolved(state: &IronState, spec: &VersionSpec) -> Result<Option<Digest>, IronError> {
-    let checked = check_spec(&state.api, &ProjectId::ironfunctions(), spec, "").await;
-    checked.map_err(|error| match error {
+    check_spec(&state.api, &ProjectId::ironfunctions(), spec, "").await.map_err(field_refused)
+}
+
+/// What is kept of a `jwt_key`; as every empty field, an empty one is none.
+fn sealed_key(
+    state: &IronState,
+    route: &RouteId,
+    key: Option<&SecretText>,
+) -> Result<Option<Sealed>, IronError> {
+    let Some(SecretText(key)) = key.filter(|key| !key.0.is_empty()) else { return Ok(None) };
+    sealed_jwt_key(&state.api, route, key).map(Some).map_err(field_refused)
+}
+
+fn field_refused(error: ApiError) -> IronError {
+    match error {
         ApiError::InvalidField(fault) => refused(&[fault.to_string()]),
         other => other.into(),
-    })
+    }
 }
 
 /// The routes of an app, of one image where `?image=` asks for it.

@@ -180,7 +180,7 @@ async fn an_apps_rules_answer_preflights_and_pages_of_other_origins() {
 }
 
 /// A token made by Python's standard library.
-fn jwt(alg: &str, key: &str, claims: &str) -> String {
+pub fn jwt(alg: &str, key: &str, claims: &str) -> String {
     let script = "import base64,hashlib,hmac,sys\n\
                   a,k,c=sys.argv[1:]\n\
                   b=lambda x: base64.urlsafe_b64encode(x).rstrip(b'=')\n\

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_engine::EngineSettings;
+use picasso_testkit::evidence::note_secret;
 use picasso_testkit::process::wait_until;
 use serde_json::{Value, json};
 
+use crate::access::jwt;
 use crate::iron::{KEY, ask, token};
 use crate::support::clock::AheadClock;
 use crate::support::{Options, Server};
@@ -43,6 +45,34 @@ async fn a_call_sees_the_contracts_environment_and_its_answer_the_routes_headers
     let url = lines.iter().find(|line| line.starts_with("REQUEST_URL=http://127.0.0.1:")).unwrap();
     assert!(url.ends_with("/r/app//env/?q=1"), "{url}");
     assert!(!text.contains("secret") && !text.contains("forged"), "{text}");
+}
+
+#[tokio::test]
+async fn a_route_with_a_jwt_key_takes_calls_with_a_good_token_only() {
+    let server = Server::start().await;
+    let key = "a key of the test for routes of IronFunctions";
+    note_secret(key);
+    route(&server, "/closed", "env", json!({"jwt_key": key})).await;
+    let call = async |authorization: &str| {
+        server.iron.send("POST", "/r/app/closed", &[("authorization", authorization)], "").await
+    };
+    let good = format!("Bearer {}", jwt("HS256", key, r#"{"exp":9999999999,"nbf":1}"#));
+    let reply = call(&good).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(!reply.text().contains("AUTHORIZATION"), "the token was for us: {}", reply.text());
+    let url = "/v1/apps/app/routes/closed";
+    let patched = ask(&server, "PATCH", url, &json!({"route": {"timeout": 7, "jwt_key": ""}})).await;
+    assert_eq!(patched.status, 200, "{}", patched.text());
+    assert!(!patched.text().contains(key), "a key is never shown");
+    for bad in ["", "Bearer x", &format!("Bearer {}", jwt("none", key, "{}"))] {
+        let reply = call(bad).await;
+        assert_eq!((reply.status, reply.header("www-authenticate")), (401, "Bearer realm=\"\""), "{bad}");
+        assert!(reply.json()["error"]["message"].is_string(), "{}", reply.text());
+    }
+    let short = ask(&server, "PATCH", url, &json!({"route": {"jwt_key": "short"}})).await;
+    assert_eq!(short.status, 400);
+    assert!(short.text().contains("jwt_key"), "{}", short.text());
+    assert_eq!(call(&good).await.status, 200, "what was refused changed nothing");
 }
 
 #[tokio::test]
