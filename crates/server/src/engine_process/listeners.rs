@@ -243,6 +243,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_key_the_ironfunctions_face_takes_no_socket_that_others_can_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.server.data_dir = folder.path().to_owned();
+        settings.server.standalone = true;
+        settings.listeners.admin.port = 0;
+        let passed = |address: &str| {
+            let socket = std::net::TcpListener::bind(address).unwrap();
+            vec![ListeningSocket { name: "iron".to_owned(), socket: socket.into() }]
+        };
+        let told = Listeners::bind(&settings, passed("0.0.0.0:0")).await.err().unwrap().to_string();
+        assert!(told.contains("would be open to everybody who reaches 0.0.0.0:"), "{told}");
+        assert!(Listeners::bind(&settings, passed("127.0.0.1:0")).await.is_ok());
+        settings.iron.jwt_auth_key = Some("a key".into());
+        assert!(Listeners::bind(&settings, passed("0.0.0.0:0")).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_socket_left_by_a_killed_server_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
