@@ -21,6 +21,7 @@ mod sealed_delivery;
 mod sealed_value;
 mod server;
 mod sqlite;
+mod triggers;
 mod turns;
 
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use mariadb::{MariaDbSettings, MariaDbStore};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};
+pub use triggers::{TriggerPlan, TriggerStore};
 
 /// A version whose image is still to be resolved, and whom it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,7 @@ pub mod route;
 pub mod route_table;
 pub mod sealed;
 pub mod secrets;
+pub mod trigger;
 
 pub use access::{Rotated, RouteAccess, WebhookChange, WebhookSecrets};
 pub use alias::{Alias, AliasName, AliasSpec, Selector, Share, Shares, Sticky};
@@ -46,7 +47,10 @@ pub use delivery::{
 };
 pub use digest::Digest;
 pub use fault::FieldFault;
-pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
+pub use ids::{
+    AppId, CallId, DeliveryId, FiringId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, TriggerId,
+    VersionId,
+};
 pub use image_ref::ImageRef;
 pub use kept_object::{KeptObject, NewObject, RemovableObject};
 pub use limits::{
