@@ -60,6 +60,7 @@ fn quota(quota: &Quota, rules: &mut Rules) {
     for (name, value) in [
         ("apps", quota.apps),
         ("routes", quota.routes),
+        ("triggers", quota.triggers),
         ("queued_calls", quota.queued_calls),
         ("concurrent_calls", quota.concurrent_calls),
         ("calls_per_second", quota.calls_per_second),

@@ -132,6 +132,8 @@ pub struct ProjectUsage {
     pub apps: u64,
     /// Routes of all of them.
     pub routes: u64,
+    /// Triggers.
+    pub triggers: u64,
     /// Queued calls, those that are not due yet included.
     pub queued_calls: u64,
     /// Results and logs that are kept, bytes.
@@ -161,7 +163,7 @@ pub struct QueuedCalls {
 /// Everything that outlives a process. All methods are safe to call concurrently, from several
 /// processes on one database. Errors are [`StoreError`]; a missing row is `NotFound`.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: TriggerStore {
     /// Makes an app under the first free of [`FullName::candidates`].
     ///
     /// `AppExists` when its short name equals any short or full name of the project's apps, or
