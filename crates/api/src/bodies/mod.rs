@@ -12,6 +12,7 @@ mod flag;
 pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod secrets;
+pub(crate) mod trigger;
 
 pub(crate) use alias::{CreateAlias, RollBack, UpdateAlias};
 pub(crate) use app::{CreateApp, UpdateApp};
