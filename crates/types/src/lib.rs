@@ -15,6 +15,7 @@ pub mod cors;
 pub mod delivery;
 pub mod digest;
 pub mod fault;
+pub mod identity;
 pub mod ids;
 pub mod image_ref;
 pub mod kept_object;
@@ -46,6 +47,9 @@ pub use delivery::{
 };
 pub use digest::Digest;
 pub use fault::FieldFault;
+pub use identity::{
+    IdentityGrant, IdentityKind, RouteIdentity, RouteIdentityState, Suspension, TrustId, TrustRevocation,
+};
 pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
 pub use image_ref::ImageRef;
 pub use kept_object::{KeptObject, NewObject, RemovableObject};

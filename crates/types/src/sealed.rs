@@ -33,6 +33,8 @@ pub enum SealedFor<'a> {
     JwtKey(&'a RouteId),
     /// The key that a route's webhooks are signed with.
     WebhookKey(&'a RouteId),
+    /// The secret of the application credential that a route's function acts by.
+    IdentitySecret(&'a RouteId),
 }
 
 impl SealedFor<'_> {
@@ -43,6 +45,7 @@ impl SealedFor<'_> {
             Self::RouteSecret(route, name) => ("route secret", format!("{route}/{name}")),
             Self::JwtKey(route) => ("jwt key", route.to_string()),
             Self::WebhookKey(route) => ("webhook key", route.to_string()),
+            Self::IdentitySecret(route) => ("identity secret", route.to_string()),
         }
     }
 }
