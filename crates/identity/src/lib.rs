@@ -11,6 +11,7 @@ mod caller;
 mod client;
 mod error;
 mod gate;
+mod handed;
 mod limits;
 pub mod policy;
 mod presented;
@@ -19,6 +20,7 @@ mod session;
 mod settings;
 mod shared_cache;
 mod token;
+mod trusts;
 mod validated;
 mod validator;
 mod wire;
@@ -31,10 +33,12 @@ use async_trait::async_trait;
 pub use access_rules::path_matches;
 pub use caller::{ApplicationCredential, Caller, Domain, Project, Scope, Trust};
 pub use error::{KeystoneError, KeystoneSettingsError};
+pub use handed::{Handed, HandedIdentity, Place};
 pub use limits::{KeystoneLimits, LimitsSettings};
 pub use presented::Presented;
 pub use settings::{KeystoneSettings, ServiceCredentials};
 pub use shared_cache::SharedCacheSettings;
+pub use trusts::{IssuedToken, NewTrust, ServiceEndpoint, TrustError, Trusts};
 pub use validator::KeystoneValidator;
 
 /// Why a token was not accepted.
