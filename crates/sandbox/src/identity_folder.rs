@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -23,6 +23,9 @@ pub const IDENTITY_FOLDER: &str = "/run/picasso/identity";
 
 /// Bytes of all files of one folder.
 pub const MAX_IDENTITY_BYTES: usize = 64 << 10;
+/// Files that are written in one folder over its life, replaced ones included: a function may hold each
+/// open, and must not fill what all share.
+pub const MAX_IDENTITY_WRITES: usize = 64;
 /// Files of one folder, and the longest of their names.
 const MAX_FILES: usize = 8;
 const MAX_NAME: usize = 64;
@@ -100,9 +103,7 @@ impl IdentityFolders {
             Ok(folder)
         });
         match opened {
-            Ok(folder) => {
-                Ok(IdentityFolder { of: Arc::clone(self), id, folder, names: Mutex::new(BTreeSet::new()) })
-            }
+            Ok(folder) => Ok(IdentityFolder { of: Arc::clone(self), id, folder, files: Mutex::default() }),
             Err(error) => {
                 let _ = rustix::fs::unlinkat(&self.root, &name, AtFlags::REMOVEDIR);
                 Err(error.into())
@@ -144,8 +145,16 @@ pub struct IdentityFolder {
     of: Arc<IdentityFolders>,
     id: IdentityFolderId,
     folder: OwnedFd,
-    /// The files in it; held while they are changed.
-    names: Mutex<BTreeSet<String>>,
+    /// Held while files are changed.
+    files: Mutex<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    /// Those that are there.
+    names: BTreeSet<String>,
+    /// How many were written.
+    written: usize,
 }
 
 impl IdentityFolder {
@@ -154,29 +163,35 @@ impl IdentityFolder {
         self.id
     }
 
-    /// Puts these files in the place of those that are there, each at once and whole. Fails before
-    /// anything changed where a name or the length is not one of an identity.
+    /// Puts these files in the place of those that are there, each at once and whole; one that is the
+    /// same stays. Fails before anything changed where a name or the length is not one of an identity,
+    /// and once [`MAX_IDENTITY_WRITES`] files were written: another sandbox needs another folder then.
     pub fn replace(&self, files: &[(String, Vec<u8>)]) -> io::Result<()> {
         check(files)?;
-        let mut names = self.lock();
-        for (name, content) in files {
-            self.put(name, content)?;
-            names.insert(name.clone());
+        let mut now = self.lock();
+        let changed: Vec<_> = files.iter().filter(|(name, content)| !self.has(name, content)).collect();
+        if now.written + changed.len() > MAX_IDENTITY_WRITES {
+            return Err(io::Error::other(format!("{MAX_IDENTITY_WRITES} files were written in one folder")));
         }
-        let old = names.iter().filter(|name| !files.iter().any(|(new, _)| new == *name));
-        for name in old.cloned().collect::<Vec<_>>() {
+        for (name, content) in changed {
+            now.written += 1;
+            now.names.insert(name.clone());
+            self.put(name, content)?;
+        }
+        let is_old = |name: &&String| !files.iter().any(|(new, _)| new == *name);
+        for name in now.names.iter().filter(is_old).cloned().collect::<Vec<_>>() {
             self.unlink(&name)?;
-            names.remove(&name);
+            now.names.remove(&name);
         }
         Ok(())
     }
 
     /// Removes all files: the sandbox has no identity any more.
     pub fn clear(&self) -> io::Result<()> {
-        let mut names = self.lock();
+        let mut now = self.lock();
         let mut outcome = Ok(());
         // One that cannot be removed keeps none of the others.
-        names.retain(|name| match self.unlink(name) {
+        now.names.retain(|name| match self.unlink(name) {
             Ok(()) => false,
             Err(error) => {
                 outcome = Err(error);
@@ -184,6 +199,14 @@ impl IdentityFolder {
             }
         });
         outcome
+    }
+
+    fn has(&self, name: &str, content: &[u8]) -> bool {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(&self.folder, name, flags, Mode::empty()) else { return false };
+        let mut there = Vec::with_capacity(content.len());
+        let limit = content.len() as u64 + 1;
+        File::from(file).take(limit).read_to_end(&mut there).is_ok() && there == content
     }
 
     fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -209,9 +232,9 @@ impl IdentityFolder {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A name is in it at the latest when its file is: a panic elsewhere leaves none forgotten.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        // A name is in it before its file is: a panic elsewhere leaves none forgotten.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -306,6 +329,26 @@ mod tests {
         let path = root.join(folders.name(folder.id()));
         assert_eq!(names(&path), ["token"]);
         assert_eq!(fs::read_to_string(path.join("token")).unwrap(), "old");
+    }
+
+    #[test]
+    fn what_is_the_same_stays_and_replacements_are_bounded() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("identities");
+        let folders = IdentityFolders::open(&root, "").unwrap();
+        let folder = folders.make().unwrap();
+        let path = root.join(folders.name(folder.id()));
+        let inode = |name: &str| fs::metadata(path.join(name)).unwrap().ino();
+        folder.replace(&files(&[("clouds.yaml", "same"), ("token", "0")])).unwrap();
+        let first = inode("clouds.yaml");
+        for number in 1..MAX_IDENTITY_WRITES - 1 {
+            folder.replace(&files(&[("clouds.yaml", "same"), ("token", &number.to_string())])).unwrap();
+        }
+        assert_eq!(inode("clouds.yaml"), first);
+        folder.replace(&files(&[("clouds.yaml", "same"), ("token", "one more")])).unwrap_err();
+        let last = (MAX_IDENTITY_WRITES - 2).to_string();
+        assert_eq!(fs::read_to_string(path.join("token")).unwrap(), last);
+        folder.clear().unwrap();
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use fence::{Fence, StdinPipe, StdoutPipe, fenced_pipes};
 pub use freezer::Freezer;
 pub use identity_folder::{
     IDENTITY_FOLDER, IdentityFolder, IdentityFolderId, IdentityFolders, MAX_IDENTITY_BYTES,
+    MAX_IDENTITY_WRITES,
 };
 pub use socket_folder::{FolderSocket, FolderWatch, SocketFolder};
 

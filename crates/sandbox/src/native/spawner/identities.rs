@@ -8,9 +8,11 @@ use super::SpawnerSettings;
 use crate::native::mounts::IDENTITIES;
 use crate::native::sys::{Kernel, Linux, MountFlags};
 
-/// Bytes and inodes for each sandbox: its files twice, as they are replaced.
-const BYTES_EACH: u64 = 2 * crate::MAX_IDENTITY_BYTES as u64;
-const INODES_EACH: u64 = 16;
+/// Inodes for each sandbox: its folder, and every file that is ever written in it: a function may hold
+/// those open that were replaced.
+const INODES_EACH: u64 = crate::MAX_IDENTITY_WRITES as u64 + 2;
+/// Bytes for each: a token and a short text take one page of memory each.
+const BYTES_EACH: u64 = 4096 * INODES_EACH;
 
 /// Mounts it below the working directory, the data directory. The way to it is for the engine.
 pub(super) fn mount(settings: &SpawnerSettings) -> Result<OwnedFd, String> {
