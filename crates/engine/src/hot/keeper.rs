@@ -247,6 +247,16 @@ struct Identity<'a> {
     had: bool,
 }
 
+impl Identity<'_> {
+    /// Whether it does not hold any more, or the route has one since.
+    fn is_outdated(self, pool: &Pool) -> bool {
+        match self.held {
+            Some(held) => held.is_withdrawn(),
+            None => pool.has_identity() && !self.had,
+        }
+    }
+}
+
 /// Opens the process, serves calls with it, waits for its end.
 async fn run(
     pool: &Arc<Pool>,
@@ -289,7 +299,7 @@ async fn run(
             return pool.failed(&end);
         }
     };
-    if identity.held.is_some_and(HeldIdentity::is_withdrawn) {
+    if identity.is_outdated(pool) {
         process.kill(sandbox, slot).await;
         let reason = "it changed while the function was being started".to_owned();
         return pool.failed(&End { may_repeat: true, ..End::of(Failure::IdentityUnavailable { reason }) });
@@ -336,7 +346,7 @@ async fn out_of_use(instance: &Instance, identity: Identity<'_>) -> Infallible {
     let pool = &instance.pool;
     match identity.held {
         Some(held) => held.withdrawn().await,
-        None if pool.has_identity() && !identity.had => {}
+        None if identity.is_outdated(pool) => {}
         None => return std::future::pending().await,
     }
     pool.condemn(instance.key);
