@@ -75,6 +75,7 @@ pub struct Options {
     /// The key of the service's tokens on the IronFunctions face.
     pub iron_key: Option<&'static str>,
     pub announcer: Arc<Announcer>,
+    pub trusts: Option<Arc<Trusts>>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -95,6 +96,7 @@ impl Default for Options {
             quota: limits(|_| None),
             iron_key: None,
             announcer: Arc::new(Announcer::silent()),
+            trusts: None,
         }
     }
 }
@@ -147,6 +149,7 @@ impl Server {
         engine.start().await.unwrap();
         let state = ApiState {
             key_manager: None,
+            trusts: options.trusts,
             store,
             catalog,
             engine: Arc::new(engine),
