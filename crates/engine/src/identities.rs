@@ -32,5 +32,9 @@ pub enum IdentityRefusal {
 #[async_trait]
 pub trait Identities: Send + Sync + std::fmt::Debug {
     /// The identity of a route, `None` where it has none.
-    async fn of_route(&self, project: &ProjectId, route: &RouteId) -> Result<Option<FunctionIdentity>, IdentityRefusal>;
+    async fn of_route(
+        &self,
+        project: &ProjectId,
+        route: &RouteId,
+    ) -> Result<Option<FunctionIdentity>, IdentityRefusal>;
 }

@@ -31,6 +31,7 @@ mod gate;
 mod headed;
 mod hot;
 mod identities;
+mod identity_folders;
 pub mod invocation;
 mod kept_output;
 mod keyed;

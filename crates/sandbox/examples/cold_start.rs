@@ -86,6 +86,7 @@ async fn start_all(
         groups: Vec::new(),
         channel: picasso_sandbox::Channel::Streams,
         files: Vec::new(),
+        identity: None,
     };
     let (mut slots, mut starts, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {

@@ -86,6 +86,7 @@ impl Parts {
             outbound: convert::client(settings, convert::guard(settings))?,
             zaqar: catalog_services::zaqar(settings, keystone.clone())?,
             outputs,
+            identities: None,
             limits: limits.clone(),
             clock,
         }));

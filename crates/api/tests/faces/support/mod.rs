@@ -143,6 +143,7 @@ impl Server {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
+            identities: None,
             limits: options.quota.clone(),
             clock,
         });

@@ -333,6 +333,7 @@ impl Bench {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
+            identities: None,
             limits: testing::limits(queued_calls),
             clock,
         });
