@@ -59,7 +59,7 @@ impl GrantedTokens {
 
     /// A token by a trust, with at least a fifth of its life ahead unless Keystone is away.
     pub async fn by_trust(&self, trust: &TrustId) -> Result<Arc<IssuedToken>, TrustError> {
-        self.get(Key::Trust(trust.clone()), async || self.trusts.token(trust).await).await
+        self.get(Key::Trust(trust.clone()), self.trusts.token(trust)).await
     }
 
     /// The same by an application credential.
@@ -68,8 +68,7 @@ impl GrantedTokens {
         id: &str,
         secret: &SecretString,
     ) -> Result<Arc<IssuedToken>, TrustError> {
-        let ask = async || self.trusts.credential_token(id, secret).await;
-        self.get(Key::Credential(id.to_owned()), ask).await
+        self.get(Key::Credential(id.to_owned()), self.trusts.credential_token(id, secret)).await
     }
 
     /// Drops the token of a trust.
@@ -85,7 +84,7 @@ impl GrantedTokens {
     async fn get(
         &self,
         key: Key,
-        ask: impl AsyncFn() -> Result<IssuedToken, TrustError>,
+        ask: impl Future<Output = Result<IssuedToken, TrustError>> + Send,
     ) -> Result<Arc<IssuedToken>, TrustError> {
         if let Some(kept) = self.kept.get(&key).await
             && self.clock.now() < kept.renew_at()
@@ -103,7 +102,7 @@ impl GrantedTokens {
                 }
                 let asked = match self.failed.get(&key).await {
                     Some(failed) => Err(failed.into()),
-                    None => self.ask(&key, &ask).await,
+                    None => self.ask(&key, ask).await,
                 };
                 match (asked, kept) {
                     (Ok(token), _) => Ok(Op::Put(Arc::new(token))),
@@ -131,9 +130,9 @@ impl GrantedTokens {
     async fn ask(
         &self,
         key: &Key,
-        ask: &impl AsyncFn() -> Result<IssuedToken, TrustError>,
+        ask: impl Future<Output = Result<IssuedToken, TrustError>> + Send,
     ) -> Result<IssuedToken, TrustError> {
-        let asked = ask().await;
+        let asked = ask.await;
         let failed = match &asked {
             Ok(_) => return asked,
             Err(TrustError::Refused(reason)) => Failed::Refused(reason.clone()),

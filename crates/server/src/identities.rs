@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use picasso_config::Settings;
 use picasso_engine::{FunctionIdentity, Identities, IdentityRefusal};
-use picasso_identity::{GrantedTokens, Handed, HandedIdentity, IssuedToken, Place, TrustError};
+use picasso_identity::{
+    GrantedTokens, Handed, HandedIdentity, IssuedToken, KeystoneValidator, Place, TokenValidator as _,
+    TrustError, Trusts,
+};
 use picasso_store::{Store, StoreError};
 use picasso_types::{Clock, IdentityGrant, ProjectId, RouteId, RouteIdentity, SealedFor};
 use secrecy::SecretString;
@@ -18,11 +22,31 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What was granted, from a store, with tokens from Keystone.
 #[derive(Debug)]
-pub(crate) struct GrantedIdentities {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) tokens: GrantedTokens,
-    pub(crate) place: Place,
-    pub(crate) clock: Arc<dyn Clock>,
+struct GrantedIdentities {
+    store: Arc<dyn Store>,
+    tokens: GrantedTokens,
+    place: Place,
+    clock: Arc<dyn Clock>,
+}
+
+/// Functions' identities; `None` without Keystone.
+pub(crate) fn open(
+    settings: &Settings,
+    keystone: Option<&Arc<KeystoneValidator>>,
+    store: &Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> Option<(Arc<Trusts>, Arc<dyn Identities>)> {
+    let keystone = keystone?;
+    let identity = &settings.identity;
+    let auth_url = identity
+        .auth_url
+        .as_ref()
+        .map_or_else(|| keystone.auth_uri().to_owned(), |url| url.as_str().trim_end_matches('/').to_owned());
+    let trusts = Arc::new(Trusts::new(Arc::clone(keystone), identity.region.clone()));
+    let tokens = GrantedTokens::new(Arc::clone(&trusts), Arc::clone(&clock), identity.max_tokens.into());
+    let place = Place { auth_url, region: identity.region.clone() };
+    let granted = GrantedIdentities { store: Arc::clone(store), tokens, place, clock };
+    Some((trusts, Arc::new(granted)))
 }
 
 #[async_trait]
@@ -104,7 +128,7 @@ fn is_of(token: &IssuedToken, identity: &RouteIdentity) -> bool {
     token.caller.user_id == identity.user_id && token.caller.project_id() == Some(&identity.project_id)
 }
 
-fn unavailable(route: &RouteId, error: &dyn std::error::Error) -> IdentityRefusal {
+fn unavailable(route: &RouteId, error: &(dyn std::error::Error + 'static)) -> IdentityRefusal {
     tracing::error!(%route, error, "the identity of a function cannot be had now");
     IdentityRefusal::Unavailable
 }

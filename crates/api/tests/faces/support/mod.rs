@@ -17,8 +17,8 @@ use picasso_api::{
     serve_tcp,
 };
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
-use picasso_identity::TokenValidator;
 use picasso_identity::policy::{Enforcer, RemoteSettings, RuleSet};
+use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
