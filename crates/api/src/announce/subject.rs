@@ -1,7 +1,7 @@
 //! What notifications say of things: ids and names, never configuration.
 
 use picasso_image::ImageInfo;
-use picasso_types::{Alias, App, Route};
+use picasso_types::{Alias, App, Route, RouteIdentity};
 use serde_json::{Value, json};
 
 /// A thing that a request is about.
@@ -43,6 +43,17 @@ impl Subject for Alias {
             ("alias", self.name.as_str().into()),
             ("versions", Value::Array(shares)),
             ("is_public", self.spec.is_public.into()),
+        ]
+    }
+}
+
+impl Subject for RouteIdentity {
+    fn facts(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("route_id", self.route_id.as_str().into()),
+            ("identity_type", self.grant.kind().as_str().into()),
+            ("identity_user_id", self.user_id.as_str().into()),
+            ("identity_roles", self.roles.clone().into()),
         ]
     }
 }

@@ -13,3 +13,4 @@ mod support;
 mod tls;
 mod tokens;
 mod traffic;
+mod trusts;

@@ -17,8 +17,8 @@ use picasso_api::{
     serve_tcp,
 };
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
-use picasso_identity::TokenValidator;
 use picasso_identity::policy::{Enforcer, RemoteSettings, RuleSet};
+use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
@@ -75,6 +75,7 @@ pub struct Options {
     /// The key of the service's tokens on the IronFunctions face.
     pub iron_key: Option<&'static str>,
     pub announcer: Arc<Announcer>,
+    pub trusts: Option<Arc<Trusts>>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -95,6 +96,7 @@ impl Default for Options {
             quota: limits(|_| None),
             iron_key: None,
             announcer: Arc::new(Announcer::silent()),
+            trusts: None,
         }
     }
 }
@@ -148,6 +150,7 @@ impl Server {
         engine.start().await.unwrap();
         let state = ApiState {
             key_manager: None,
+            trusts: options.trusts,
             store,
             catalog,
             engine: Arc::new(engine),
