@@ -220,14 +220,15 @@ async fn slot_of(pool: &Pool) -> Result<Prepared, End> {
     }
     let rootfs = slot::rootfs(parts, &pool.target.app.project_id, &pool.version).await?;
     let secrets = OpenSecrets::of_version(&*parts.store, &pool.target.app.id, &pool.version)?;
-    let identity = match pool.has_identity() {
-        false => None,
-        true => tokio::select! {
+    let identity = if pool.has_identity() {
+        tokio::select! {
             identity = pool.hot.identities.of_sandbox(&pool.target) => identity?,
             () = pool.hot.closing.cancelled() => {
                 return Err(End { may_repeat: true, ..End::of(Failure::NoCapacity) });
             }
-        },
+        }
+    } else {
+        None
     };
     let (secrets, identity) = match identity {
         Some(SandboxIdentity { env, held }) => (secrets.with_identity(env), Some(held)),
