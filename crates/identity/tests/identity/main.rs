@@ -5,6 +5,7 @@
 mod auth_token;
 mod conformance;
 mod faults;
+mod granted;
 mod limits;
 mod rules;
 mod services;

@@ -22,7 +22,12 @@ async fn project(keystone: &Keystone, name: &str) -> ProjectId {
 }
 
 /// A trust of a new user who has `roles` in `demo1`.
-async fn trust(keystone: &Keystone, trusts: &Trusts, roles: &[&str], trusted: &[&str]) -> (User, TrustId) {
+pub async fn trust(
+    keystone: &Keystone,
+    trusts: &Trusts,
+    roles: &[&str],
+    trusted: &[&str],
+) -> (User, TrustId) {
     let user = keystone.create_user("demo1", roles).await.unwrap();
     let token = SecretString::from(keystone.token(&user.name, "demo1").await.unwrap());
     let roles: Vec<String> = trusted.iter().map(|&name| name.to_owned()).collect();
