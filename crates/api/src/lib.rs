@@ -13,9 +13,11 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handlers;
+mod identity_views;
 mod iron;
 mod openapi;
 mod request;
+mod revocations;
 mod routers;
 mod serve;
 mod settings;
@@ -30,6 +32,7 @@ pub use error::{ApiError, Kind};
 pub use handlers::admin::MetricsText;
 pub use iron::{IronSettings, iron_router};
 pub use request::request_metrics::describe_metrics;
+pub use revocations::revoke_due;
 pub use routers::{admin_router, admin_socket_router, api_router, functions_router};
 pub use serve::{
     FaceListener, ServeLimits, ServerTls, Socket, TlsFault, UnixPeers, serve_face, serve_tcp, serve_unix,

@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 use crate::announce::Announcement;
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
-    aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, images, limits,
-    route_versions, routes, runs, triggers, versions, webhook_secrets,
+    aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, identities, images,
+    limits, route_versions, routes, runs, triggers, versions, webhook_secrets,
 };
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
@@ -69,6 +69,8 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(route_versions::roll_back))
         .routes(routes!(aliases::list_aliases, aliases::create_alias))
         .routes(routes!(aliases::get_alias, aliases::update_alias, aliases::delete_alias))
+        .routes(routes!(identities::get_identity, identities::set_identity, identities::delete_identity))
+        .routes(routes!(identities::consent_to_identity))
         .routes(routes!(webhook_secrets::rotate_webhook_secret, webhook_secrets::delete_webhook_secret))
         .routes(routes!(triggers::list_triggers, triggers::create_trigger))
         .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use picasso_engine::{Catalog, Engine};
-use picasso_identity::TokenValidator;
 use picasso_identity::policy::Enforcer;
+use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::ImageStore;
 use picasso_outbound::Barbican;
 use picasso_store::Store;
@@ -37,6 +37,8 @@ pub struct ApiState {
     pub announcer: Arc<Announcer>,
     /// Where secrets come from that are named by reference; `None` where the operator does not want that.
     pub key_manager: Option<Barbican>,
+    /// Trusts and application credentials of functions; `None` without Keystone.
+    pub trusts: Option<Arc<Trusts>>,
     /// Limits and choices.
     pub settings: Arc<ApiSettings>,
 }

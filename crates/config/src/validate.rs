@@ -30,6 +30,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     notifications(&settings.notifications, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
+    rules.range("identity.max_tokens", settings.identity.max_tokens, 1, 10_000_000);
     policy(&settings.policy, &mut rules);
     rules.0
 }

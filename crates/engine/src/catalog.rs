@@ -60,6 +60,11 @@ impl Target {
         Self { app: app.clone(), route: Arc::new(route), version, place: Place::default() }
     }
 
+    /// Whether its calls wait for the consent of who granted its identity.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.route.identity.is_some_and(|identity| identity.is_suspended)
+    }
+
     /// Why the target cannot run yet, or cannot run at all.
     pub(crate) fn not_ready(&self) -> Failure {
         let preparing = || "its image is still being prepared".to_owned();

@@ -32,6 +32,7 @@ use crate::failpoints;
 use crate::formats;
 use crate::hot::pools::Hot;
 use crate::hot::{self, janitor::Janitor};
+use crate::identity_folders::IdentityFolders;
 use crate::invocation::{Answer, CallError, Invocation};
 use crate::kept_output::KeptOutput;
 use crate::lanes::Lanes;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Admission>,
     /// Hot sandboxes.
     pub(crate) hot: Arc<Hot>,
+    /// Whom sandboxes are in OpenStack.
+    pub(crate) identities: Arc<IdentityFolders>,
     /// Until [`Engine::start`].
     janitor: Mutex<Option<Janitor>>,
     pub(crate) metrics: CallMetrics,
@@ -90,7 +93,9 @@ impl Engine {
         let large = parts.outputs.clone();
         let large = large.map(|outputs| LargeOutputs::new(outputs, parts.store.clone(), &parts.instance));
         let large = large.map(Arc::new);
-        let (hot, janitor) = Hot::new(parts.clone(), admission.clone());
+        let (asked, sandbox) = (parts.identities.clone(), parts.sandbox.clone());
+        let identities = IdentityFolders::new(asked, sandbox, parts.clock.clone());
+        let (hot, janitor) = Hot::new(parts.clone(), admission.clone(), identities.clone());
         let settings = &parts.settings;
         let lanes = Lanes::new(settings.async_places, settings.async_project_places);
         let back_pressure = BackPressure::new(parts.limits.clone(), settings.max_queued);
@@ -102,6 +107,7 @@ impl Engine {
                 parts,
                 admission,
                 hot,
+                identities,
                 janitor: Mutex::new(Some(janitor)),
                 metrics: CallMetrics::default(),
                 tasks: TaskTracker::new(),
@@ -386,11 +392,14 @@ impl Engine {
         events: &mpsc::Sender<Event>,
         started: &mut Option<Instant>,
     ) -> End {
-        let Shared { parts, admission, hot, ending, metrics, .. } = &*self.shared;
+        let Shared { parts, admission, hot, identities, ending, metrics, .. } = &*self.shared;
         let target = invocation.target.clone();
         let Some(version) = target.version.as_ref().filter(|version| version.digest.is_some()) else {
             return End { may_repeat: true, ..End::of(target.not_ready()) };
         };
+        if target.is_suspended() {
+            return End::of(Failure::IdentitySuspended);
+        }
         let project = &target.app.project_id;
         let gates = target.place.gates(admission, &target, version);
         // Only who waits for the answer is told at once.
@@ -413,7 +422,10 @@ impl Engine {
         #[expect(clippy::cast_precision_loss, reason = "a gauge of MiB; exact up to 2^52")]
         metrics.memory_promised.set(admission.memory_in_use_mb() as f64);
         match slot::rootfs(parts, project, version).await {
-            Ok(rootfs) => formats::default::run(parts, ending, &rootfs, version, invocation, events).await,
+            Ok(rootfs) => {
+                let place = formats::default::Place { parts, identities, ending };
+                formats::default::run(place, &rootfs, version, invocation, events).await
+            }
             Err(end) => end,
         }
     }

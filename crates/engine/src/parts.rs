@@ -10,6 +10,7 @@ use picasso_store::Store;
 use picasso_types::{Clock, InstanceId, Limits};
 
 use crate::catalog::Catalog;
+use crate::identities::Identities;
 use crate::large_outputs::OutputObjects;
 use crate::settings::EngineSettings;
 
@@ -36,6 +37,8 @@ pub struct EngineParts {
     pub zaqar: Option<Zaqar>,
     /// Where large results and logs lie; `None`: they are cut.
     pub outputs: Option<OutputObjects>,
+    /// Gives functions their identities; `None`: calls of routes with one fail.
+    pub identities: Option<Arc<dyn Identities>>,
     /// How much projects may have.
     pub limits: Arc<dyn Limits>,
     /// The time.

@@ -1,4 +1,5 @@
-//! A version's secrets once they are opened: for the moment in which its function is started.
+//! A version's secrets once they are opened, and the variables of its route's identity: for the moment
+//! in which its function is started.
 
 use picasso_sandbox::SecretFile;
 use picasso_store::Store;
@@ -42,7 +43,14 @@ impl OpenSecrets {
         Ok(opened)
     }
 
-    /// Those that are environment variables.
+    /// The variables of an identity, which win over secrets, configuration and image.
+    #[must_use]
+    pub(crate) fn with_identity(mut self, env: Vec<(String, String)>) -> Self {
+        self.env.extend(env);
+        self
+    }
+
+    /// Those that are environment variables; what is later wins.
     pub fn env(&self) -> impl Iterator<Item = &(String, String)> {
         self.env.iter()
     }

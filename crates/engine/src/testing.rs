@@ -73,6 +73,7 @@ pub fn target(pattern: &str) -> Target {
         rate_limit: None,
         delivery: DeliveryOptions::default(),
         access: RouteAccess::default(),
+        identity: None,
         latest: version.clone(),
         active: Some(version.clone()),
         created_at: Timestamp(0),

@@ -4,22 +4,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use picasso_types::FieldFault;
+use picasso_types::{FieldFault, TrustId};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 
 use crate::error::{KeystoneError, KeystoneSettingsError};
 use crate::request_id::{self, REQUEST_ID};
 use crate::settings::KeystoneSettings;
-use crate::wire::{self, TokenDocument};
+use crate::wire::{self, RefusalDocument, TokenDocument, TrustDocument};
 
 /// A token document without the catalog has about 2 KiB; access rules may make it longer.
 const MAX_ANSWER: usize = 256 * 1024;
 /// The catalog of a cloud of many services and regions is the longest list.
 const MAX_LIST: usize = 4 << 20;
+
+/// Longest reason of a refusal, characters.
+const MAX_REASON: usize = 300;
 
 /// The first pause before another attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -32,6 +36,19 @@ pub(crate) enum Verdict {
     Bad,
     /// It was not looked at: our own token is no longer good.
     OursIsStale,
+}
+
+/// What came of a request that Keystone may refuse.
+pub(crate) enum Answer<T> {
+    /// What was asked for.
+    Given(T),
+    /// A status of 4xx.
+    Refused {
+        /// Which.
+        status: StatusCode,
+        /// Keystone's own words, cut.
+        reason: String,
+    },
 }
 
 /// What is wanted of a look-up.
@@ -74,15 +91,24 @@ impl KeystoneClient {
         &self,
         credentials: &crate::ServiceCredentials,
     ) -> Result<(SecretString, TokenDocument), KeystoneError> {
-        let body = wire::authentication(credentials);
-        let answer = self.send(|| self.http.post(self.tokens.clone()).json(&body)).await?;
-        match answer.status() {
-            StatusCode::CREATED => {}
+        match self.issue(&wire::authentication(credentials)).await? {
+            Answer::Given(given) => Ok(given),
             // 404 is the answer for an application credential that was deleted.
-            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
-                return Err(KeystoneError::CredentialsRefused);
+            Answer::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND, .. } => {
+                Err(KeystoneError::CredentialsRefused)
             }
-            status => return Err(unexpected("POST /v3/auth/tokens", status)),
+            Answer::Refused { status, .. } => Err(unexpected("POST /v3/auth/tokens", status)),
+        }
+    }
+
+    /// Gets a token for whoever `body` names.
+    pub(crate) async fn issue(
+        &self,
+        body: &Value,
+    ) -> Result<Answer<(SecretString, TokenDocument)>, KeystoneError> {
+        let answer = self.send(|| self.http.post(self.tokens.clone()).json(body)).await?;
+        if answer.status() != StatusCode::CREATED {
+            return refused("POST /v3/auth/tokens", answer).await;
         }
         let token = answer
             .headers()
@@ -90,7 +116,63 @@ impl KeystoneClient {
             .and_then(|value| value.to_str().ok())
             .map(SecretString::from)
             .ok_or(KeystoneError::Malformed("a new token came without X-Subject-Token"))?;
-        Ok((token, document(answer, MAX_ANSWER).await?))
+        Ok(Answer::Given((token, document(answer, MAX_LIST).await?)))
+    }
+
+    /// Makes a trust as the trustor, whose token it is.
+    pub(crate) async fn make_trust(
+        &self,
+        trustor: &SecretString,
+        body: &Value,
+    ) -> Result<Answer<TrustDocument>, KeystoneError> {
+        let trustor = sensitive(trustor)?;
+        let url = self.url("OS-TRUST/trusts");
+        // Not sent again: a request whose answer was lost may have made one.
+        let request = self.http.post(url).header("x-auth-token", trustor).json(body);
+        let answer = self.once(request).await?;
+        if answer.status() != StatusCode::CREATED {
+            return refused("POST /v3/OS-TRUST/trusts", answer).await;
+        }
+        Ok(Answer::Given(document(answer, MAX_ANSWER).await?))
+    }
+
+    /// Deletes a trust as somebody who may; one that is not there is deleted.
+    pub(crate) async fn delete_trust(
+        &self,
+        as_whom: &SecretString,
+        trust: &TrustId,
+    ) -> Result<Answer<()>, KeystoneError> {
+        let token = sensitive(as_whom)?;
+        let url = self.url(&format!("OS-TRUST/trusts/{trust}"));
+        let answer =
+            self.send(|| self.http.delete(url.clone()).header("x-auth-token", token.clone())).await?;
+        match answer.status() {
+            StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(Answer::Given(())),
+            _ => refused("DELETE /v3/OS-TRUST/trusts", answer).await,
+        }
+    }
+
+    /// Whether there is such a trust, as its trustee is told.
+    pub(crate) async fn has_trust(
+        &self,
+        ours: &SecretString,
+        trust: &TrustId,
+    ) -> Result<bool, KeystoneError> {
+        let token = sensitive(ours)?;
+        let url = self.url(&format!("OS-TRUST/trusts/{trust}"));
+        let answer = self.send(|| self.http.get(url.clone()).header("x-auth-token", token.clone())).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => Err(unexpected("GET /v3/OS-TRUST/trusts", status)),
+        }
+    }
+
+    /// A URL below `/v3/`.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.tokens.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches("auth/tokens")));
+        url
     }
 
     /// Asks what `subject` stands for, as the one that `ours` stands for.
@@ -137,8 +219,7 @@ impl KeystoneClient {
         query: &[(&str, &str)],
     ) -> Result<Option<T>, KeystoneError> {
         let ours = sensitive(ours)?;
-        let mut url = self.tokens.clone();
-        url.set_path(&format!("{}{path}", url.path().trim_end_matches("auth/tokens")));
+        let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
         let answer = self.send(|| self.http.get(url.clone()).header("x-auth-token", ours.clone())).await?;
         match answer.status() {
@@ -148,13 +229,15 @@ impl KeystoneClient {
         }
     }
 
-    /// Sends a request, again after a failed connection or a timeout; all requests may be
+    /// Sends a request that must not be repeated.
+    async fn once(&self, request: RequestBuilder) -> Result<Response, KeystoneError> {
+        with_request_id(request).send().await.map_err(KeystoneError::Unreachable)
+    }
+
+    /// Sends a request, again after a failed connection or a timeout; these may be
     /// repeated without harm.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, KeystoneError> {
-        let request = || match request_id::current() {
-            Some(id) => request().header(REQUEST_ID, id),
-            None => request(),
-        };
+        let request = || with_request_id(request());
         let mut pause = FIRST_PAUSE;
         for _ in 0..self.retries {
             match request().send().await {
@@ -165,6 +248,26 @@ impl KeystoneClient {
             pause *= 2;
         }
         request().send().await.map_err(KeystoneError::Unreachable)
+    }
+}
+
+/// What a status of 4xx says; any other is none of Keystone's.
+async fn refused<T>(request: &'static str, answer: Response) -> Result<Answer<T>, KeystoneError> {
+    let status = answer.status();
+    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(unexpected(request, status));
+    }
+    let reason = match document::<RefusalDocument>(answer, MAX_ANSWER).await {
+        Ok(refusal) => refusal.error.message.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect(),
+        Err(_) => format!("Keystone answered with status {}", status.as_u16()),
+    };
+    Ok(Answer::Refused { status, reason })
+}
+
+fn with_request_id(request: RequestBuilder) -> RequestBuilder {
+    match request_id::current() {
+        Some(id) => request.header(REQUEST_ID, id),
+        None => request,
     }
 }
 

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use picasso_types::{Clock, Timestamp};
+use picasso_types::{Clock, Timestamp, TrustId};
 use secrecy::SecretString;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::client::KeystoneClient;
 use crate::error::KeystoneError;
 use crate::settings::ServiceCredentials;
+use crate::wire;
 
 /// A token is renewed this long before its end, or for the last fifth of a short life.
 const RENEW_BEFORE_MICROS: i64 = 60_000_000;
@@ -19,6 +21,8 @@ const RENEW_BEFORE_MICROS: i64 = 60_000_000;
 /// A token of our own.
 pub(crate) struct OwnToken {
     pub(crate) secret: SecretString,
+    /// Our own user's id.
+    pub(crate) user_id: String,
     expires_at: Timestamp,
     renew_at: Timestamp,
 }
@@ -46,6 +50,12 @@ impl ServiceSession {
         pause_after_refusal: Duration,
     ) -> Self {
         Self { client, credentials, clock, pause_after_refusal, state: Mutex::default() }
+    }
+
+    /// The body of a request for a token of a trust whose trustee is our own user; `None` where that
+    /// user shows an application credential, which Keystone takes for no other scope.
+    pub(crate) fn trust_authentication(&self, trust: &TrustId) -> Option<Value> {
+        wire::trust_authentication(&self.credentials, trust)
     }
 
     /// A token to ask Keystone with.
@@ -95,7 +105,8 @@ impl ServiceSession {
                 let expires_at = document.expires_at();
                 let margin = (expires_at.since(now) / 5).clamp(0, RENEW_BEFORE_MICROS);
                 let renew_at = expires_at.plus_micros(-margin);
-                let token = Arc::new(OwnToken { secret, expires_at, renew_at });
+                let user_id = document.user_id().to_owned();
+                let token = Arc::new(OwnToken { secret, user_id, expires_at, renew_at });
                 state.token = Some(Arc::clone(&token));
                 Ok(token)
             }

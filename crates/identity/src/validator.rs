@@ -35,18 +35,18 @@ const NOT_IN_RULES: &str = "The access rules of the token's application credenti
 
 /// Validates tokens with Keystone.
 pub struct KeystoneValidator {
-    client: Arc<KeystoneClient>,
-    session: ServiceSession,
-    gate: Gate,
-    clock: Arc<dyn Clock>,
+    pub(crate) client: Arc<KeystoneClient>,
+    pub(crate) session: ServiceSession,
+    pub(crate) gate: Gate,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Absent where every request asks Keystone.
     good: Option<Good>,
     /// Apart from the good ones, so that a flood of garbage pushes none of them out.
     refused: Option<Cache<Question, ()>>,
-    service_type: String,
+    pub(crate) service_type: String,
     service_token_roles: Vec<String>,
     service_token_roles_required: bool,
-    total_timeout: Duration,
+    pub(crate) total_timeout: Duration,
     retry_after: Duration,
     auth_uri: String,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp as Instant;
-use picasso_types::{ProjectId, Timestamp};
-use secrecy::ExposeSecret;
+use picasso_types::{ProjectId, Timestamp, TrustId};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::access_rules::AccessRules;
 use crate::caller::{self, Caller};
 use crate::limits::OurService;
 use crate::settings::ServiceCredentials;
+use crate::trusts::{NewTrust, ServiceEndpoint};
 use crate::validated::{Restriction, Validated};
 
 /// The body of `POST /v3/auth/tokens` for our own token.
@@ -34,6 +35,60 @@ pub(crate) fn authentication(credentials: &ServiceCredentials) -> Value {
             }}
         }),
     }
+}
+
+/// The body of `POST /v3/auth/tokens` for a token of a trust whose trustee we are; `None` where our own
+/// credentials are good for no other scope than theirs.
+pub(crate) fn trust_authentication(credentials: &ServiceCredentials, trust: &TrustId) -> Option<Value> {
+    let ServiceCredentials::Password { .. } = credentials else { return None };
+    let mut body = authentication(credentials);
+    body["auth"]["scope"] = json!({"OS-TRUST:trust": {"id": trust.as_str()}});
+    Some(body)
+}
+
+/// The body of `POST /v3/auth/tokens` for a token of an application credential.
+pub(crate) fn credential_authentication(id: &str, secret: &SecretString) -> Value {
+    json!({"auth": {"identity": {
+        "methods": ["application_credential"],
+        "application_credential": {"id": id, "secret": secret.expose_secret()},
+    }}})
+}
+
+/// The body of `POST /v3/OS-TRUST/trusts`: a trust that ends with its deletion and goes no further.
+pub(crate) fn new_trust(trust: &NewTrust<'_>, trustee: &str) -> Value {
+    let roles: Vec<Value> = trust.roles.iter().map(|name| json!({"name": name})).collect();
+    json!({"trust": {
+        "trustor_user_id": trust.user_id,
+        "trustee_user_id": trustee,
+        "project_id": trust.project.as_str(),
+        "impersonation": true,
+        "allow_redelegation": false,
+        "roles": roles,
+    }})
+}
+
+/// The answer to it.
+#[derive(Deserialize)]
+pub(crate) struct TrustDocument {
+    pub(crate) trust: TrustEntry,
+}
+
+/// The part that is used.
+#[derive(Deserialize)]
+pub(crate) struct TrustEntry {
+    pub(crate) id: String,
+}
+
+/// What Keystone says of a refusal.
+#[derive(Deserialize)]
+pub(crate) struct RefusalDocument {
+    pub(crate) error: RefusalEntry,
+}
+
+/// The part that is used.
+#[derive(Deserialize)]
+pub(crate) struct RefusalEntry {
+    pub(crate) message: String,
 }
 
 /// The body of both `POST` and `GET /v3/auth/tokens`.
@@ -181,6 +236,29 @@ impl TokenDocument {
     /// When the token ends.
     pub(crate) fn expires_at(&self) -> Timestamp {
         Timestamp(self.token.expires_at.as_microsecond())
+    }
+
+    /// Whom it stands for.
+    pub(crate) fn user_id(&self) -> &str {
+        &self.token.user.id
+    }
+
+    /// The public endpoint of each type of service that its catalog has, in `region` or, without one, in
+    /// the region that comes first.
+    pub(crate) fn public_endpoints(&self, region: Option<&str>) -> Vec<ServiceEndpoint> {
+        let mut found: Vec<ServiceEndpoint> = Vec::new();
+        for service in &self.token.catalog {
+            let mut fitting = service.endpoints.iter().filter(|endpoint| {
+                endpoint.interface == "public"
+                    && region.is_none_or(|region| endpoint.region_id.as_deref() == Some(region))
+            });
+            let Some(endpoint) = fitting.next() else { continue };
+            if found.iter().all(|other| other.service_type != service.r#type) {
+                let service_type = service.r#type.clone();
+                found.push(ServiceEndpoint { service_type, url: endpoint.url.clone() });
+            }
+        }
+        found
     }
 
     /// Whether it comes from an application credential with access rules.

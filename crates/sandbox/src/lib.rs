@@ -11,6 +11,7 @@ pub mod egress;
 mod error;
 mod fence;
 mod freezer;
+mod identity_folder;
 pub mod native;
 pub mod oci;
 pub mod seccomp;
@@ -29,6 +30,10 @@ pub use dialer::{Dial, Dialer};
 pub use error::SandboxError;
 pub use fence::{Fence, StdinPipe, StdoutPipe, fenced_pipes};
 pub use freezer::Freezer;
+pub use identity_folder::{
+    IDENTITY_FOLDER, IdentityFolder, IdentityFolderId, IdentityFolders, MAX_IDENTITY_BYTES,
+    MAX_IDENTITY_WRITES,
+};
 pub use socket_folder::{FolderSocket, FolderWatch, SocketFolder};
 
 /// A slot: one set of namespaces, cgroup and network that exactly one function process gets.
@@ -80,6 +85,8 @@ pub struct ProcessSpec {
     pub channel: Channel,
     /// Files in [`SECRET_FOLDER`].
     pub files: Vec<SecretFile>,
+    /// The folder that it finds at [`IDENTITY_FOLDER`], read-only; an empty one where there is none.
+    pub identity: Option<IdentityFolderId>,
 }
 
 impl std::fmt::Debug for ProcessSpec {
@@ -93,6 +100,7 @@ impl std::fmt::Debug for ProcessSpec {
             .field("gid", &self.gid)
             .field("channel", &self.channel)
             .field("files", &self.files)
+            .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
 }
@@ -230,6 +238,15 @@ pub trait Sandbox: Send + Sync + std::fmt::Debug {
 
     /// Makes a slot: namespaces, cgroup with its limits, network.
     async fn make_slot(&self, spec: &SlotSpec) -> Result<SlotId, SandboxError>;
+
+    /// Makes an empty folder for the files of one sandbox's identity, in memory and closed to all
+    /// others: a process that is started with its id finds it at [`IDENTITY_FOLDER`].
+    async fn make_identity_folder(&self) -> Result<IdentityFolder, SandboxError> {
+        Err(SandboxError::Unsupported {
+            driver: self.name(),
+            reason: "it shows sandboxes no identities".to_owned(),
+        })
+    }
 
     /// Gives a slot its root filesystem and starts the process.
     async fn start(

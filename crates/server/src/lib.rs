@@ -9,6 +9,7 @@ mod database;
 mod engine_process;
 mod failure;
 mod handover;
+mod identities;
 mod key_file;
 mod limits;
 mod notifications;

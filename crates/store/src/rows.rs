@@ -5,9 +5,10 @@
 
 use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppId, AppName, Call, CallId, CallState, Config, Digest,
-    FieldFault, Format, FullName, IdempotencyKey, ImageRef, Methods, NetworkMode, ProjectId, Route, RouteId,
-    RoutePattern, RouteType, RouteVersion, Share, Shares, Sticky, Timestamp, Trigger, VersionId, VersionSpec,
-    VersionState,
+    FieldFault, Format, FullName, IdempotencyKey, IdentityGrant, IdentityKind, ImageRef, Methods,
+    NetworkMode, ProjectId, Route, RouteId, RouteIdentity, RouteIdentityState, RoutePattern, RouteType,
+    RouteVersion, Share, Shares, Sticky, Suspension, Timestamp, Trigger, TrustId, TrustRevocation, VersionId,
+    VersionSpec, VersionState,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -229,7 +230,9 @@ pub(crate) fn version(row: &impl Columns) -> Result<RouteVersion, StoreError> {
 macro_rules! route_columns {
     () => {
         "r.app_id, r.pattern, r.methods, r.route_type, r.is_public, r.delivery, r.access, r.rate_limit, \
-         r.latest_number, r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at"
+         r.latest_number, r.active_number, r.created_at AS route_created_at, r.updated_at AS route_updated_at, \
+         (SELECT i.kind FROM route_identities i WHERE i.route_id = r.id) AS identity_kind, \
+         (SELECT i.suspended_at FROM route_identities i WHERE i.route_id = r.id) AS identity_suspended_at"
     };
 }
 pub(crate) use route_columns;
@@ -267,10 +270,83 @@ pub(crate) fn route(rows: &[impl Columns]) -> Result<Route, StoreError> {
         rate_limit: optional_json(first, "rate_limit")?,
         delivery: json(first, "delivery")?,
         access: json(first, "access")?,
+        identity: identity_state(first)?,
         latest,
         active,
         created_at: time(first, "route_created_at")?,
         updated_at: time(first, "route_updated_at")?,
+    })
+}
+
+/// What a route's columns say of its identity.
+fn identity_state(row: &impl Columns) -> Result<Option<RouteIdentityState>, StoreError> {
+    let kind: Option<&str> = column(row, "identity_kind")?;
+    let Some(kind) = kind else { return Ok(None) };
+    let kind = IdentityKind::parse(kind).map_err(|fault| damaged("identity_kind", &fault))?;
+    let suspended_at: Option<i64> = column(row, "identity_suspended_at")?;
+    Ok(Some(RouteIdentityState { kind, is_suspended: suspended_at.is_some() }))
+}
+
+/// The columns of `route_identities i`.
+macro_rules! identity_columns {
+    () => {
+        "i.route_id, i.project_id, i.user_id, i.kind, i.grant_id, i.secret, i.roles, i.granted_at, \
+         i.suspended_by, i.suspended_at, i.suspension_reason"
+    };
+}
+pub(crate) use identity_columns;
+
+/// How what was granted is stored.
+pub(crate) struct IdentityColumns<'a> {
+    pub(crate) grant_id: &'a str,
+    pub(crate) secret: Option<String>,
+    pub(crate) roles: String,
+}
+
+impl<'a> IdentityColumns<'a> {
+    pub(crate) fn of(identity: &'a RouteIdentity) -> Result<Self, StoreError> {
+        let (grant_id, secret) = match &identity.grant {
+            IdentityGrant::Trust { id } => (id.as_str(), None),
+            IdentityGrant::ApplicationCredential { id, secret } => {
+                (id.as_str(), Some(to_json("secret", secret)?))
+            }
+        };
+        Ok(Self { grant_id, secret, roles: to_json("roles", &identity.roles)? })
+    }
+}
+
+pub(crate) fn identity(row: &impl Columns) -> Result<RouteIdentity, StoreError> {
+    let grant = match parsed(row, "kind", IdentityKind::parse)? {
+        IdentityKind::Trust => IdentityGrant::Trust { id: parsed(row, "grant_id", TrustId::parse)? },
+        IdentityKind::ApplicationCredential => IdentityGrant::ApplicationCredential {
+            id: column(row, "grant_id")?,
+            secret: json(row, "secret")?,
+        },
+    };
+    let suspended_at: Option<i64> = column(row, "suspended_at")?;
+    let suspension = match suspended_at {
+        Some(at) => Some(Suspension {
+            by: column(row, "suspended_by")?,
+            at: Timestamp(at),
+            reason: column(row, "suspension_reason")?,
+        }),
+        None => None,
+    };
+    Ok(RouteIdentity {
+        route_id: parsed(row, "route_id", RouteId::parse)?,
+        project_id: parsed(row, "project_id", ProjectId::stored)?,
+        user_id: column(row, "user_id")?,
+        grant,
+        roles: json(row, "roles")?,
+        granted_at: time(row, "granted_at")?,
+        suspension,
+    })
+}
+
+pub(crate) fn revocation(row: &impl Columns) -> Result<TrustRevocation, StoreError> {
+    Ok(TrustRevocation {
+        trust: parsed(row, "trust_id", TrustId::parse)?,
+        attempts: number(row, "attempts")?,
     })
 }
 

@@ -13,12 +13,13 @@ use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
     CallOutput, Cancelled, Clock, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall,
     NewObject, NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteVersion, Sealed, SealedFor, Timestamp, VersionId, WebhookChange,
+    RouteChange, RouteId, RouteIdentity, RouteVersion, Sealed, SealedFor, Timestamp, TrustId,
+    TrustRevocation, VersionId, WebhookChange,
 };
 
 use super::{
-    ServerPool, ServerStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, objects,
-    outbox, records, routes, triggers, versions,
+    ServerPool, ServerStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency,
+    identities, objects, outbox, records, routes, triggers, versions,
 };
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
@@ -496,6 +497,47 @@ impl Store for ServerStore {
     ) -> Result<u64, StoreError> {
         let calls = self.read(objects::list_beyond(&self.pool, project, max_bytes, limit)).await?;
         write!(self, |db| objects::delete_outputs(db, &calls))
+    }
+
+    async fn get_identity(&self, route: &RouteId) -> Result<RouteIdentity, StoreError> {
+        self.read(identities::get(&self.pool, route)).await
+    }
+
+    async fn set_identity(
+        &self,
+        identity: &RouteIdentity,
+        seen_number: u32,
+        expected: Option<&RouteIdentity>,
+    ) -> Result<(), StoreError> {
+        write!(self, |db| identities::set(db, identity, seen_number, expected, self.clock.now()))
+    }
+
+    async fn consent_to_identity(&self, seen: &RouteIdentity) -> Result<RouteIdentity, StoreError> {
+        write!(self, |db| identities::consent(db, seen, self.clock.now()))
+    }
+
+    async fn delete_identity(
+        &self,
+        route: &RouteId,
+        expected: Option<&RouteIdentity>,
+    ) -> Result<(), StoreError> {
+        write!(self, |db| identities::delete(db, route, expected, self.clock.now()))
+    }
+
+    async fn add_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
+        write!(self, |db| identities::add_revocation(db, trust, self.clock.now()))
+    }
+
+    async fn list_trust_revocations(&self, limit: u32) -> Result<Vec<TrustRevocation>, StoreError> {
+        self.read(identities::list_revocations(&self.pool, limit, self.clock.now())).await
+    }
+
+    async fn put_off_trust_revocation(&self, trust: &TrustId, until: Timestamp) -> Result<(), StoreError> {
+        write!(self, |db| identities::put_off_revocation(db, trust, until))
+    }
+
+    async fn forget_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
+        write!(self, |db| identities::forget_revocation(db, trust))
     }
 
     async fn sweep_calls(&self) -> Result<u64, StoreError> {

@@ -155,6 +155,14 @@ pub enum Failure {
         /// How deep a call may be.
         max_depth: u32,
     },
+    /// Another user changed the function since its identity was granted, and who granted it has not
+    /// consented yet.
+    IdentitySuspended,
+    /// The function's identity could not be had.
+    IdentityUnavailable {
+        /// Why, in a sentence.
+        reason: String,
+    },
     /// A fault of ours; the log has the story.
     Internal,
 }
@@ -197,6 +205,11 @@ impl fmt::Display for Failure {
                 f,
                 "The call was refused: more than {max_depth} calls caused each other, which looks like a loop"
             ),
+            Self::IdentitySuspended => f.write_str(
+                "The function's identity is suspended: another user changed the function, and who granted the \
+                 identity has not consented yet",
+            ),
+            Self::IdentityUnavailable { reason } => write!(f, "The function's identity cannot be had: {reason}"),
             Self::Internal => f.write_str("The function could not be run because of a fault of the service"),
         }
     }

@@ -15,6 +15,7 @@ pub mod cors;
 pub mod delivery;
 pub mod digest;
 pub mod fault;
+pub mod identity;
 pub mod ids;
 pub mod image_ref;
 pub mod kept_object;
@@ -47,6 +48,9 @@ pub use delivery::{
 };
 pub use digest::Digest;
 pub use fault::FieldFault;
+pub use identity::{
+    IdentityGrant, IdentityKind, RouteIdentity, RouteIdentityState, Suspension, TrustId, TrustRevocation,
+};
 pub use ids::{
     AppId, CallId, DeliveryId, FiringId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, TriggerId,
     VersionId,

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryOptions, in_range};
 use crate::digest::Digest;
 use crate::fault::FieldFault;
+use crate::identity::RouteIdentityState;
 use crate::ids::{AppId, RouteId, VersionId};
 use crate::image_ref::ImageRef;
 use crate::pattern::RoutePattern;
@@ -282,6 +283,8 @@ pub struct Route {
     pub delivery: DeliveryOptions,
     /// What it asks of callers without a token.
     pub access: RouteAccess,
+    /// Whom its function is in OpenStack; `None`: nobody.
+    pub identity: Option<RouteIdentityState>,
     /// The newest version: what `GET` shows.
     pub latest: RouteVersion,
     /// The newest version that is `ready`: what calls run. `None` until the first is.

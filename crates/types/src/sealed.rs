@@ -35,6 +35,8 @@ pub enum SealedFor<'a> {
     WebhookKey(&'a RouteId),
     /// The key that senders sign what they post to a trigger with.
     TriggerKey(&'a TriggerId),
+    /// The secret of the application credential that a route's function acts by.
+    IdentitySecret(&'a RouteId),
 }
 
 impl SealedFor<'_> {
@@ -46,6 +48,7 @@ impl SealedFor<'_> {
             Self::JwtKey(route) => ("jwt key", route.to_string()),
             Self::WebhookKey(route) => ("webhook key", route.to_string()),
             Self::TriggerKey(trigger) => ("trigger key", trigger.to_string()),
+            Self::IdentitySecret(route) => ("identity secret", route.to_string()),
         }
     }
 }

@@ -24,6 +24,28 @@ pub fn read(paths: &[&str]) {
     }
 }
 
+/// Reads a path each time a line comes in.
+pub fn read_again(path: &str) -> std::io::Result<()> {
+    for line in std::io::stdin().lines() {
+        line?;
+        read(&[path]);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Removes files and folders, and renames what it cannot remove.
+pub fn remove(paths: &[&str]) {
+    for path in paths {
+        let folder = Path::new(path).is_dir();
+        let removed = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        match removed.or_else(|_| std::fs::rename(path, format!("{path}-away"))) {
+            Ok(()) => println!("{path}: removed"),
+            Err(error) => println!("{path}: {}", failure(&error)),
+        }
+    }
+}
+
 /// Makes a file below each folder, or writes to a file that is there.
 pub fn write(paths: &[&str]) {
     for path in paths {

@@ -56,7 +56,9 @@ fn run(arguments: &[&str]) -> Checked {
         }
         ["list", path] => files::list(path)?,
         ["read", paths @ ..] => files::read(paths),
+        ["read-again", path] => files::read_again(path)?,
         ["write", paths @ ..] => files::write(paths),
+        ["remove", paths @ ..] => files::remove(paths),
         ["fill-bytes", path] => files::fill_bytes(path),
         ["fill-inodes", path] => files::fill_inodes(path),
         ["memory"] => load::memory()?,

@@ -2,7 +2,7 @@
 
 use picasso_image::ImageInfo;
 use picasso_types::trigger::Trigger;
-use picasso_types::{Alias, App, Route};
+use picasso_types::{Alias, App, Route, RouteIdentity};
 use serde_json::{Value, json};
 
 /// A thing that a request is about.
@@ -60,6 +60,17 @@ impl Subject for Trigger {
             ("route_id", self.spec.route_id.as_str().into()),
             ("path", self.route_path.as_str().into()),
             ("project_id", self.project_id.as_str().into()),
+        ]
+    }
+}
+
+impl Subject for RouteIdentity {
+    fn facts(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("route_id", self.route_id.as_str().into()),
+            ("identity_type", self.grant.kind().as_str().into()),
+            ("identity_user_id", self.user_id.as_str().into()),
+            ("identity_roles", self.roles.clone().into()),
         ]
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod app;
 pub(crate) mod cors;
 pub(crate) mod delivery;
 mod flag;
+pub(crate) mod identity;
 pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod secrets;

@@ -300,6 +300,7 @@ pub(crate) mod tests {
             rate_limit: new.rate_limit,
             delivery: new.delivery,
             access: new.access,
+            identity: None,
             latest: RouteVersion {
                 id: VersionId::generate(),
                 route_id: id,

@@ -67,6 +67,10 @@ kinds! {
     VersionNotSupported = "version_not_supported", NOT_ACCEPTABLE;
     /// The URL exists, the method does not.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The route has no identity.
+    IdentityNotFound = "identity_not_found", NOT_FOUND;
+    /// Only who granted the identity may do this.
+    NotTheGrantor = "not_the_grantor", FORBIDDEN;
     /// The project has an app of this name.
     AppExists = "app_exists", CONFLICT;
     /// The app has a route for these paths and methods.
@@ -147,6 +151,10 @@ kinds! {
     FunctionBadAnswer = "function_bad_answer", BAD_GATEWAY;
     /// The function reported an error instead of an answer.
     FunctionError = "function_error", BAD_GATEWAY;
+    /// The function's identity waits for the consent of who granted it.
+    IdentitySuspended = "identity_suspended", CONFLICT;
+    /// The function's identity could not be had.
+    FunctionIdentityUnavailable = "function_identity_unavailable", SERVICE_UNAVAILABLE;
     /// No place to run the function became free in time.
     NoCapacity = "no_capacity", SERVICE_UNAVAILABLE;
     /// The project has as many calls, or as much memory, at one time as it may.

@@ -39,6 +39,8 @@ impl ApiError {
             Self::TriggerExists(_) => Kind::TriggerExists,
             Self::TriggerRefused(_) => Kind::TriggerRefused,
             Self::TriggerBusy(_) => Kind::TriggerBusy,
+            Self::IdentityNotFound(_) => Kind::IdentityNotFound,
+            Self::NotTheGrantor => Kind::NotTheGrantor,
             Self::VersionNotReady { .. } => Kind::VersionNotReady,
             Self::AppHasRoutes(_) => Kind::AppHasRoutes,
             Self::PrivateRoute(_) => Kind::PrivateRoute,
@@ -117,6 +119,12 @@ impl ApiError {
                 format!("Version {number} cannot run: {reason}")
             }
             Self::ImageNotFound(name) => format!("Image {name} not found"),
+            Self::IdentityNotFound(route) => format!("Route {route} has no identity"),
+            Self::NotTheGrantor => {
+                "Only the user who granted the identity can consent, with a token of their own (not one of a \
+                 trust or a restricted application credential)"
+                    .into()
+            }
             Self::CallNotFound(id) => format!("Call {id} not found"),
             Self::ResultNotKept(id) => {
                 format!("No result of call {id} is kept; only those of asynchronous calls are")
@@ -218,6 +226,9 @@ fn for_strangers(failure: &Failure) -> String {
         Failure::InitFailed { .. } => "The function did not become ready".into(),
         Failure::BadAnswer { .. } => "The function gave no valid answer".into(),
         Failure::FunctionError { .. } => "The function reported an error".into(),
+        Failure::IdentitySuspended | Failure::IdentityUnavailable { .. } => {
+            "The function cannot be run now: it has no identity".into()
+        }
         Failure::OverLimit { .. } => "The function is called too much at one time; try again later".into(),
         Failure::Timeout { .. }
         | Failure::Exit { .. }
@@ -250,6 +261,8 @@ fn failure_kind(failure: &Failure) -> Kind {
         Failure::BadAnswer { .. } => Kind::FunctionBadAnswer,
         Failure::FunctionError { .. } | Failure::Status { .. } => Kind::FunctionError,
         Failure::TooDeep { .. } => Kind::CallLoop,
+        Failure::IdentitySuspended => Kind::IdentitySuspended,
+        Failure::IdentityUnavailable { .. } => Kind::FunctionIdentityUnavailable,
         Failure::Lost { .. } | Failure::Expired { .. } | Failure::Internal => Kind::Internal,
     }
 }
@@ -276,6 +289,7 @@ mod tests {
             Failure::InitFailed { reason: secret() },
             Failure::BadAnswer { reason: secret() },
             Failure::FunctionError { error_type: secret(), message: secret() },
+            Failure::IdentityUnavailable { reason: secret() },
         ];
         for failure in failures {
             assert!(message(failure.clone(), true).contains("secret"), "{failure:?}");

@@ -52,6 +52,10 @@ pub enum ApiError {
     VersionNotFound(String),
     /// The route has no such alias.
     AliasNotFound(String),
+    /// The route has no identity; holds its id.
+    IdentityNotFound(String),
+    /// Who asks is not who granted the identity, or asks with a token that cannot grant anything.
+    NotTheGrantor,
     /// No such image in the project.
     ImageNotFound(String),
     /// No such call in the project.

@@ -12,6 +12,7 @@ pub(crate) mod function_answer;
 pub(crate) mod function_urls;
 mod grants;
 pub(crate) mod health;
+pub(crate) mod identities;
 pub(crate) mod images;
 pub(crate) mod limits;
 pub(crate) mod route_versions;

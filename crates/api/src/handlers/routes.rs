@@ -283,6 +283,7 @@ pub(crate) async fn delete_route(
         .await
         .map_err(from_store(|| ApiError::RouteNotFound(at.path.clone())))?;
     state.catalog.forget(&app.id).await;
+    super::identities::route_deleted(&state, &route);
     Ok(deleted(version, Done { message: "Route successfully deleted" }))
 }
 

@@ -3,6 +3,7 @@
 mod calls;
 mod engine;
 mod host;
+mod identity;
 mod images;
 mod iron;
 mod key_manager;
@@ -24,6 +25,7 @@ mod triggers;
 pub use calls::Calls;
 pub use engine::{Engine, Queue};
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
+pub use identity::Identity;
 pub use images::{Images, Registry, RegistryCredential};
 pub use iron::Iron;
 pub use key_manager::KeyManager;
@@ -86,6 +88,8 @@ section! {
         pub notifications: Notifications,
         /// Secrets of Barbican as secrets of apps and routes.
         pub key_manager: KeyManager,
+        /// How functions act in OpenStack.
+        pub identity: Identity,
         /// How much runs at one time, and how large its input and output may be.
         pub engine: Engine,
         /// Maxima and defaults of apps, routes and calls.

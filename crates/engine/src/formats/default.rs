@@ -4,6 +4,7 @@
 //! holds its other end; when that is dropped the task sees it and ends the sandbox. The task
 //! itself is never cancelled in the middle: that is what leaves nothing behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -16,18 +17,28 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_events::{End, Event};
+use crate::catalog::Target;
 use crate::environment;
 use crate::function_log::{FunctionLog, LogStream};
+use crate::identity_folders::{HeldIdentity, IdentityFolders, SandboxIdentity};
 use crate::invocation::{Body, BodyError, Invocation};
 use crate::parts::EngineParts;
 use crate::secrets::OpenSecrets;
 use crate::slot;
 
+/// What a call finds around it.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub parts: &'a EngineParts,
+    pub identities: &'a Arc<IdentityFolders>,
+    /// Running calls are ended when this is cancelled.
+    pub ending: &'a CancellationToken,
+}
+
 /// Runs one admitted call to its end and removes its sandbox. Events go to `events`; a closed
 /// receiver means the caller hung up and ends the call.
 pub async fn run(
-    parts: &EngineParts,
-    ending: &CancellationToken,
+    Place { parts, identities, ending }: Place<'_>,
     rootfs: &RootFs,
     version: &RouteVersion,
     invocation: Invocation,
@@ -36,6 +47,11 @@ pub async fn run(
     let EngineParts { sandbox, settings, .. } = parts;
     let secrets = match OpenSecrets::of_version(&*parts.store, &invocation.target.app.id, version) {
         Ok(secrets) => secrets,
+        Err(end) => return end,
+    };
+    // Held until the sandbox is gone.
+    let (secrets, identity) = match identity(&invocation.target, identities, secrets, ending).await {
+        Ok(got) => got,
         Err(end) => return end,
     };
     let slot = match slot::make(sandbox, settings, version).await {
@@ -51,6 +67,7 @@ pub async fn run(
         groups: rootfs.process.groups.clone(),
         channel: Channel::Streams,
         files: secrets.into_files(),
+        identity: identity.as_ref().map(|held| held.folder()),
     };
     let Invocation { body, call_id, target, kept, .. } = invocation;
     let log = FunctionLog::new(target, settings.max_log_bytes);
@@ -62,7 +79,28 @@ pub async fn run(
     if let Err(error) = sandbox.remove(slot).await {
         tracing::warn!(%call_id, slot = slot.0, %error, "a sandbox was not removed cleanly");
     }
+    drop(identity);
     end
+}
+
+/// The route's identity, where it has one: its variables with the secrets, and its folder.
+async fn identity(
+    target: &Target,
+    identities: &Arc<IdentityFolders>,
+    secrets: OpenSecrets,
+    ending: &CancellationToken,
+) -> Result<(OpenSecrets, Option<Arc<HeldIdentity>>), End> {
+    if target.route.identity.is_none() {
+        return Ok((secrets, None));
+    }
+    let identity = tokio::select! {
+        identity = identities.of_sandbox(target) => identity?,
+        () = ending.cancelled() => return Err(End { may_repeat: true, ..End::of(Failure::NoCapacity) }),
+    };
+    Ok(match identity {
+        Some(SandboxIdentity { env, held }) => (secrets.with_identity(env), Some(held)),
+        None => (secrets, None),
+    })
 }
 
 /// Why the function is being ended by us.

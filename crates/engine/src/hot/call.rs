@@ -131,6 +131,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
     let Some(version) = target.version.as_ref().filter(|version| version.digest.is_some()) else {
         return Err(running.fail(End { may_repeat: true, ..End::of(target.not_ready()) }));
     };
+    if target.is_suspended() {
+        return Err(running.fail(End::of(Failure::IdentitySuspended)));
+    }
     let spec = &version.spec;
     let until = Instant::now() + Duration::from_secs(spec.queue_timeout_s.into());
     match places(shared, &target, until, invocation.kept.is_some()).await {

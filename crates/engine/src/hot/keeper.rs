@@ -3,6 +3,7 @@
 //! The task is never cancelled in the middle, whoever asked for the sandbox and left: that is
 //! what leaves nothing behind.
 
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -22,6 +23,7 @@ use crate::admission::{NotAdmitted, Room};
 use crate::call_events::End;
 use crate::carried;
 use crate::function_log::{FunctionLog, LogStream};
+use crate::identity_folders::{HeldIdentity, SandboxIdentity};
 use crate::secrets::OpenSecrets;
 use crate::slot;
 
@@ -168,11 +170,12 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
     if pool.hot.closing.is_cancelled() {
         return pool.failed(&End { may_repeat: true, ..End::of(Failure::NoCapacity) });
     }
+    let had_identity = pool.has_identity();
     let started = match slot_of(pool).await {
         Ok(started) => started,
         Err(end) => return pool.failed(&end),
     };
-    let (slot, rootfs, secrets) = started;
+    let Prepared { slot, rootfs, secrets, identity } = started;
     let process = ProcessSpec {
         argv: rootfs.process.argv.clone(),
         env: pool.format.environment(&rootfs.process, &pool.target, &secrets),
@@ -182,9 +185,13 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
         groups: rootfs.process.groups.clone(),
         channel: pool.format.channel(),
         files: secrets.into_files(),
+        identity: identity.as_ref().map(|held| held.folder()),
     };
     match sandbox.start(slot, &rootfs, &process).await {
-        Ok(io) => run(pool, room, slot, io, began).await,
+        Ok(io) => {
+            let identity = Identity { held: identity.as_deref(), had: had_identity };
+            run(pool, room, slot, io, began, identity).await;
+        }
         Err(error) => pool.failed(&slot::end_of_driver_error(&error, &pool.version.id)),
     }
     if let Err(error) = sandbox.remove(slot).await {
@@ -192,8 +199,19 @@ async fn keep(pool: &Arc<Pool>, room: &Arc<Room>) {
     }
 }
 
-/// A slot for the version, the root filesystem to start in it, and the secrets that it gets.
-async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>, OpenSecrets), End> {
+/// What a process is started in and with.
+struct Prepared {
+    slot: SlotId,
+    rootfs: Arc<RootFs>,
+    /// And the variables of its identity.
+    secrets: OpenSecrets,
+    /// Held until the sandbox is gone.
+    identity: Option<Arc<HeldIdentity>>,
+}
+
+/// A slot for the version, the root filesystem to start in it, and the secrets and the identity that it
+/// gets.
+async fn slot_of(pool: &Pool) -> Result<Prepared, End> {
     let parts = &pool.hot.parts;
     // The route may have been stored while the node had another runtime.
     let sandbox = &parts.sandbox;
@@ -202,14 +220,53 @@ async fn slot_of(pool: &Pool) -> Result<(SlotId, Arc<RootFs>, OpenSecrets), End>
     }
     let rootfs = slot::rootfs(parts, &pool.target.app.project_id, &pool.version).await?;
     let secrets = OpenSecrets::of_version(&*parts.store, &pool.target.app.id, &pool.version)?;
+    let identity = if pool.has_identity() {
+        tokio::select! {
+            identity = pool.hot.identities.of_sandbox(&pool.target) => identity?,
+            () = pool.hot.closing.cancelled() => {
+                return Err(End { may_repeat: true, ..End::of(Failure::NoCapacity) });
+            }
+        }
+    } else {
+        None
+    };
+    let (secrets, identity) = match identity {
+        Some(SandboxIdentity { env, held }) => (secrets.with_identity(env), Some(held)),
+        None => (secrets, None),
+    };
     let slot = slot::make(&parts.sandbox, &parts.settings, &pool.version)
         .await
         .map_err(|error| slot::end_of_driver_error(&error, &pool.version.id))?;
-    Ok((slot, rootfs, secrets))
+    Ok(Prepared { slot, rootfs, secrets, identity })
+}
+
+/// The identity that a sandbox was started with.
+#[derive(Clone, Copy)]
+struct Identity<'a> {
+    held: Option<&'a HeldIdentity>,
+    /// Whether its route had one.
+    had: bool,
+}
+
+impl Identity<'_> {
+    /// Whether it does not hold any more, or the route has one since.
+    fn is_outdated(self, pool: &Pool) -> bool {
+        match self.held {
+            Some(held) => held.is_withdrawn(),
+            None => pool.has_identity() && !self.had,
+        }
+    }
 }
 
 /// Opens the process, serves calls with it, waits for its end.
-async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, began: Instant) {
+async fn run(
+    pool: &Arc<Pool>,
+    room: &Arc<Room>,
+    slot: SlotId,
+    io: SandboxIo,
+    began: Instant,
+    identity: Identity<'_>,
+) {
     let hot = &pool.hot;
     let sandbox = &*hot.parts.sandbox;
     let SandboxIo { stdin, stdout, stderr, endpoint, freezer, fence } = io;
@@ -243,6 +300,11 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
             return pool.failed(&end);
         }
     };
+    if identity.is_outdated(pool) {
+        process.kill(sandbox, slot).await;
+        let reason = "it changed while the function was being started".to_owned();
+        return pool.failed(&End { may_repeat: true, ..End::of(Failure::IdentityUnavailable { reason }) });
+    }
     let (stop, stopped) = watch::channel(Stop::No);
     let instance = pool.ready(began.elapsed(), |key| {
         Arc::new(Instance {
@@ -259,7 +321,10 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
         })
     });
     let ready = Instant::now();
-    let (ended, ours) = until_end(&instance, &mut process, slot, stopped).await;
+    let (ended, ours) = tokio::select! {
+        end = until_end(&instance, &mut process, slot, stopped) => end,
+        never = out_of_use(&instance, identity) => match never {},
+    };
     // Fails only if set before, which only happens here.
     let _ = instance.ended.set(Obituary { ended, ours, stderr_tail: log.tail() });
     instance.link.ended();
@@ -274,6 +339,19 @@ async fn run(pool: &Arc<Pool>, room: &Arc<Room>, slot: SlotId, io: SandboxIo, be
         );
     }
     pool.gone(&instance, ready.elapsed());
+}
+
+/// Takes a sandbox out of use when its identity does not hold any more, or when its route has one since
+/// it was started.
+async fn out_of_use(instance: &Instance, identity: Identity<'_>) -> Infallible {
+    let pool = &instance.pool;
+    match identity.held {
+        Some(held) => held.withdrawn().await,
+        None if identity.is_outdated(pool) => {}
+        None => return std::future::pending().await,
+    }
+    pool.condemn(instance.key);
+    std::future::pending().await
 }
 
 /// Waits until the process has ended, by itself or because it was asked to.

@@ -18,6 +18,7 @@ use super::pool::Pool;
 use crate::admission::{Admission, NOBODY, Relief, Short};
 use crate::catalog::Target;
 use crate::formats;
+use crate::identity_folders::IdentityFolders;
 use crate::parts::EngineParts;
 
 /// A pool without sandboxes is forgotten when it was not used for this time.
@@ -28,6 +29,7 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 pub(crate) struct Hot {
     pub(super) parts: EngineParts,
     pub(super) admission: Arc<Admission>,
+    pub(super) identities: Arc<IdentityFolders>,
     /// Tasks that own sandboxes: shutdown waits for them.
     pub(super) keepers: TaskTracker,
     /// Starts are broken off when this is cancelled.
@@ -39,12 +41,17 @@ pub(crate) struct Hot {
 
 impl Hot {
     /// No pools yet; the janitor runs until [`Hot::shut_down`].
-    pub(crate) fn new(parts: EngineParts, admission: Arc<Admission>) -> (Arc<Self>, janitor::Janitor) {
+    pub(crate) fn new(
+        parts: EngineParts,
+        admission: Arc<Admission>,
+        identities: Arc<IdentityFolders>,
+    ) -> (Arc<Self>, janitor::Janitor) {
         // Bounded by the number of pools: each is in it once at most.
         let (due, dues) = mpsc::unbounded_channel();
         let hot = Arc::new(Self {
             parts,
             admission,
+            identities,
             keepers: TaskTracker::new(),
             closing: CancellationToken::new(),
             metrics: HotMetrics::default(),
@@ -67,8 +74,13 @@ impl Hot {
     ) -> Option<Arc<Pool>> {
         let version = target.version.as_ref()?;
         let mut pools = self.lock();
-        if let Some(pool) = pools.get(&version.id) {
-            return Some(pool.clone());
+        if let Some(pool) = pools.get(&version.id).cloned() {
+            drop(pools);
+            if target.route.identity.is_some() {
+                // It may not have heard of that yet: no call of this target runs without.
+                pool.follow_identity(true);
+            }
+            return Some(pool);
         }
         let pool = Pool::new(self.clone(), target, version, format);
         if self.closing.is_cancelled() {
@@ -103,13 +115,18 @@ impl Hot {
         let kept: HashSet<&VersionId> =
             targets.iter().filter_map(|target| Some(&target.version.as_ref()?.id)).collect();
         let mut newest: HashMap<&RouteId, u32> = HashMap::new();
+        let mut has_identity: HashMap<&RouteId, bool> = HashMap::new();
         for target in targets {
+            has_identity.insert(&target.route.id, target.route.identity.is_some());
             let known = newest.entry(&target.route.id).or_default();
             *known = target.route.latest.number.max(*known);
         }
         let mut of_app = self.all();
         of_app.retain(|pool| pool.target.app.id == *app);
         for pool in of_app {
+            if let Some(has) = has_identity.get(&pool.target.route.id) {
+                pool.follow_identity(*has);
+            }
             if kept.contains(&pool.version.id) {
                 pool.revive();
             } else if newest.get(&pool.target.route.id).is_none_or(|newest| pool.version.number <= *newest) {

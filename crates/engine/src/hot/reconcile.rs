@@ -21,10 +21,14 @@ pub(crate) async fn run(hot: Arc<Hot>, stopping: CancellationToken) {
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let apps = tokio::select! {
-            changed = hot.parts.catalog.changed() => match changed {
-                Changed::Apps(apps) => Ok(apps),
-                Changed::Anything => everything(&hot).await,
-            },
+            changed = hot.parts.catalog.changed() => {
+                // First of all: what does not hold any more is not to be used while the rest is read.
+                hot.identities.changed(&changed);
+                match changed {
+                    Changed::Apps(apps) => Ok(apps),
+                    Changed::Anything => everything(&hot).await,
+                }
+            }
             _ = round.tick() => everything(&hot).await,
             () = stopping.cancelled() => return,
         };

@@ -232,6 +232,18 @@ rules! {
     /// Subscribe to notifications of all projects, as an option of a trigger.
     SubscribeToAllProjects = "functions:trigger:all_projects", ADMIN,
         [POST "/v1/{project_id}/triggers", PUT "/v1/{project_id}/triggers/{trigger}"];
+    /// Show whom a function is in OpenStack.
+    GetIdentity = "functions:identity:get", PROJECT_READER_OR_ADMIN,
+        [GET "/v1/{project_id}/routes/{route_id}/identity"];
+    /// Grant a function an identity: it is the caller's own.
+    SetIdentity = "functions:identity:set", PROJECT_MEMBER_OR_ADMIN,
+        [PUT "/v1/{project_id}/routes/{route_id}/identity"];
+    /// Consent to what others changed of a function. Beside the rule: only who granted its identity.
+    ConsentToIdentity = "functions:identity:consent", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/routes/{route_id}/identity/consent"];
+    /// Take a function's identity away.
+    DeleteIdentity = "functions:identity:delete", PROJECT_MEMBER_OR_ADMIN,
+        [DELETE "/v1/{project_id}/routes/{route_id}/identity"];
 
     /// Give a route a new secret that its webhooks show.
     RotateWebhookSecret = "functions:webhook_secret:rotate", PROJECT_MEMBER_OR_ADMIN,

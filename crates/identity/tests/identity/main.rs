@@ -5,6 +5,7 @@
 mod auth_token;
 mod conformance;
 mod faults;
+mod granted;
 mod limits;
 mod rules;
 mod services;
@@ -13,3 +14,4 @@ mod support;
 mod tls;
 mod tokens;
 mod traffic;
+mod trusts;

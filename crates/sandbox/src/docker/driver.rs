@@ -20,11 +20,13 @@ use tokio::sync::Mutex;
 
 use super::api::{Api, message, shortened, status};
 use super::container::{self, INSTANCE_LABEL};
+use super::identities::Identities;
 use super::images::Images;
 use super::secret_files::SecretFiles;
 use super::{DockerSettings, ImageExport, network, streams};
 use crate::{
-    Ended, EndedBy, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+    Ended, EndedBy, Features, IdentityFolder, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId,
+    SlotSpec,
 };
 
 /// How long news of missing memory may come after the end that it caused.
@@ -44,6 +46,7 @@ struct Inner {
     api: Api,
     images: Images,
     secrets: SecretFiles,
+    identities: Identities,
     /// Part of every container's name: tells this process's from those of one before it.
     run: u128,
     next: AtomicU64,
@@ -81,11 +84,13 @@ impl DockerSandbox {
         let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let images = Images::new(settings.instance.clone(), export);
         let secrets = SecretFiles::new(&settings.secrets_folder, &settings.instance);
+        let identities = Identities::new(&settings.secrets_folder, &settings.instance, run);
         let inner = Inner {
             settings,
             api,
             images,
             secrets,
+            identities,
             run,
             next: AtomicU64::new(1),
             slots: std::sync::Mutex::default(),
@@ -137,14 +142,16 @@ impl Inner {
         *phase = Phase::Used;
         self.images.prepare(&self.api, &rootfs.digest).await?;
         let secrets = self.secrets.write(&slot.container, &process.files).await?;
-        let io = self.run(slot, rootfs, process, secrets.clone()).await;
+        let identity = process.identity.map(|id| self.identities.mount(id));
+        let mounts: Vec<Mount> = secrets.into_iter().chain(identity).collect();
+        let io = self.run(slot, rootfs, process, mounts.clone()).await;
         let Err(error) = &io else { return io.map_err(|error| self.start_error(&error)) };
         if self.core_limit.load(Ordering::Relaxed) == 1
             && message(error).is_some_and(|text| text.contains("rlimit"))
         {
             self.core_limit.store(0, Ordering::Relaxed);
             self.remove_container(&slot.container).await?;
-            return self.run(slot, rootfs, process, secrets).await.map_err(|error| self.start_error(&error));
+            return self.run(slot, rootfs, process, mounts).await.map_err(|error| self.start_error(&error));
         }
         io.map_err(|error| self.start_error(&error))
     }
@@ -154,13 +161,13 @@ impl Inner {
         slot: &Slot,
         rootfs: &RootFs,
         process: &ProcessSpec,
-        secrets: Option<Mount>,
+        mounts: Vec<Mount>,
     ) -> Result<SandboxIo, Error> {
         let core_limit = self.core_limit.load(Ordering::Relaxed);
         let image = self.images.reference(&rootfs.digest);
         let mut body = container::body(&self.settings, &slot.spec, image, process, core_limit);
-        if let (Some(host), Some(secrets)) = (&mut body.host_config, secrets) {
-            host.mounts = Some(vec![secrets]);
+        if let Some(host) = &mut body.host_config {
+            host.mounts = Some(mounts);
         }
         let options = CreateContainerOptionsBuilder::new().name(&slot.container).build();
         let created =
@@ -313,6 +320,7 @@ impl Inner {
             reaped.sandboxes += 1;
         }
         self.secrets.reap(names).await?;
+        self.identities.reap()?;
         if mine.is_empty() {
             let mut made = self.network.lock().await;
             *made = false;
@@ -367,6 +375,10 @@ impl Sandbox for DockerSandbox {
             Slot { spec: *spec, container, phase: Mutex::new(Phase::Made), killed: AtomicBool::new(false) };
         self.inner.slots().insert(id, Arc::new(slot));
         Ok(id)
+    }
+
+    async fn make_identity_folder(&self) -> Result<IdentityFolder, SandboxError> {
+        self.inner.identities.make()
     }
 
     async fn start(

@@ -11,6 +11,7 @@
 mod api;
 mod container;
 mod driver;
+mod identities;
 mod images;
 mod network;
 mod secret_files;
@@ -46,7 +47,7 @@ pub struct DockerSettings {
     pub socket: PathBuf,
     /// The server's instance id, which labels and names everything the driver makes.
     pub instance: String,
-    /// Where secret files of containers lie; a folder of a file system in memory, which the Engine must see
+    /// Where secret files and identities of containers lie; a folder of a file system in memory, which the Engine must see
     /// under the same path.
     pub secrets_folder: PathBuf,
     /// Network access, where it is configured **and** root has loaded the filter

@@ -39,7 +39,7 @@ impl SecretFiles {
         let (root, folder, files) = (self.root.clone(), self.root.join(container), files.to_vec());
         let source = folder.to_string_lossy().into_owned();
         blocking("writing secret files", move || write(&root, &folder, &files)).await?;
-        Ok(Some(mount(source)))
+        Ok(Some(bind(source, SECRET_FOLDER)))
     }
 
     /// Removes a container's files.
@@ -111,11 +111,12 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     if matches!(&removed, Err(error) if error.kind() == io::ErrorKind::NotFound) { Ok(()) } else { removed }
 }
 
-fn mount(source: String) -> Mount {
+/// A folder of the host bound into a container, which reads it alone.
+pub(super) fn bind(source: String, target: &str) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
         source: Some(source),
-        target: Some(SECRET_FOLDER.to_owned()),
+        target: Some(target.to_owned()),
         read_only: Some(true),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),

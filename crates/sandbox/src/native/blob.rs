@@ -181,6 +181,7 @@ mod tests {
             groups: Vec::new(),
             channel: crate::Channel::Streams,
             files: vec![SecretFile { name: "KEY_1".to_owned(), content: b"a\0b".to_vec() }],
+            identity: None,
         }
     }
 

@@ -18,6 +18,7 @@ struct Fixture {
     masks: Vec<Mask>,
     channel: Channel,
     secrets: bool,
+    identity: Option<&'static str>,
 }
 
 impl Fixture {
@@ -35,6 +36,7 @@ impl Fixture {
             groups: Vec::new(),
             channel: Channel::Streams,
             files: files.to_vec(),
+            identity: None,
         };
         let names = ["netns", "userns", "in", "out", "err", "line"];
         Self {
@@ -44,6 +46,7 @@ impl Fixture {
             layers: vec!["aa".to_owned(), "bb".to_owned()],
             channel: Channel::Streams,
             secrets: !files.is_empty(),
+            identity: None,
             masks: vec![Mask::File("kcore"), Mask::Dir("acpi")],
             k,
         }
@@ -63,6 +66,7 @@ impl Fixture {
                 tmp_inodes: 50,
                 socket_folder: (self.channel == Channel::SocketFolder).then_some((7, 8)),
                 secrets: self.secrets.then_some((9, 10)),
+                identity: self.identity,
             },
             channel: self.channel,
             uid: 1000,
@@ -227,6 +231,27 @@ fn secrets_become_files_once_the_rights_are_given_up_and_show_themselves_read_on
     fixture.secrets = false;
     assert_eq!(fixture.run(), StartFault { step: Step::Blob, errno: libc::EBADMSG });
     assert!(!fixture.k.take().iter().any(|call| call.starts_with("write-new")));
+}
+
+#[test]
+fn an_identity_is_shown_read_only_before_the_root_is_changed_and_only_where_one_is_named() {
+    let mut fixture = Fixture::new(Recorder::default(), &["/bin/f"], "/bin");
+    fixture.run();
+    assert!(!fixture.k.take().iter().any(|call| call.contains("run/picasso")));
+    fixture.identity = Some("0000000000000007");
+    fixture.run();
+    let done = fixture.k.take();
+    let order = [
+        "clone dir:native/identity/0000000000000007",
+        "restrict tree:0000000000000007 nosuid,ro,noexec,nodev",
+        "open-in dir:root run/picasso/identity",
+        "attach tree:0000000000000007 at dir:run/picasso/identity",
+        "pivot",
+        "setns User",
+    ];
+    assert!(order.map(|call| Fixture::position(&done, call)).is_sorted(), "{done:#?}");
+    fixture.k = Recorder::default().failing("clone dir:native/identity", libc::ENOENT);
+    assert_eq!(fixture.run(), StartFault { step: Step::Scratch, errno: libc::ENOENT });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::packet;
 use super::protocol::{RefusalKind, Report, Request, SpawnerSlot};
 use super::raw;
-use crate::{Ended, SandboxError, SlotId};
+use crate::{Ended, IdentityFolders, SandboxError, SlotId};
 
 /// Bits of a slot id below the connection's generation.
 const SLOT_BITS: u32 = 48;
@@ -32,6 +32,7 @@ pub(super) struct Connection {
     /// `None` once the spawner is gone.
     asked: Mutex<Option<HashMap<u32, oneshot::Sender<Answer>>>>,
     ends: Mutex<HashMap<SpawnerSlot, watch::Sender<Option<Ended>>>>,
+    identities: OnceLock<Arc<IdentityFolders>>,
 }
 
 /// The error of everything that needs a spawner when there is none.
@@ -54,6 +55,7 @@ impl Connection {
             next_id: AtomicU32::new(1),
             asked: Mutex::new(Some(HashMap::new())),
             ends: Mutex::default(),
+            identities: OnceLock::new(),
         }))
     }
 
@@ -62,7 +64,10 @@ impl Connection {
     pub(super) async fn serve(self: &Arc<Self>, connected: &watch::Sender<Option<Arc<Self>>>) {
         let reason = loop {
             match self.receive().await {
-                Ok(Some((Report::Hello { egress }, _))) => {
+                Ok(Some((Report::Hello { egress }, fds))) => {
+                    if let Some(folder) = fds.into_iter().next() {
+                        self.identities.get_or_init(|| IdentityFolders::new(folder));
+                    }
                     self.egress.store(egress, Ordering::Relaxed);
                     connected.send_replace(Some(Arc::clone(self)));
                 }
@@ -181,6 +186,11 @@ impl Connection {
     /// A removed slot's end is of no interest any more.
     pub(super) fn forget(&self, slot: SlotId) {
         lock(&self.ends).remove(&slot_number(slot));
+    }
+
+    /// Where this spawner's sandboxes have their identities.
+    pub(super) fn identities(&self) -> Option<&Arc<IdentityFolders>> {
+        self.identities.get()
     }
 
     pub(super) fn has_egress(&self) -> bool {

@@ -17,8 +17,8 @@ use super::faults::start_error;
 use super::mounts::MAX_LAYERS;
 use super::protocol::{IDS, MAX_GROUPS, Report, Request, Start};
 use crate::{
-    Channel, Ended, Endpoint, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId,
-    SlotSpec,
+    Channel, Ended, Endpoint, Features, IdentityFolder, ProcessSpec, Reaped, Sandbox, SandboxError,
+    SandboxIo, SlotId, SlotSpec,
 };
 
 /// How long a call waits for a spawner that is being restarted.
@@ -124,6 +124,13 @@ impl Sandbox for NativeSandbox {
         }
     }
 
+    async fn make_identity_folder(&self) -> Result<IdentityFolder, SandboxError> {
+        let connection = self.connection(RECONNECT).await?;
+        let folders =
+            connection.identities().ok_or_else(|| unavailable("the spawner gave no place for identities"))?;
+        folders.make().map_err(failed("making the folder of an identity"))
+    }
+
     async fn start(
         &self,
         slot: SlotId,
@@ -215,7 +222,8 @@ fn start_message(slot: u64, rootfs: &RootFs, process: &ProcessSpec) -> Result<St
         return refuse("port 0 is none".to_owned());
     }
     let files = !process.files.is_empty();
-    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers, channel, files })
+    let identity = process.identity;
+    Ok(Start { slot, uid: process.uid, gid: process.gid, groups, layers, channel, files, identity })
 }
 
 /// The bytes of a digest's 64 hex digits, which its type guarantees.

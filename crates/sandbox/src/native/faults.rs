@@ -75,6 +75,7 @@ mod tests {
             gid: 7,
             groups: Vec::new(),
             files: Vec::new(),
+            identity: None,
             channel: crate::Channel::Streams,
         };
         start_error(StartFault { step, errno }, &process).to_string()
@@ -99,6 +100,7 @@ mod tests {
             gid: 0,
             groups: Vec::new(),
             files: Vec::new(),
+            identity: None,
             channel: crate::Channel::Streams,
         };
         assert!(matches!(start_error(fault, &process), SandboxError::Failed { .. }));

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 
 use super::sys::{Kernel, MountFlags};
-use crate::{SECRET_FOLDER, SOCKET_FOLDER};
+use crate::{IDENTITY_FOLDER, SECRET_FOLDER, SOCKET_FOLDER};
 
 /// Layers one image may have; with the skeleton's it stays below overlayfs's own bound and one
 /// page of mount options.
@@ -62,6 +62,9 @@ pub(crate) const LAYERS: &str = "layers";
 pub(crate) const STAGE: &str = "native/stage";
 /// Holds the skeleton layers, [`Skeleton::name`].
 pub(crate) const SKELETONS: &str = "native/skeleton";
+/// Where the spawner mounts, for itself and its children, the file system in memory with the folders
+/// of identities.
+pub(crate) const IDENTITIES: &str = "native/identity";
 
 /// The lowest common part of every root: folders to mount on, and `/etc` files of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) socket_folder: Option<(u32, u32)>,
     /// Owner of [`SECRET_FOLDER`] on the host, where the sandbox has one.
     pub(crate) secrets: Option<(u32, u32)>,
+    /// The name of its folder below [`IDENTITIES`], where it has one.
+    pub(crate) identity: Option<&'a str>,
 }
 
 /// What was built into a tree for those outside of it and for the process itself.
@@ -149,15 +154,17 @@ pub(crate) struct Folders {
     stage: OwnedFd,
     skeletons: OwnedFd,
     layers: OwnedFd,
+    identities: OwnedFd,
 }
 
 /// Opens the folders; the stage becomes the working directory.
 pub(crate) fn open_folders(k: &dyn Kernel) -> PartResult<Folders> {
-    let [stage, skeletons, layers] = [STAGE, SKELETONS, LAYERS].map(|p| k.open_in(CWD, p));
+    let [stage, skeletons, layers, identities] =
+        [STAGE, SKELETONS, LAYERS, IDENTITIES].map(|p| k.open_in(CWD, p));
     let (stage, skeletons) = (stage.of(TreePart::Root)?, skeletons.of(TreePart::Root)?);
-    let layers = layers.of(TreePart::Root)?;
+    let (layers, identities) = (layers.of(TreePart::Root)?, identities.of(TreePart::Root)?);
     k.enter_dir(stage.as_fd()).of(TreePart::Root)?;
-    Ok(Folders { stage, skeletons, layers })
+    Ok(Folders { stage, skeletons, layers, identities })
 }
 
 /// What was mounted ahead, and the folders a root is made from.
@@ -196,9 +203,21 @@ pub(crate) fn build(k: &dyn Kernel, stage: &Stage, tree: &Tree<'_>) -> PartResul
     let socket_folder = folder.transpose().of(TreePart::Scratch)?;
     let secrets = tree.secrets.map(|(uid, gid)| make_secret_folder(k, root.as_fd(), uid, gid));
     let secrets = secrets.transpose().of(TreePart::Scratch)?;
+    if let Some(name) = tree.identity {
+        let identity = identity(k, &stage.folders, name).of(TreePart::Scratch)?;
+        let path = IDENTITY_FOLDER.trim_start_matches('/');
+        attach_at(k, identity.as_fd(), root.as_fd(), path).of(TreePart::Scratch)?;
+    }
     k.enter_dir(root.as_fd()).of(TreePart::Pivot)?;
     k.pivot_here().of(TreePart::Pivot)?;
     Ok(Built { socket_folder, secrets })
+}
+
+/// The folder of an identity as its function sees it: what the engine replaces in it shows at once.
+pub(crate) fn identity(k: &dyn Kernel, folders: &Folders, name: &str) -> io::Result<OwnedFd> {
+    let shown = k.clone_tree(folders.identities.as_fd(), name)?;
+    k.restrict(shown.as_fd(), MountFlags::DATA)?;
+    Ok(shown)
 }
 
 /// A file system of the function's own that it sees through a read-only mount, which covers the one

@@ -61,6 +61,7 @@ mod tests {
             layers: vec![[5; 32]; MAX_LAYERS],
             channel: Channel::Port { port: 6 },
             files: true,
+            identity: crate::IdentityFolderId::from_number(7),
         };
         let bytes = Order::encode(NetworkMode::Egress, &limits, &start);
         assert!(bytes.len() <= MAX_MESSAGE);

@@ -3,13 +3,13 @@
 //! Fixed binary messages, one a packet, little endian: numbers and ids, never paths or tenants'
 //! strings. The spawner believes nothing: [`Request::decode`] checks every range. Descriptors
 //! travel with [`Request::Start`] by SCM_RIGHTS: stdin, stdout, stderr, process strings; and back
-//! with [`Report::Started`] and [`Report::Sockets`].
+//! with [`Report::Hello`], [`Report::Started`] and [`Report::Sockets`].
 
 use picasso_types::NetworkMode;
 
 use super::child::StartFault;
 use super::mounts::MAX_LAYERS;
-use crate::{Channel, Ended, EndedBy, Reaped, SlotLimits};
+use crate::{Channel, Ended, EndedBy, IdentityFolderId, Reaped, SlotLimits};
 
 /// Ids a sandbox has: 0 to 65,535.
 pub(crate) const IDS: u32 = 65_536;
@@ -80,12 +80,14 @@ pub(crate) struct Start {
     pub(crate) channel: Channel,
     /// Whether its strings have files with them.
     pub(crate) files: bool,
+    /// The folder with its identity.
+    pub(crate) identity: Option<IdentityFolderId>,
 }
 
 /// The spawner's answers and reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// First message on a socket.
+    /// First message on a socket. With it travels the folder of the folders with identities.
     Hello {
         egress: bool,
     },
@@ -264,6 +266,7 @@ impl Start {
         self.layers.iter().for_each(|l| w.extend_from_slice(l));
         put_channel(w, self.channel);
         w.push(u8::from(self.files));
+        put64(w, self.identity.map_or(0, IdentityFolderId::number));
     }
 
     /// Reads what [`Self::put`] wrote, and checks every range.
@@ -278,8 +281,9 @@ impl Start {
             .collect::<Option<Vec<[u8; 32]>>>()?;
         let channel = channel(r)?;
         let files = r.flag()?;
+        let identity = IdentityFolderId::from_number(r.u64()?);
         // An overlay of no image is no root.
-        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers, channel, files })
+        (!layers.is_empty()).then_some(Self { slot, uid, gid, groups, layers, channel, files, identity })
     }
 }
 
@@ -501,6 +505,7 @@ mod tests {
             layers,
             channel: Channel::Streams,
             files: false,
+            identity: None,
         }
     }
 
@@ -511,6 +516,10 @@ mod tests {
             Request::Start { id: 2, start: start() },
             Request::Start { id: 2, start: Start { channel: Channel::SocketFolder, files: true, ..start() } },
             Request::Start { id: 2, start: Start { channel: Channel::Listener { port: 1 }, ..start() } },
+            Request::Start {
+                id: 2,
+                start: Start { identity: IdentityFolderId::from_number(u64::MAX), ..start() },
+            },
             Request::Start { id: 2, start: Start { channel: Channel::Port { port: 65_535 }, ..start() } },
             Request::Terminate { id: 6, slot: 9 },
             Request::Sockets { id: 7, slot: 8, count: MAX_SOCKETS },

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::native::HOST_NAME;
-use crate::{SECRET_FOLDER, SlotLimits};
+use crate::{IDENTITY_FOLDER, SECRET_FOLDER, SlotLimits};
 
 /// Length of a CPU period, microseconds; as the native driver's.
 const PERIOD_US: u64 = 50_000;
@@ -41,6 +41,8 @@ pub(super) struct Bundle<'a> {
     pub(super) seccomp: &'a RawValue,
     /// The folder that the function sees as its secret files.
     pub(super) secrets: Option<&'static str>,
+    /// The folder that it sees as its identity.
+    pub(super) identity: Option<&'static str>,
 }
 
 /// A resource limit, hard and soft alike.
@@ -188,12 +190,16 @@ impl Bundle<'_> {
         let mapping = IdMapping { container_id: 0, host_id: self.base_id, size: crate::native::IDS };
         let mount = |destination, kind, options| Mount { destination, kind, source: kind, options };
         let scratch = ["nosuid", "nodev", "mode=1777"];
-        let secrets = self.secrets.map(|source| Mount {
-            destination: SECRET_FOLDER,
-            kind: "bind",
-            source,
-            options: options(&["bind", "ro", "nosuid", "noexec", "nodev"], None),
-        });
+        let shown = |destination| {
+            move |source| Mount {
+                destination,
+                kind: "bind",
+                source,
+                options: options(&["bind", "ro", "nosuid", "noexec", "nodev"], None),
+            }
+        };
+        let secrets = self.secrets.map(shown(SECRET_FOLDER));
+        let identity = self.identity.map(shown(IDENTITY_FOLDER));
         let mounts = [
             mount("/proc", "proc", options(&["nosuid", "noexec", "nodev", "ro"], None)),
             mount(
@@ -218,7 +224,7 @@ impl Bundle<'_> {
             },
             root: Root { path: self.root, readonly: true },
             hostname: HOST_NAME,
-            mounts: mounts.into_iter().chain(secrets).collect(),
+            mounts: mounts.into_iter().chain(secrets).chain(identity).collect(),
             linux: Linux {
                 uid_mappings: [mapping],
                 gid_mappings: [mapping],
@@ -283,6 +289,7 @@ mod tests {
             rlimits: vec![Rlimit { kind: "RLIMIT_NOFILE", hard: 128, soft: 128 }],
             seccomp: &seccomp,
             secrets: None,
+            identity: None,
         };
         serde_json::from_slice(&bundle.config().unwrap()).unwrap()
     }

@@ -7,7 +7,8 @@ use picasso_image::RootFs;
 
 use crate::native::NativeSandbox;
 use crate::{
-    Channel, Ended, Features, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
+    Channel, Ended, Features, IdentityFolder, ProcessSpec, Reaped, Sandbox, SandboxError, SandboxIo, SlotId,
+    SlotSpec,
 };
 
 const NAME: &str = "oci";
@@ -52,6 +53,10 @@ impl Sandbox for OciSandbox {
 
     async fn make_slot(&self, spec: &SlotSpec) -> Result<SlotId, SandboxError> {
         self.spawner.make_slot(spec).await.map_err(renamed)
+    }
+
+    async fn make_identity_folder(&self) -> Result<IdentityFolder, SandboxError> {
+        self.spawner.make_identity_folder().await.map_err(renamed)
     }
 
     async fn start(

@@ -223,6 +223,7 @@ fn write_bundle(runtime: &Runtime, keep: &Keep<'_>) -> Result<(), StartFault> {
         cwd: blob.cwd.to_str().map_err(|_| not_text)?,
         masked: &runtime.masked,
         secrets: (!blob.files.is_empty()).then_some(stage::SECRETS),
+        identity: keep.tree.identity.map(|_| stage::IDENTITY),
         shm: (keep.limits.tmp_bytes.min(SHM_BYTES), keep.limits.tmp_inodes.min(SHM_INODES)),
         rlimits: rlimits(keep.limits.nofile),
         seccomp: &runtime.seccomp,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 
-use crate::native::mounts::{DEVICES, Folders, Tree, mount_root};
+use crate::native::mounts::{DEVICES, Folders, Tree, identity, mount_root};
 use crate::native::{Kernel, MountFlags, StartFault, Step};
 
 /// A folder every Linux host has and nobody's programs live in (Filesystem Hierarchy Standard).
@@ -26,6 +26,8 @@ pub(super) const PID: &str = "/mnt/pid";
 pub(super) const NETNS: &str = "/mnt/net";
 /// The function's secret files, where it has some.
 pub(super) const SECRETS: &str = "/mnt/secrets";
+/// Its identity, where it has one.
+pub(super) const IDENTITY: &str = "/mnt/identity";
 const DEVICE_NODES: &str = "/mnt/dev";
 
 /// Bytes of everything below [`TOP`]: a bundle with the longest strings, escaped, and a runtime's
@@ -69,14 +71,21 @@ pub(super) fn set(k: &dyn Kernel, netns: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Mounts the image's root at [`ROOT`] and leaves the data directory.
+/// Mounts the image's root at [`ROOT`] and the function's identity at [`IDENTITY`], and leaves the data
+/// directory.
 pub(super) fn show_root(k: &dyn Kernel, folders: &Folders, tree: &Tree<'_>) -> Result<(), StartFault> {
     mount_root(k, folders, tree).map_err(|(part, e)| StartFault::new(part.into(), &e))?;
     let show = || {
         let root = k.clone_tree(CWD, "root")?;
         let host = k.open_dir(Path::new("/"))?;
         k.enter_dir(host.as_fd())?;
-        k.attach(root.as_fd(), k.open_in(host.as_fd(), &ROOT[1..])?.as_fd())
+        k.attach(root.as_fd(), k.open_in(host.as_fd(), &ROOT[1..])?.as_fd())?;
+        if let Some(name) = tree.identity {
+            k.make_dir(Path::new(IDENTITY))?;
+            let shown = identity(k, folders, name)?;
+            k.attach(shown.as_fd(), k.open_in(host.as_fd(), &IDENTITY[1..])?.as_fd())?;
+        }
+        Ok(())
     };
-    show().map_err(|e| StartFault::new(Step::Root, &e))
+    show().map_err(|e: io::Error| StartFault::new(Step::Root, &e))
 }

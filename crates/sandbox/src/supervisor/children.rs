@@ -151,6 +151,7 @@ pub fn spawn_native(
         instance: instance.to_owned(),
         data_dir,
         first_id: ids.first,
+        engine: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         native,
         egress,
         reaped: crate::Reaped::default(),

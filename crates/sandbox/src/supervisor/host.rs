@@ -21,6 +21,8 @@ pub(super) struct Host {
     instance: InstanceId,
     cgroups: Option<Cgroups>,
     ids: Option<IdBlock>,
+    /// User and group of the engine.
+    engine: (u32, u32),
     native: Option<NativeSettings>,
     egress: Option<EgressSettings>,
     docker_filter: bool,
@@ -30,7 +32,11 @@ pub(super) struct Host {
 impl Host {
     /// Checks the host, removes what an earlier server with this data directory left, and loads
     /// what lives as long as the server. All faults are told at once.
-    pub(super) fn prepare(settings: &SupervisorSettings, data_dir: &DataDir) -> Result<Self, Vec<String>> {
+    pub(super) fn prepare(
+        settings: &SupervisorSettings,
+        data_dir: &DataDir,
+        engine: (u32, u32),
+    ) -> Result<Self, Vec<String>> {
         let instance = data_dir.instance.clone();
         let egress = settings.egress.clone().map(|mut egress| {
             instance.as_str().clone_into(&mut egress.instance);
@@ -41,6 +47,7 @@ impl Host {
             instance,
             cgroups: None,
             ids: None,
+            engine,
             native: settings.native.clone(),
             egress,
             reaped: Reaped::default(),
@@ -94,6 +101,7 @@ impl Host {
             instance: self.instance.as_str().to_owned(),
             data_dir: data_dir.path.clone(),
             first_id: ids.first,
+            engine: self.engine,
             native,
             egress: self.egress.clone(),
             reaped: std::mem::take(&mut self.reaped),

@@ -96,7 +96,8 @@ impl Supervisor {
         // What a dying spawner leaves comes to us, to be reaped.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let host = if root {
-            Some(Host::prepare(settings, &data_dir)?)
+            let engine = user.as_ref().map_or((0, 0), |user| (user.uid, user.gid));
+            Some(Host::prepare(settings, &data_dir, engine)?)
         } else {
             let text = "not started as root: the engine runs as this user, without the native \
                         sandbox driver and without egress filters; start as root for those";

@@ -79,6 +79,7 @@ pub fn probe(arguments: &[&str]) -> ProcessSpec {
         groups: Vec::new(),
         channel: Channel::Streams,
         files: Vec::new(),
+        identity: None,
     }
 }
 

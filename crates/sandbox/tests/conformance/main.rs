@@ -15,6 +15,7 @@
 mod bed;
 mod docker;
 mod egress;
+mod identity;
 mod images;
 mod isolation;
 mod life;
@@ -86,6 +87,11 @@ fn all(bed: &Arc<Bed>, runtime: &Arc<Runtime>) -> Vec<Trial> {
             nothing_of_one_sandbox_is_seen_in_the_next
             the_host_sees_no_capabilities_and_a_filter
             namespaces_are_not_the_hosts;
+        identity:
+            an_identity_is_read_and_cannot_be_changed
+            what_is_replaced_and_withdrawn_shows_in_a_running_function
+            an_identity_is_seen_in_its_own_sandbox_alone
+            a_folder_that_is_gone_starts_nothing;
         limits:
             the_memory_limit_kills
             the_tmp_folder_is_bounded_in_bytes

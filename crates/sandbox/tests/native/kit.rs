@@ -146,6 +146,7 @@ pub fn guest_process(args: &[&str]) -> ProcessSpec {
         groups: vec![],
         channel: picasso_sandbox::Channel::Streams,
         files: Vec::new(),
+        identity: None,
     }
 }
 

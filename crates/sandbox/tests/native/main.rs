@@ -11,6 +11,7 @@
 mod channels;
 mod ends;
 mod freezer;
+mod identity;
 mod kit;
 mod limits;
 mod planted;

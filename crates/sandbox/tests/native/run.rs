@@ -54,6 +54,7 @@ async fn the_process_is_as_it_was_asked_for() {
         groups: vec![7, 8],
         channel: picasso_sandbox::Channel::Streams,
         files: Vec::new(),
+        identity: None,
         argv: ["guest", "who", "", "x y"].map(str::to_owned).to_vec(),
     };
     let ran = native.run(&process, limits()).await;

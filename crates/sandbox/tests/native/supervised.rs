@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use picasso_sandbox::supervisor::{self, EngineSide, NativeSettings, SupervisorSettings};
-use picasso_sandbox::{Sandbox, SlotSpec};
+use picasso_sandbox::{ProcessSpec, Sandbox, SlotSpec};
 use picasso_types::NetworkMode;
 
 use crate::kit::{cgroups_of, guest_layer, guest_process, limits, pids_of, read_all, root, rootfs};
@@ -47,7 +47,14 @@ pub fn engine(args: &[std::ffi::OsString]) -> ExitCode {
         loop {
             let hello = async {
                 let slot = native.make_slot(&spec).await?;
-                let io = native.start(slot, &image, &guest_process(&["hello"])).await?;
+                // Written by this process, which has no rights at all.
+                let folder = native.make_identity_folder().await?;
+                folder.replace(&[("token".to_owned(), b"hello".to_vec())]).unwrap();
+                let process = ProcessSpec {
+                    identity: Some(folder.id()),
+                    ..guest_process(&["cat", "/run/picasso/identity/token"])
+                };
+                let io = native.start(slot, &image, &process).await?;
                 let text = read_all(io, b"").await.0;
                 native.remove(slot).await?;
                 let slot = native.make_slot(&spec).await?;

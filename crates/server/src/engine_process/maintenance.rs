@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use picasso_api::revoke_due;
+use picasso_types::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Parts;
 
 /// How often images that nothing needs are looked for.
 const COLLECT_INTERVAL: Duration = Duration::from_mins(5);
+/// How often trusts that nothing needs any more are revoked, where it did not succeed at once.
+const REVOKE_INTERVAL: Duration = Duration::from_mins(1);
 /// How often gauges that nobody else sets are set.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -25,6 +29,17 @@ pub(super) fn start(parts: &Parts, stopping: &CancellationToken) {
             }
         }
     });
+    if let Some(trusts) = parts.api.trusts.clone() {
+        let store = parts.store.clone();
+        every(REVOKE_INTERVAL, stopping, move || {
+            let (store, trusts) = (store.clone(), trusts.clone());
+            async move {
+                if let Err(error) = revoke_due(store.as_ref(), &trusts, SystemClock.now()).await {
+                    tracing::warn!(%error, "trusts that are not needed any more could not be looked up");
+                }
+            }
+        });
+    }
     tokio::spawn(parts.policy.clone().follow(stopping.clone()));
     let queue = parts.queue.clone();
     every(GAUGE_INTERVAL, stopping, move || {

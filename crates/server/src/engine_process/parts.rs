@@ -76,6 +76,7 @@ impl Parts {
             );
         }
 
+        let identities = crate::identities::open(settings, keystone.as_ref(), &store, clock.clone());
         let catalog = Arc::new(Catalog::new(store.clone(), convert::cached_routes(settings)));
         let engine = Arc::new(Engine::new(EngineParts {
             settings: convert::engine(settings),
@@ -88,6 +89,7 @@ impl Parts {
             outbound: convert::client(settings, convert::guard(settings))?,
             zaqar: catalog_services::zaqar(settings, keystone.clone())?,
             outputs,
+            identities: identities.as_ref().map(|(_, identities)| identities.clone()),
             limits: limits.clone(),
             clock,
         }));
@@ -109,6 +111,7 @@ impl Parts {
             policy: policy.enforcer(),
             announcer: Arc::new(notifications::announcer(settings, notifier.clone())),
             key_manager,
+            trusts: identities.map(|(trusts, _)| trusts),
             settings: Arc::new(convert::api(settings)),
         };
         Ok(Self { store, queue, images, sandbox, engine, policy, notifier, triggers, api })

@@ -3,7 +3,7 @@
 use picasso_types::{Alias, AliasName, AliasSpec, AppId, RouteId, RouteVersion, Sticky, Timestamp};
 use sqlx::{MySqlConnection, MySqlExecutor};
 
-use super::{apps, changes, versions};
+use super::{apps, changes, identities, versions};
 use crate::StoreError;
 use crate::error::{Context as _, expect};
 use crate::rows::{self, alias_columns, version_columns};
@@ -57,6 +57,7 @@ pub(super) async fn create(
     .await
     .context("storing an alias")?;
     insert_shares(db, route, name, spec).await?;
+    identities::suspend(db, route, created_by, &format!("alias {name} was changed"), now).await?;
     changes::note(db, &app, now).await?;
     get(db, route, name).await
 }
@@ -182,6 +183,7 @@ pub(super) async fn update(
         .await
         .context("changing the versions of an alias")?;
     insert_shares(db, route, name, spec).await?;
+    identities::suspend(db, route, updated_by, &format!("alias {name} was changed"), now).await?;
     changes::note(db, &app, now).await?;
     get(db, route, name).await
 }

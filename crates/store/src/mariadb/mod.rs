@@ -13,6 +13,7 @@ mod calls;
 mod changes;
 mod deliveries;
 mod idempotency;
+mod identities;
 mod objects;
 mod outbox;
 mod records;

@@ -5,7 +5,7 @@ use picasso_types::{
 };
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
-use super::{apps, changes};
+use super::{apps, changes, identities};
 use crate::error::Context as _;
 use crate::old_versions::UNNEEDED;
 use crate::preparation::{Merged, Preparation, kept_error};
@@ -66,10 +66,10 @@ pub(super) async fn insert(
     .bind(now.0)
     .bind(to_json("secrets", &spec.secrets)?)
     .bind(to_json("merged_secrets", &merged.secrets)?)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("storing a route's version")?;
-    Ok(())
+    identities::suspend(db, route, created_by, &format!("version {number} was made"), now).await
 }
 
 pub(super) async fn get(db: &MySqlPool, id: &VersionId) -> Result<RouteVersion, StoreError> {

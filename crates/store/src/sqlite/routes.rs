@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::{apps, calls, changes, versions};
+use super::{apps, calls, changes, identities, versions};
 use crate::StoreError;
 use crate::error::{Context as _, expect};
 use crate::preparation::{Merged, Preparation};
@@ -274,6 +274,7 @@ pub(super) async fn delete(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let app = changes::app_of_route(db, id).await?;
+    identities::forget_of_route(db, id, now).await?;
     let deleted = sqlx::query("DELETE FROM routes WHERE id = ?1")
         .bind(id.as_str())
         .execute(&mut *db)

@@ -9,12 +9,13 @@ use picasso_types::{
     Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
     CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
     NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
-    RouteId, RouteVersion, Sealed, SealedFor, Timestamp, VersionId, WebhookChange,
+    RouteId, RouteIdentity, RouteVersion, Sealed, SealedFor, Timestamp, TrustId, TrustRevocation, VersionId,
+    WebhookChange,
 };
 
 use super::{
-    SqliteStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox,
-    records, routes, triggers, versions,
+    SqliteStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, identities, objects,
+    outbox, records, routes, triggers, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -572,6 +573,71 @@ impl Store for SqliteStore {
     ) -> Result<u64, StoreError> {
         let calls = objects::list_beyond(&self.readers, project, max_bytes, limit).await?;
         self.writer.run(move |db| Box::pin(async move { objects::delete_outputs(db, &calls).await })).await
+    }
+
+    async fn get_identity(&self, route: &RouteId) -> Result<RouteIdentity, StoreError> {
+        identities::get(&self.readers, route).await
+    }
+
+    async fn set_identity(
+        &self,
+        identity: &RouteIdentity,
+        seen_number: u32,
+        expected: Option<&RouteIdentity>,
+    ) -> Result<(), StoreError> {
+        let (identity, expected, clock) = (identity.clone(), expected.cloned(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move {
+                    identities::set(db, &identity, seen_number, expected.as_ref(), clock.now()).await
+                })
+            })
+            .await
+    }
+
+    async fn consent_to_identity(&self, seen: &RouteIdentity) -> Result<RouteIdentity, StoreError> {
+        let (seen, clock) = (seen.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { identities::consent(db, &seen, clock.now()).await }))
+            .await
+    }
+
+    async fn delete_identity(
+        &self,
+        route: &RouteId,
+        expected: Option<&RouteIdentity>,
+    ) -> Result<(), StoreError> {
+        let (route, expected, clock) = (route.clone(), expected.cloned(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| {
+                Box::pin(async move { identities::delete(db, &route, expected.as_ref(), clock.now()).await })
+            })
+            .await
+    }
+
+    async fn add_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
+        let (trust, clock) = (trust.clone(), Arc::clone(&self.clock));
+        self.writer
+            .run(move |db| Box::pin(async move { identities::add_revocation(db, &trust, clock.now()).await }))
+            .await
+    }
+
+    async fn list_trust_revocations(&self, limit: u32) -> Result<Vec<TrustRevocation>, StoreError> {
+        identities::list_revocations(&self.readers, limit, self.clock.now()).await
+    }
+
+    async fn put_off_trust_revocation(&self, trust: &TrustId, until: Timestamp) -> Result<(), StoreError> {
+        let trust = trust.clone();
+        self.writer
+            .run(move |db| Box::pin(async move { identities::put_off_revocation(db, &trust, until).await }))
+            .await
+    }
+
+    async fn forget_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
+        let trust = trust.clone();
+        self.writer
+            .run(move |db| Box::pin(async move { identities::forget_revocation(db, &trust).await }))
+            .await
     }
 
     async fn sweep_calls(&self) -> Result<u64, StoreError> {

@@ -13,6 +13,7 @@ pub mod changes;
 pub mod deliveries;
 pub mod delivery;
 pub mod fixture;
+pub mod identities;
 pub mod outbox;
 pub mod records;
 pub mod routes;
@@ -157,6 +158,15 @@ macro_rules! store_conformance {
             triggers::of_ten_takers_of_twenty_due_triggers_each_trigger_has_one,
             triggers::the_last_firings_are_kept_and_accepted_ones_count,
             triggers::every_change_of_a_trigger_is_told_as_one_of_its_app,
+            identities::an_identity_comes_back_as_it_was_granted,
+            identities::every_change_of_what_runs_by_another_user_suspends_an_identity,
+            identities::what_the_grantor_changes_and_what_runs_nothing_else_leaves_an_identity,
+            identities::who_changes_it_again_suspends_again_and_only_what_was_seen_is_consented_to,
+            identities::nothing_is_granted_to_what_another_user_changed_unseen,
+            identities::of_a_grant_and_a_change_at_one_time_the_identity_is_never_left_active,
+            identities::a_trust_that_is_not_needed_any_more_is_kept_until_it_is_revoked,
+            identities::a_change_of_an_identity_is_heard_by_other_processes,
+            identities::the_kind_of_an_identity_shows_while_its_route_is_still_prepared,
             outbox::entries_are_taken_by_priority_and_then_by_due_time,
             outbox::projects_are_served_in_turn_however_long_their_queues_are,
             outbox::a_take_goes_on_behind_the_project_where_the_last_one_ended,

@@ -25,7 +25,8 @@ text_enum!(
 
 impl RetryOn {
     /// The kind that a failure is of; `None` for those that no policy repeats: a caller who left,
-    /// runs that were lost with their process, a call that is too old, and faults of ours.
+    /// runs that were lost with their process, a call that is too old, an identity that waits for
+    /// consent, and faults of ours.
     pub const fn of(failure: &Failure) -> Option<Self> {
         match failure {
             Failure::Timeout { .. } => Some(Self::Timeout),
@@ -38,12 +39,14 @@ impl RetryOn {
             | Failure::InitFailed { .. }
             | Failure::BadAnswer { .. }
             | Failure::FunctionError { .. }
+            | Failure::IdentityUnavailable { .. }
             | Failure::Status { .. } => Some(Self::Error),
             Failure::HungUp
             | Failure::NotReady { .. }
             | Failure::Lost { .. }
             | Failure::Expired { .. }
             | Failure::TooDeep { .. }
+            | Failure::IdentitySuspended
             | Failure::Internal => None,
         }
     }

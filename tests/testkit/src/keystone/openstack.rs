@@ -26,23 +26,34 @@ impl Keystone {
             ("OS_PROJECT_DOMAIN_NAME", "Default".to_owned()),
             ("OS_REGION_NAME", "RegionOne".to_owned()),
         ];
+        let login = login.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        self.run("openstack", arguments, login).await
+    }
+
+    /// Runs a Python script where OpenStack's clients are, with these variables and none of the
+    /// machine's that begin with `OS_`.
+    pub async fn python(&self, script: &str, env: Vec<(String, String)>) -> Result<Output, KeystoneError> {
+        self.run("python", vec!["-c".to_owned(), script.to_owned()], env).await
+    }
+
+    async fn run(
+        &self,
+        program: &'static str,
+        arguments: Vec<String>,
+        env: Vec<(String, String)>,
+    ) -> Result<Output, KeystoneError> {
         let finished = tokio::task::spawn_blocking(move || {
-            let mut command = Command::new(venv()?.join("bin/openstack"));
+            let mut command = Command::new(venv()?.join("bin").join(program));
             for (name, _) in std::env::vars_os() {
                 if name.to_string_lossy().starts_with("OS_") {
                     command.env_remove(name);
                 }
             }
-            command
-                .args(arguments)
-                .envs(login)
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| error.to_string())
+            command.args(arguments).envs(env).stdin(Stdio::null()).output().map_err(|error| error.to_string())
         });
         match finished.await {
-            Ok(output) => output.map_err(|error| self.answer("openstack", &error)),
-            Err(error) => Err(self.answer("openstack", &error)),
+            Ok(output) => output.map_err(|error| self.answer(program, &error)),
+            Err(error) => Err(self.answer(program, &error)),
         }
     }
 }

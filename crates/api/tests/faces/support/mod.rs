@@ -17,8 +17,8 @@ use picasso_api::{
     serve_tcp,
 };
 use picasso_engine::{Catalog, Engine, EngineParts, EngineSettings, OutputObjects};
-use picasso_identity::TokenValidator;
 use picasso_identity::policy::{Enforcer, RemoteSettings, RuleSet};
+use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
@@ -76,6 +76,7 @@ pub struct Options {
     /// The key of the service's tokens on the IronFunctions face.
     pub iron_key: Option<&'static str>,
     pub announcer: Arc<Announcer>,
+    pub trusts: Option<Arc<Trusts>>,
 }
 
 /// What the stores of these tests seal their secrets under.
@@ -96,6 +97,7 @@ impl Default for Options {
             quota: limits(|_| None),
             iron_key: None,
             announcer: Arc::new(Announcer::silent()),
+            trusts: None,
         }
     }
 }
@@ -142,6 +144,7 @@ impl Server {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
+            identities: None,
             limits: options.quota.clone(),
             clock,
         });
@@ -152,6 +155,7 @@ impl Server {
         let state = ApiState {
             firer: Firer::new(engine.clone(), catalog.clone(), firings),
             key_manager: None,
+            trusts: options.trusts,
             store,
             catalog,
             engine,

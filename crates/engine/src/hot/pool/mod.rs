@@ -9,7 +9,7 @@ mod checkout;
 mod starts;
 mod upkeep;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +117,8 @@ pub(crate) struct Pool {
     pub(super) gates: Gates,
     pub(super) withdraw: Notify,
     pub(super) conduct: Conduct,
+    /// Whether its route has an identity.
+    has_identity: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -139,6 +141,7 @@ impl Pool {
             format,
             withdraw: Notify::new(),
             conduct: Conduct::default(),
+            has_identity: AtomicBool::new(target.route.identity.is_some()),
             state: Mutex::new(State {
                 roster: Roster::new(concurrency as usize),
                 service: Average::default(),

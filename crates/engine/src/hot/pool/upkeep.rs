@@ -2,6 +2,7 @@
 //! retirement, the end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -87,6 +88,36 @@ impl Pool {
         for key in idle {
             self.end_member(&mut state, key, self.end_of_use(Stop::Kill));
         }
+    }
+
+    /// Whether its route has an identity.
+    pub(in crate::hot) fn has_identity(&self) -> bool {
+        self.has_identity.load(Ordering::Acquire)
+    }
+
+    /// The route has an identity now, or none: sandboxes that were started without one end. Those that
+    /// have one that does not hold any more hear of it themselves.
+    pub(in crate::hot) fn follow_identity(self: &Arc<Self>, has: bool) {
+        if self.has_identity.swap(has, Ordering::AcqRel) == has || !has {
+            return;
+        }
+        let mut state = self.lock();
+        let all: Vec<usize> = state.roster.all().map(|(key, _)| key).collect();
+        for key in all {
+            self.end_member(&mut state, key, self.end_of_use(Stop::Kill));
+        }
+        let todo = self.settle(&mut state, Instant::now());
+        drop(state);
+        self.act(todo);
+    }
+
+    /// A sandbox takes no new calls, and ends when it has none.
+    pub(in crate::hot) fn condemn(self: &Arc<Self>, key: usize) {
+        let mut state = self.lock();
+        self.end_member(&mut state, key, self.end_of_use(Stop::Kill));
+        let todo = self.settle(&mut state, Instant::now());
+        drop(state);
+        self.act(todo);
     }
 
     /// It is the active version again.

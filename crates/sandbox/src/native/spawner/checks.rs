@@ -71,6 +71,7 @@ pub(super) fn keep_only_needed_capabilities() -> io::Result<()> {
 pub(crate) fn prepare_folders(data_dir: &Path, egress_resolv_conf: &str) -> io::Result<()> {
     make_private(&data_dir.join(mounts::LAYERS))?;
     make_private(&data_dir.join("native"))?;
+    make_open(&data_dir.join(mounts::IDENTITIES))?;
     let stage = data_dir.join(mounts::STAGE);
     for name in ["root", "dev", "proc"] {
         make_open(&stage.join(name))?;
@@ -82,7 +83,7 @@ pub(crate) fn prepare_folders(data_dir: &Path, egress_resolv_conf: &str) -> io::
         [(Skeleton::None, "# This sandbox has no network.\n"), (Skeleton::Egress, egress_resolv_conf)]
     {
         let top = data_dir.join(mounts::SKELETONS).join(skeleton.name());
-        for dir in ["dev", "proc", "sys", "tmp", "etc", "run/secrets"] {
+        for dir in ["dev", "proc", "sys", "tmp", "etc", "run/secrets", "run/picasso/identity"] {
             make_open(&top.join(dir))?;
         }
         let etc = top.join("etc");

@@ -8,6 +8,7 @@ mod answers;
 mod checks;
 mod ends;
 mod farewell;
+mod identities;
 mod log;
 mod network;
 mod pool;
@@ -87,7 +88,8 @@ fn prepare(args: &[OsString]) -> Result<serve::Spawner, String> {
     if tools.runtime.is_none() {
         checks::keep_only_needed_capabilities().map_err(|e| format!("own capabilities: {e}"))?;
     }
-    serve::Spawner::new(settings, socket, kept, network, tools, left)
+    let identities = identities::mount(&settings)?;
+    serve::Spawner::new(settings, socket, kept, network, tools, left, identities)
 }
 
 /// A mount namespace, so that nothing mounted here is seen or left outside, and a network

@@ -13,7 +13,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::PipeFlags;
 
 use super::SpawnerSettings;
-use crate::Channel;
 use crate::native::cgroup::{Cgroups, Group, Join};
 use crate::native::child::{self, Launch, Seat, StartFault, Step};
 use crate::native::mounts::{Mask, Skeleton, Tree};
@@ -23,6 +22,7 @@ use crate::native::raw::{self, Cloned, Process};
 use crate::native::sys::Linux;
 use crate::oci::Runtime;
 use crate::oci::keeper::{self, Keep};
+use crate::{Channel, IdentityFolderId};
 
 /// What every start needs, made once.
 #[derive(Debug)]
@@ -132,6 +132,7 @@ fn sit(tools: &Tools, seat: &Seat<'_>) -> Result<Infallible, StartFault> {
     let start = &order.start;
     let layers: Vec<String> = start.layers.iter().map(hex).collect();
     let (uid, gid) = (seat.base_id + start.uid, seat.base_id + start.gid);
+    let identity = start.identity.map(IdentityFolderId::name);
     let launch = Launch {
         tree: Tree {
             userns: seat.userns,
@@ -142,6 +143,7 @@ fn sit(tools: &Tools, seat: &Seat<'_>) -> Result<Infallible, StartFault> {
             tmp_inodes: order.limits.tmp_inodes,
             socket_folder: (start.channel == Channel::SocketFolder).then_some((uid, gid)),
             secrets: start.files.then_some((uid, gid)),
+            identity: identity.as_deref(),
         },
         channel: start.channel,
         uid: start.uid,
@@ -168,6 +170,7 @@ fn sit_as_keeper(
     let (order, StartFds { streams, process }) = take_order(line.as_fd())?;
     let start = &order.start;
     let layers: Vec<String> = start.layers.iter().map(hex).collect();
+    let identity = start.identity.map(IdentityFolderId::name);
     let keep = Keep {
         name: &format!("picasso-{}-s{}", place.settings.instance, place.index),
         cgroup: &tools.cgroups.path(place.index),
@@ -181,6 +184,7 @@ fn sit_as_keeper(
             tmp_inodes: order.limits.tmp_inodes,
             socket_folder: None,
             secrets: None,
+            identity: identity.as_deref(),
         },
         limits: &order.limits,
         uid: start.uid,

@@ -58,6 +58,8 @@ pub(super) struct Spawner {
     /// When parts were last made ahead, or could have been.
     refilled: Instant,
     pub(super) reaped: Reaped,
+    /// The folder of the folders with identities, until the engine has it.
+    identities: Option<OwnedFd>,
 }
 
 impl Spawner {
@@ -68,6 +70,7 @@ impl Spawner {
         network: Option<Link>,
         tools: Tools,
         left: u32,
+        identities: OwnedFd,
     ) -> Result<Self, String> {
         let fault = |e: rustix::io::Errno| format!("epoll: {e}");
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fault)?;
@@ -96,12 +99,14 @@ impl Spawner {
             hunt_at: Instant::now(),
             refilled: Instant::now(),
             reaped,
+            identities: Some(identities),
         })
     }
 
     /// Serves until the engine is gone, then ends everything.
     pub(super) fn run(mut self) -> Result<(), String> {
-        self.report(&Report::Hello { egress: self.network.is_some() });
+        let identities = self.identities.take().into_iter().collect();
+        self.report_with(&Report::Hello { egress: self.network.is_some() }, identities);
         log(Level::Info, "spawner", "ready");
         let served = self.serve();
         if let Err(reason) = &served {

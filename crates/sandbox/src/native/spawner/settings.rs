@@ -19,6 +19,8 @@ pub(crate) struct SpawnerSettings {
     pub(crate) data_dir: std::path::PathBuf,
     /// First host id of this server's block.
     pub(crate) first_id: u32,
+    /// User and group of the engine, which alone writes into the folders of identities.
+    pub(crate) engine: (u32, u32),
     pub(crate) native: NativeSettings,
     pub(crate) egress: Option<EgressSettings>,
     /// What the supervisor removed before it started this spawner.
