@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 use crate::announce::Announcement;
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
-    aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, identities, images,
-    limits, route_versions, routes, runs, triggers, versions, webhook_secrets,
+    aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, hooks, identities,
+    images, limits, object_events, route_versions, routes, runs, triggers, versions, webhook_secrets,
 };
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
@@ -79,6 +79,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(triggers::fire_trigger))
         .routes(routes!(triggers::list_firings))
         .routes(routes!(triggers::rotate_trigger_secret))
+        .routes(routes!(object_events::create_object_events))
         .routes(routes!(runs::run_private))
         .routes(routes!(runs::run_public))
         .routes(routes!(call_records::list_calls))
@@ -103,6 +104,7 @@ pub(crate) fn function_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(function_urls::call_public))
         .routes(routes!(function_urls::call_private))
+        .routes(routes!(hooks::receive_event, hooks::answer_handshake))
 }
 
 /// Forms of documented URLs whose route is `/`: a wildcard does not match nothing.

@@ -6,9 +6,10 @@ use picasso_engine::{Catalog, Engine};
 use picasso_identity::policy::Enforcer;
 use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::ImageStore;
-use picasso_outbound::Barbican;
+use picasso_outbound::{Barbican, Zaqar};
 use picasso_store::Store;
 use picasso_trigger::Firer;
+use picasso_trigger::object::ObjectTriggers;
 use picasso_types::Limits;
 
 use crate::announce::Announcer;
@@ -25,6 +26,8 @@ pub struct ApiState {
     pub engine: Arc<Engine>,
     /// Turns events into calls.
     pub firer: Firer,
+    /// Fires for changes of objects in Swift.
+    pub objects: Arc<ObjectTriggers>,
     /// Images on this machine.
     pub images: Arc<ImageStore>,
     /// Who is calling.
@@ -35,6 +38,8 @@ pub struct ApiState {
     pub policy: Arc<Enforcer>,
     /// What is told on OpenStack's bus.
     pub announcer: Arc<Announcer>,
+    /// Zaqar, whose subscriptions webhooks confirm; `None` where the operator does not want that.
+    pub messaging: Option<Zaqar>,
     /// Where secrets come from that are named by reference; `None` where the operator does not want that.
     pub key_manager: Option<Barbican>,
     /// Trusts and application credentials of functions; `None` without Keystone.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::views::{LinkView, iso8601};
+use crate::handlers::versions::LinkView;
+use crate::views::iso8601;
 
 /// A trigger.
 #[derive(Debug, Serialize, ToSchema)]
@@ -222,4 +223,37 @@ pub(crate) struct FiringAnswer {
     pub(crate) firing: FiringView,
     /// What was done.
     pub(crate) message: &'static str,
+}
+
+/// What became of what was posted to a webhook.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PostedAnswer {
+    /// The call, of one event that made one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<String>,
+    /// The calls, of several events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    call_ids: Vec<String>,
+    /// How many events the trigger passed over.
+    skipped: usize,
+    /// What was done.
+    message: String,
+}
+
+impl PostedAnswer {
+    pub(crate) fn accepted(calls: &[picasso_types::CallId], events: usize) -> Self {
+        let all = calls.iter().map(ToString::to_string);
+        let (call_id, call_ids) = if events == 1 { (all.last(), Vec::new()) } else { (None, all.collect()) };
+        let message = if calls.is_empty() { "No event was taken" } else { "Accepted" };
+        Self { call_id, call_ids, skipped: events - calls.len(), message: message.to_owned() }
+    }
+
+    pub(crate) fn skipped(events: usize, reason: String) -> Self {
+        Self { call_id: None, call_ids: Vec::new(), skipped: events, message: format!("Skipped: {reason}") }
+    }
+
+    pub(crate) fn confirmed() -> Self {
+        let message = "The subscription is confirmed".to_owned();
+        Self { call_id: None, call_ids: Vec::new(), skipped: 0, message }
+    }
 }

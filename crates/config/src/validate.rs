@@ -30,6 +30,8 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     notifications(&settings.notifications, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
+    let least = settings.triggers.schedule_least_interval_s;
+    rules.range("triggers.schedule_least_interval_s", least, 1, 86_400);
     rules.range("identity.max_tokens", settings.identity.max_tokens, 1, 10_000_000);
     policy(&settings.policy, &mut rules);
     rules.0
@@ -289,7 +291,6 @@ fn database(database: &Database, rules: &mut Rules) {
 }
 
 fn calls(calls: &Calls, rules: &mut Rules) {
-    rules.range("triggers.schedule_least_interval_s", settings.triggers.schedule_least_interval_s, 1, 86_400);
     rules.range("calls.keep_days", calls.keep_days, 1, 3650);
     rules.range("calls.max_per_project", calls.max_per_project, 1, 10_000_000);
     rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 1 << 30);

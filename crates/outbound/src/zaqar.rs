@@ -119,6 +119,22 @@ impl PostError {
     }
 }
 
+/// A URL of Zaqar's that says that a subscription is wanted, with its signature: a secret.
+pub struct SubscriptionUrl {
+    /// The URL.
+    pub url: String,
+    /// `URL-Signature`.
+    pub signature: String,
+    /// `URL-Methods`.
+    pub methods: String,
+    /// `URL-Paths`.
+    pub paths: String,
+    /// `URL-Expires`.
+    pub expires: String,
+    /// `X-Project-ID`.
+    pub project: String,
+}
+
 /// This cloud's Zaqar.
 #[derive(Debug, Clone)]
 pub struct Zaqar {
@@ -180,6 +196,39 @@ impl Zaqar {
         headers.extend(grant.headers().ok_or_else(|| PostError::never("its grant cannot be read"))?);
         let body = [br#"{"messages":[{"body":"#, message, b"}]}"].concat();
         let answer = self.http.send(POSTED, &url, headers, Bytes::from(body)).await;
+        let answer = answer.map_err(|error| PostError {
+            again: !matches!(error, OutboundError::Refused(_)),
+            reason: format!("Zaqar {error}"),
+        })?;
+        let outcome = meaning(answer.status);
+        answer.discard(MAX_ANSWER).await;
+        outcome
+    }
+
+    /// Says that a subscription's messages are wanted, at the URL that Zaqar signed for it, if that is
+    /// one of the messaging endpoint's own.
+    pub async fn confirm(&self, asked: &SubscriptionUrl, body: Vec<u8>) -> Result<(), PostError> {
+        let endpoint = self.endpoint.endpoint().await.map_err(|error| PostError::later(error.to_string()))?;
+        let endpoint = endpoint.ok_or_else(|| PostError::never("this cloud has no messaging service"))?;
+        let url = Url::parse(&asked.url).map_err(|_| PostError::never("the URL to confirm at is none"))?;
+        if url.origin() != endpoint.origin() {
+            let told = "the URL to confirm at is not one of the messaging service in this cloud's catalog";
+            return Err(PostError::never(told));
+        }
+        let mut headers = self.headers();
+        for (name, value) in [
+            ("url-signature", &asked.signature),
+            ("url-methods", &asked.methods),
+            ("url-paths", &asked.paths),
+            ("url-expires", &asked.expires),
+            ("x-project-id", &asked.project),
+        ] {
+            let value = HeaderValue::try_from(value);
+            let mut value = value.map_err(|_| PostError::never("the signature to confirm with is none"))?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let answer = self.http.send(Method::PUT, &url, headers, Bytes::from(body)).await;
         let answer = answer.map_err(|error| PostError {
             again: !matches!(error, OutboundError::Refused(_)),
             reason: format!("Zaqar {error}"),

@@ -152,7 +152,8 @@ impl Firer {
         })
     }
 
-    async fn target(&self, trigger: &Trigger) -> Result<Arc<Target>, FireError> {
+    /// What the trigger's calls run now.
+    pub async fn target(&self, trigger: &Trigger) -> Result<Arc<Target>, FireError> {
         let spec = &trigger.spec;
         let selected = self
             .catalog

@@ -9,6 +9,8 @@ mod filter;
 mod firing;
 mod firings;
 mod input;
+pub mod object;
+pub mod webhook;
 
 pub use event::Event;
 pub use filter::is_taken;

@@ -8,7 +8,9 @@ const SERVICE: &str = "service/functions";
 
 /// Whether an endpoint calls functions.
 pub(super) fn is_call(template: &str) -> bool {
-    ["/v1/r/", "/r/", "/v1/f/", "/f/"].iter().any(|prefix| template.starts_with(prefix))
+    ["/v1/r/", "/r/", "/v1/f/", "/f/", "/t/", "/v1/object-events"]
+        .iter()
+        .any(|prefix| template.starts_with(prefix))
 }
 
 /// Which requests of an endpoint are audited.

@@ -39,6 +39,8 @@ impl ApiError {
             Self::TriggerExists(_) => Kind::TriggerExists,
             Self::TriggerRefused(_) => Kind::TriggerRefused,
             Self::TriggerBusy(_) => Kind::TriggerBusy,
+            Self::InvalidPosting(_) => Kind::InvalidBody,
+            Self::HookRefused(_) => Kind::WebhookRefused,
             Self::IdentityNotFound(_) => Kind::IdentityNotFound,
             Self::NotTheGrantor => Kind::NotTheGrantor,
             Self::VersionNotReady { .. } => Kind::VersionNotReady,
@@ -111,6 +113,8 @@ impl ApiError {
             Self::TriggerNotFound(name) => format!("Trigger {name} not found"),
             Self::TriggerExists(name) => format!("The project has a trigger {name} already"),
             Self::TriggerRefused(reason) => format!("The trigger cannot fire: {reason}"),
+            Self::InvalidPosting(sentence) => sentence.clone(),
+            Self::HookRefused(reason) => format!("The webhook takes only what is signed: {reason}"),
             Self::TriggerBusy(reason) => format!("The trigger cannot fire now: {reason}; try again later"),
             Self::VersionNotReady { number, reason: None } => {
                 format!("Version {number} cannot run: its image is being prepared, or could not be had")

@@ -102,6 +102,10 @@ pub enum ApiError {
     TriggerRefused(String),
     /// The trigger's call is refused now; a sentence.
     TriggerBusy(String),
+    /// What was posted to a webhook is not what its sender sends; a sentence.
+    InvalidPosting(String),
+    /// A webhook's sender did not show what it has to; the reason is safe to show.
+    HookRefused(&'static str),
     /// The route's version cannot run.
     VersionNotReady {
         /// Its number.

@@ -31,6 +31,11 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
+    /// What a webhook's sender posted; it has no token of ours to see more by.
+    pub(crate) const fn of_webhook(parts: Parts, context: RequestContext) -> Self {
+        Self { parts, context, trigger: Trigger::Webhook, with_token: false, base: None }
+    }
+
     /// The call of `target` that this request means.
     pub(crate) fn invocation(&self, target: Arc<Target>, params: PathParams, body: Body) -> Invocation {
         let call_id = CallId::generate();

@@ -65,7 +65,7 @@ fn complete(document: &mut Value) {
         "title": "Picasso",
         "version": "1.0",
         "summary": "Functions as a Service for OpenStack",
-        "description": "Paths that begin with /f/ or /v1/f/ are function URLs: they are on a listener of \
+        "description": "Paths that begin with /f/, /v1/f/ or /t/ are function URLs and webhooks: they are on a listener of \
             their own (port 10002 unless configured otherwise), everything else is on the API's (port 10001). \
             Every answer carries X-Openstack-Request-Id; every error carries Picasso-Error-Kind and a body \
             of the form of ErrorView. Statuses depend on OpenStack-API-Version: 1.0, what clients get that do not ask, \
@@ -101,7 +101,7 @@ fn complete(document: &mut Value) {
 }
 
 fn complete_operation(operation: &mut Value, path: &str, method: &str, methods: usize) {
-    let is_function_url = path.starts_with("/f/") || path.starts_with("/v1/f/");
+    let is_function_url = ["/f/", "/v1/f/", "/t/"].iter().any(|begin| path.starts_with(begin));
     // One handler for all methods: ids have to be unique all the same.
     if is_function_url
         && methods > 1

@@ -74,6 +74,38 @@ impl<R: NamedRule> FromRequestParts<ApiState> for Allowed<R> {
     }
 }
 
+/// A caller whom the rule `R` allows what it asks for at a URL that names no project: the rule is asked
+/// about the token's own.
+pub(crate) struct AllowedOwn<R>(pub(crate) Authorized, pub(crate) PhantomData<R>);
+
+impl<R: NamedRule> FromRequestParts<ApiState> for AllowedOwn<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        authorize_own(parts, state, R::RULE).await.map(|auth| Self(auth, PhantomData))
+    }
+}
+
+async fn authorize_own(
+    parts: &mut Parts,
+    state: &ApiState,
+    rule: &'static RuleDefault,
+) -> Result<Authorized, ApiError> {
+    let caller = state.tokens.validate(&presented(parts)?).await?;
+    let Ok(context) = RequestContext::from_request_parts(parts, state).await;
+    context.note_caller(&caller);
+    if let Some(project) = caller.project_id().cloned() {
+        let target = Map::from_iter([("project_id".to_owned(), project.as_str().into())]);
+        if state.policy.allows(rule, &target, &Credentials::from(&*caller)).await? {
+            context.note_authorized(rule, &project);
+            return Ok(Authorized { caller, project, context });
+        }
+    }
+    context.note_refused(rule);
+    let is_default = !state.policy.rules().overrides().contains_key(rule.name);
+    Err(ApiError::Forbidden { rule: rule.name, needs: is_default.then(|| rule.least_role()) })
+}
+
 async fn authorize(
     parts: &mut Parts,
     state: &ApiState,

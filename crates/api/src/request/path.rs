@@ -5,6 +5,7 @@ use http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use picasso_types::{AliasName, CallId, RouteId, Selector};
 
+use super::webhook::split_token;
 use crate::error::ApiError;
 
 /// What is encoded when a resource's path is written into a URL: all but what RFC 3986 lets stand
@@ -169,6 +170,21 @@ impl<S: Sync + Send> FromRequestParts<S> for WebhookSecretPath {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let params = params(parts).await?;
         Ok(Self { route: route_id(&params)?, kind: param(&params, "kind").to_owned() })
+    }
+}
+
+/// The token of a webhook's URL; `None` for what can be none.
+pub(crate) struct HookPath(pub(crate) Option<String>);
+
+impl<S: Sync + Send> FromRequestParts<S> for HookPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let params = params(parts).await?;
+        let written = format!("/{}", param(&params, "hook"));
+        let (token, rest) = split_token(&written);
+        let is_token = |token: &&str| token.len() == 64 && token.bytes().all(|b| b.is_ascii_hexdigit());
+        Ok(Self(token.filter(is_token).filter(|_| rest == "/").map(str::to_owned)))
     }
 }
 

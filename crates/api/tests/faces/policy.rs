@@ -19,6 +19,8 @@ const PUBLIC: &[&str] = &[
     "GET /api/swagger.json",
     "POST /r/{app}/{route}",
     "* /f/{app}/{route}",
+    "POST /t/{hook}",
+    "OPTIONS /t/{hook}",
 ];
 
 /// What handlers ask for beside their own rule, for some requests.

@@ -80,10 +80,15 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             "DELETE",
             "/v1/{project_id}/images/{*name}" | "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}",
         )
+        | (_, "/t/{hook}")
         | (_, "/f/{app}/{*route}" | "/v1/f/{project_id}/{app}/{*route}") => nothing(),
         ("POST", "/v1/{project_id}/apps") => {
             json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))
         }
+        ("POST", "/v1/object-events") => json_body(&json!({"events": [{
+            "id": "1", "time": "2026-11-23T12:00:00Z", "operation": "put", "account": "AUTH_p",
+            "project_id": "p", "container": "c", "object": "o",
+        }]})),
         ("POST", "/v1/{project_id}/triggers") => json_body(&json!({
             "trigger": {"name": format!("new-{}", fresh.app), "app": fresh.app, "route": "/run", "kind": "webhook"}
         })),
@@ -250,6 +255,8 @@ enum Asks {
     ToRead,
     ToChange,
     ToInvoke,
+    /// As a service of the cloud, whichever project it is in.
+    ToTell,
 }
 
 /// Every rule has its line: whoever adds a rule says here whom its default is for.
@@ -306,6 +313,7 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:webhook_secret:delete",
         ) => Asks::ToChange,
         Some("functions:function:invoke") => Asks::ToInvoke,
+        Some("functions:object_event:create") => Asks::ToTell,
         Some(rule) => panic!("{rule} has no line: say whom it is for"),
     }
 }
@@ -457,6 +465,14 @@ async fn every_endpoint_answers_every_kind_of_token_as_it_should() {
                 Asks::ToRead => expected[1],
                 Asks::ToChange => expected[2],
                 Asks::ToInvoke => expected[3],
+                Asks::ToTell if who.ends_with("service") => 200,
+                Asks::ToTell => {
+                    if expected[1] == 401 {
+                        401
+                    } else {
+                        403
+                    }
+                }
             };
             let expected = beside_its_rule(&endpoint, who).filter(|_| expected == 200).unwrap_or(expected);
             let own = if expected == 200 && changes_something(&endpoint) {

@@ -68,6 +68,7 @@ impl RuleDefault {
             PROJECT_READER_OR_ADMIN => "reader",
             PROJECT_MEMBER_OR_ADMIN => "member",
             INVOKER => "member or service",
+            SERVICE => "service",
             _ => "admin",
         }
     }
@@ -117,6 +118,7 @@ pub const BASE_RULES: &[BaseRule] = &[
 
 const PROJECT_READER_OR_ADMIN: &str = "rule:project_reader_or_admin";
 const PROJECT_MEMBER_OR_ADMIN: &str = "rule:project_member_or_admin";
+const SERVICE: &str = "role:service";
 const ADMIN: &str = "rule:admin_api";
 const INVOKER: &str = "rule:project_member_or_admin or rule:project_service_api";
 
@@ -244,6 +246,10 @@ rules! {
     /// Take a function's identity away.
     DeleteIdentity = "functions:identity:delete", PROJECT_MEMBER_OR_ADMIN,
         [DELETE "/v1/{project_id}/routes/{route_id}/identity"];
+
+    /// Tell of changes of objects: for the filter in Swift's proxies.
+    CreateObjectEvents = "functions:object_event:create", SERVICE,
+        [POST "/v1/object-events"];
 
     /// Give a route a new secret that its webhooks show.
     RotateWebhookSecret = "functions:webhook_secret:rotate", PROJECT_MEMBER_OR_ADMIN,

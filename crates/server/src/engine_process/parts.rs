@@ -77,6 +77,7 @@ impl Parts {
         }
 
         let identities = crate::identities::open(settings, keystone.as_ref(), &store, clock.clone());
+        let zaqar = catalog_services::zaqar(settings, keystone.clone())?;
         let catalog = Arc::new(Catalog::new(store.clone(), convert::cached_routes(settings)));
         let engine = Arc::new(Engine::new(EngineParts {
             settings: convert::engine(settings),
@@ -87,11 +88,11 @@ impl Parts {
             sandbox: sandbox.clone(),
             catalog: catalog.clone(),
             outbound: convert::client(settings, convert::guard(settings))?,
-            zaqar: catalog_services::zaqar(settings, keystone.clone())?,
+            zaqar: zaqar.clone(),
             outputs,
             identities: identities.as_ref().map(|(_, identities)| identities.clone()),
             limits: limits.clone(),
-            clock,
+            clock: clock.clone(),
         }));
         engine.start().await.map_err(|error| {
             ServerFailure::new("what an earlier process left cannot be taken up").because(error)
@@ -99,11 +100,12 @@ impl Parts {
         let policy = PolicyInForce::open(settings)?;
         let notifier = notifications::open(settings);
         let key_manager = catalog_services::barbican(settings, keystone.clone())?;
-        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone());
+        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone(), clock.clone());
         let api = ApiState {
             store: store.clone(),
             catalog,
             firer: triggers.firer.clone(),
+            objects: triggers.objects.clone(),
             engine: engine.clone(),
             images: images.clone(),
             tokens: keystone.map_or_else(|| Arc::new(NoKeystone) as _, |keystone| keystone as _),
@@ -111,6 +113,7 @@ impl Parts {
             policy: policy.enforcer(),
             announcer: Arc::new(notifications::announcer(settings, notifier.clone())),
             key_manager,
+            messaging: zaqar,
             trusts: identities.map(|(trusts, _)| trusts),
             settings: Arc::new(convert::api(settings)),
         };

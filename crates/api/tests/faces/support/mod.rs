@@ -24,6 +24,7 @@ use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
+use picasso_trigger::object::ObjectTriggers;
 use picasso_trigger::{Firer, Firings};
 use picasso_types::{
     Clock, FixedLimits, ImageRef, InstanceId, Limit, LimitSource, Limits, ProjectLimits, Resource,
@@ -116,6 +117,7 @@ impl Server {
     pub async fn start_with(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = options.clock;
+        let object_clock = clock.clone();
         let outputs = OutputObjects {
             objects: Arc::new(FileObjects::open(folder.path().join("outputs")).unwrap()),
             key: Arc::new(key()),
@@ -153,8 +155,15 @@ impl Server {
         let shutdown = CancellationToken::new();
         let (firings, _) = Firings::start(store.clone(), shutdown.clone());
         let state = ApiState {
+            objects: Arc::new(ObjectTriggers::new(
+                Firer::new(engine.clone(), catalog.clone(), firings.clone()),
+                catalog.clone(),
+                store.clone(),
+                object_clock,
+            )),
             firer: Firer::new(engine.clone(), catalog.clone(), firings),
             key_manager: None,
+            messaging: None,
             trusts: options.trusts,
             store,
             catalog,
