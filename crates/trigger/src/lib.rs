@@ -9,8 +9,12 @@ mod filter;
 mod firing;
 mod firings;
 mod input;
+mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use event::Event;
 pub use filter::is_taken;
 pub use firing::{FireError, FireOptions, Fired, Firer};
 pub use firings::Firings;
+pub use schedule::{ScheduleSettings, Schedules};
