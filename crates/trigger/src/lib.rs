@@ -9,6 +9,8 @@ mod filter;
 mod firing;
 mod firings;
 mod input;
+mod queue;
+mod rounds;
 mod schedule;
 #[cfg(test)]
 mod testing;
@@ -17,4 +19,5 @@ pub use event::Event;
 pub use filter::is_taken;
 pub use firing::{FireError, FireOptions, Fired, Firer};
 pub use firings::Firings;
+pub use queue::{Queues, TokenError, TriggerTokens};
 pub use schedule::{ScheduleSettings, Schedules};
