@@ -95,7 +95,7 @@ impl Reader {
     ) -> Result<Duration, Fault> {
         let token = self.tokens.token(trigger).await.map_err(Fault::Token)?;
         match progress.batch.clone() {
-            Some(batch) => self.watch(trigger, options, &token, batch, progress).await,
+            Some(batch) => self.watch(options, &token, batch, progress).await,
             None => self.next_batch(trigger, options, &token, progress).await,
         }
     }
@@ -187,7 +187,6 @@ impl Reader {
 
     async fn watch(
         &self,
-        trigger: &Trigger,
         options: &QueueOptions,
         token: &SecretString,
         batch: Batch,

@@ -118,7 +118,7 @@ async fn messages_are_deleted_when_their_call_succeeded_and_those_that_failed_co
     }
     install_tls_provider();
     let keystone = Keystone::shared().await.unwrap();
-    let zaqar = Zaqar::start(&keystone, "a key").await.unwrap();
+    let zaqar = Zaqar::start(&keystone, "signs nothing in this test").await.unwrap();
     let token = keystone.token("demo1-member", "demo1").await.unwrap();
     let sent = [json!({"n": 1}), json!({"n": 2}), json!({"n": 3})];
     assert!(zaqar.post(&token, "jobs", &sent).await);
