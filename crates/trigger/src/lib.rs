@@ -10,9 +10,16 @@ mod firing;
 mod firings;
 mod input;
 pub mod object;
+mod queue;
+mod rounds;
+mod schedule;
+#[cfg(test)]
+mod testing;
 pub mod webhook;
 
 pub use event::Event;
 pub use filter::is_taken;
 pub use firing::{FireError, FireOptions, Fired, Firer};
 pub use firings::Firings;
+pub use queue::{Queues, TokenError, TriggerTokens};
+pub use schedule::{ScheduleSettings, Schedules};

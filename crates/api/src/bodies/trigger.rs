@@ -133,7 +133,7 @@ pub(crate) struct WantedTrigger {
     pub(crate) filter: Filter,
     pub(crate) input: Option<InputTemplate>,
     pub(crate) enabled: bool,
-    pub(crate) identity: Option<IdentityWish>,
+    pub(crate) identity: IdentityWish,
 }
 
 /// What of a trigger is to be different.
@@ -161,7 +161,7 @@ impl CreateTrigger {
                 filter: fields.filter.map(Filter::parse).transpose()?.unwrap_or_default(),
                 input: fields.input.map(InputTemplate::parse).transpose()?,
                 enabled: fields.enabled.is_none_or(|flag| flag.0),
-                identity: fields.identity.map(IdentityFields::into_wish).transpose()?,
+                identity: fields.identity.map(IdentityFields::into_wish).transpose()?.unwrap_or_default(),
                 app: fields.app,
                 route: fields.route,
             })

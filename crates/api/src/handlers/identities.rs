@@ -227,7 +227,7 @@ fn shown(identity: &RouteIdentity, message: &'static str) -> Result<Response, Ap
     Ok(tagged(&tag, Json(IdentityAnswer { identity, message }).into_response()))
 }
 
-fn trusts(state: &ApiState) -> Result<&Trusts, ApiError> {
+pub(super) fn trusts(state: &ApiState) -> Result<&Trusts, ApiError> {
     state.trusts.as_deref().ok_or_else(|| {
         let message = "cannot be granted: this server does not use Keystone";
         ApiError::InvalidField(FieldFault::new("identity", message))
@@ -248,17 +248,17 @@ fn refused(field: &str, message: impl Into<String>) -> ApiError {
 }
 
 /// A user who grants something.
-struct Granting<'a> {
-    state: &'a ApiState,
-    trusts: &'a Trusts,
-    caller: &'a Caller,
+pub(super) struct Granting<'a> {
+    pub(super) state: &'a ApiState,
+    pub(super) trusts: &'a Trusts,
+    pub(super) caller: &'a Caller,
     /// Of the route.
-    project: &'a ProjectId,
+    pub(super) project: &'a ProjectId,
 }
 
 impl Granting<'_> {
     /// The token must be the user's own, for the project that the function acts in.
-    fn check_token(&self) -> Result<(), ApiError> {
+    pub(super) fn check_token(&self) -> Result<(), ApiError> {
         if self.caller.project_id() != Some(self.project) {
             let message = "must be scoped to the project of the route, as the function will act there";
             return Err(refused("X-Auth-Token", message));
@@ -310,7 +310,11 @@ impl Granting<'_> {
         })
     }
 
-    async fn trust(&self, token: &SecretString, roles: &[String]) -> Result<IdentityGrant, ApiError> {
+    pub(super) async fn trust(
+        &self,
+        token: &SecretString,
+        roles: &[String],
+    ) -> Result<IdentityGrant, ApiError> {
         if let Some(role) = roles.iter().find(|role| !self.caller.roles.contains(role)) {
             let message = format!("has {role:?}, which the token does not have");
             return Err(refused("identity.roles", message));
@@ -341,7 +345,7 @@ impl Granting<'_> {
     }
 
     /// The trust was made and is not used.
-    async fn undo(&self, trust: Option<&TrustId>) {
+    pub(super) async fn undo(&self, trust: Option<&TrustId>) {
         let Some(trust) = trust else { return };
         if let Err(error) = self.state.store.add_trust_revocation(trust).await {
             // The database is away: there is nowhere to note it.

@@ -52,7 +52,7 @@ pub(crate) struct ObjectEventsAnswer {
     security(("keystone_token" = ["functions:object_event:create"]))
 )]
 pub(crate) async fn create_object_events(
-    AllowedOwn(_, ..): AllowedOwn<rule::CreateObjectEvents>,
+    AllowedOwn(_caller, ..): AllowedOwn<rule::CreateObjectEvents>,
     State(state): State<ApiState>,
     version: Microversion,
     body: JsonBody,

@@ -21,8 +21,14 @@ struct Count {
 }
 
 impl Caps {
-    /// Counts one event more; `false` when there are more than `max` within a minute.
-    pub(super) fn take(&self, of: &str, max: u32, now: Timestamp) -> bool {
+    /// Whether `max` events were counted within this minute.
+    pub(super) fn is_reached(&self, of: &str, max: u32, now: Timestamp) -> bool {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(of).is_some_and(|count| count.events >= max && now.since(count.since) < WINDOW)
+    }
+
+    /// Counts one event more.
+    pub(super) fn count(&self, of: &str, now: Timestamp) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MAX_COUNTED {
             counts.retain(|_, count| now.since(count.since) < WINDOW);
@@ -32,7 +38,6 @@ impl Caps {
             *count = Count { since: now, events: 0 };
         }
         count.events = count.events.saturating_add(1);
-        count.events <= max
     }
 }
 
@@ -43,7 +48,14 @@ mod tests {
     #[test]
     fn more_than_the_limit_within_a_minute_is_refused_and_the_next_minute_is_a_new_one() {
         let caps = Caps::default();
-        let take = |of, seconds: i64| caps.take(of, 2, Timestamp(seconds * 1_000_000));
+        let take = |of, seconds: i64| {
+            let now = Timestamp(seconds * 1_000_000);
+            let may = !caps.is_reached(of, 2, now);
+            if may {
+                caps.count(of, now);
+            }
+            may
+        };
         assert!(take("a", 0) && take("a", 1) && !take("a", 2) && !take("a", 59));
         assert!(take("b", 2), "others count for themselves");
         assert!(take("a", 60) && take("a", 61) && !take("a", 62));

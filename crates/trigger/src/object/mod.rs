@@ -141,7 +141,7 @@ impl ObjectTriggers {
             self.firer.note(trigger, event, FiringOutcome::Skipped, Some(reason), None);
             return Ok(0);
         }
-        if !self.caps.take(trigger.id.as_str(), options.max_per_minute, self.clock.now()) {
+        if self.caps.is_reached(trigger.id.as_str(), options.max_per_minute, self.clock.now()) {
             self.stop(trigger, options.max_per_minute).await?;
             return Ok(0);
         }
@@ -150,7 +150,11 @@ impl ObjectTriggers {
 
     async fn fire_event(&self, trigger: &Trigger, event: &Event) -> Result<usize, ObjectFault> {
         match self.firer.fire(trigger, event, FireOptions::default()).await {
-            Ok(Fired::Accepted(_)) => Ok(1),
+            Ok(Fired::Accepted(_)) => {
+                // Those that come again do not count again.
+                self.caps.count(trigger.id.as_str(), self.clock.now());
+                Ok(1)
+            }
             // A refused one is written down; asking for it again would not help.
             Ok(Fired::Duplicate(_) | Fired::Filtered) | Err(FireError::Never(_)) => Ok(0),
             Err(FireError::Later(reason)) => Err(ObjectFault::Later(reason)),
@@ -197,7 +201,7 @@ impl ObjectTriggers {
         if self.is_own(&trigger, change).await? {
             return Ok(0);
         }
-        if !self.caps.take(trigger.id.as_str(), UNNAMED_PER_MINUTE, self.clock.now()) {
+        if self.caps.is_reached(trigger.id.as_str(), UNNAMED_PER_MINUTE, self.clock.now()) {
             tracing::warn!(
                 project = %trigger.project_id,
                 route = %trigger.spec.route_id,

@@ -2,6 +2,7 @@
 
 mod acts;
 mod hook;
+mod lending;
 mod resource;
 mod saving;
 

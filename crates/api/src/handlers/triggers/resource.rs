@@ -6,16 +6,16 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
-use picasso_types::trigger::{NewTrigger, Trigger, TriggerChange, TriggerSpec, TriggerState};
+use picasso_types::trigger::{IdentityWish, NewTrigger, Trigger, TriggerChange, TriggerSpec, TriggerState};
 use picasso_types::{Resource, TriggerId};
 
 use super::hook::Hook;
 use super::saving::{check_kind, check_selector, first_look, route_of};
-use super::{find, tag};
+use super::{find, lending, tag};
 use crate::answers::{created, deleted};
 use crate::bodies::trigger::{CreateTrigger, UpdateTrigger, WantedChange};
 use crate::error::{ApiError, ErrorView, from_store};
-use crate::request::auth::Allowed;
+use crate::request::auth::{Allowed, CallerToken};
 use crate::request::json::JsonBody;
 use crate::request::listing::{Field, Listed, Of};
 use crate::request::microversion::Microversion;
@@ -110,6 +110,7 @@ pub(crate) async fn create_trigger(
     State(state): State<ApiState>,
     version: Microversion,
     origin: Origin,
+    token: CallerToken,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let wanted = body.parse::<CreateTrigger>()?.into_wanted()?;
@@ -117,6 +118,7 @@ pub(crate) async fn create_trigger(
     auth.about(&app);
     check_selector(&state, &route.id, wanted.selector.as_ref(), "trigger.").await?;
     check_kind(&state, &auth, &wanted.kind, "trigger.").await?;
+    lending::check(wanted.kind.trigger_type(), &wanted.identity, "trigger.")?;
     let begins = if wanted.enabled { TriggerState::Active } else { TriggerState::Paused };
     let next_at = first_look(&wanted.kind, begins, state.engine.now(), "trigger.")?;
     let id = TriggerId::generate();
@@ -137,16 +139,21 @@ pub(crate) async fn create_trigger(
         next_at,
         hook_hash: hook.as_ref().map(|hook| hook.hash.clone()),
         hook_key: hook.as_ref().and_then(|hook| hook.key.clone()),
-        identity: None,
+        identity: lending::lend(&state, &auth, &token, &wanted.identity).await?,
         created_by: auth.caller.user_id.clone(),
         spec,
     };
     let max = state.limits.of(&auth.project).await.of(Resource::Triggers).max_u32();
-    let made = state.store.create_trigger(&new, max).await;
-    let trigger = made.map_err(|error| match error {
-        StoreError::TriggerExists => ApiError::TriggerExists(new.spec.name.to_string()),
-        other => from_store(|| ApiError::RouteNotFound(wanted.route.clone()))(other),
-    })?;
+    let trigger = match state.store.create_trigger(&new, max).await {
+        Ok(trigger) => trigger,
+        Err(error) => {
+            lending::give_up(&state, new.identity.as_ref()).await;
+            return Err(match error {
+                StoreError::TriggerExists => ApiError::TriggerExists(new.spec.name.to_string()),
+                other => from_store(|| ApiError::RouteNotFound(wanted.route.clone()))(other),
+            });
+        }
+    };
     auth.about(&trigger);
     state.catalog.forget(&app.id).await;
     let base = origin.base(state.settings.api_base.as_deref());
@@ -214,6 +221,7 @@ pub(crate) async fn update_trigger(
     State(state): State<ApiState>,
     TriggerPath(name): TriggerPath,
     preconditions: Preconditions,
+    token: CallerToken,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let before = find(&state, &auth.project, &name).await?;
@@ -226,17 +234,46 @@ pub(crate) async fn update_trigger(
     if let Some(selector) = &wanted.selector {
         check_selector(&state, &before.spec.route_id, selector.as_ref(), "").await?;
     }
-    let (change, webhook) = change_of(&state, &before, wanted, &auth.caller.user_id)?;
-    let changed = state.store.update_trigger(&before.id, before.revision, &change).await;
-    let trigger = changed.map_err(|error| match error {
-        StoreError::TriggerExists => ApiError::TriggerExists(change.spec.name.to_string()),
-        other => from_store(|| ApiError::TriggerNotFound(name.clone()))(other),
-    })?;
+    let wish = identity_after(&before, wanted.identity.as_ref(), &auth.caller.user_id);
+    if let Some(wish) = &wish {
+        lending::check(before.spec.kind.trigger_type(), wish, "")?;
+    }
+    let (mut change, webhook) = change_of(&state, &before, wanted, &auth.caller.user_id)?;
+    if let Some(wish) = &wish {
+        change.identity = lending::lend(&state, &auth, &token, wish).await?;
+    }
+    let trigger = match state.store.update_trigger(&before.id, before.revision, &change).await {
+        Ok(trigger) => trigger,
+        Err(error) => {
+            if wish.is_some() {
+                lending::give_up(&state, change.identity.as_ref()).await;
+            }
+            return Err(match error {
+                StoreError::TriggerExists => ApiError::TriggerExists(change.spec.name.to_string()),
+                other => from_store(|| ApiError::TriggerNotFound(name.clone()))(other),
+            });
+        }
+    };
+    if wish.is_some() {
+        lending::give_up(&state, before.identity.as_ref()).await;
+    }
     auth.about(&trigger);
     state.catalog.forget(&trigger.spec.app_id).await;
     let message = "Trigger successfully updated";
     let answer = TriggerAnswer { trigger: TriggerView::from(&trigger), webhook, message };
     Ok(tagged(&tag(&trigger)?, Json(answer).into_response()))
+}
+
+/// The identity that a change makes anew; `None`: it stays. Nobody changes what is done in another's
+/// name: whoever changes a trigger lends it their own.
+fn identity_after(before: &Trigger, wished: Option<&IdentityWish>, user: &str) -> Option<IdentityWish> {
+    match (wished, &before.identity) {
+        (Some(wish), _) => Some(wish.clone()),
+        (None, Some(identity)) if identity.user_id != user => {
+            Some(IdentityWish::Trust(identity.roles.clone()))
+        }
+        (None, _) => None,
+    }
 }
 
 /// What a trigger is left with, and what is shown of new secrets.
@@ -322,6 +359,7 @@ pub(crate) async fn delete_trigger(
     preconditions.allow_change(&tag(&trigger)?)?;
     let gone = state.store.delete_trigger(&trigger.id).await;
     gone.map_err(from_store(|| ApiError::TriggerNotFound(name)))?;
+    lending::give_up(&state, trigger.identity.as_ref()).await;
     state.catalog.forget(&trigger.spec.app_id).await;
     Ok(deleted(version, Done { message: "Trigger successfully deleted" }))
 }
