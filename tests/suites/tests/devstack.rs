@@ -1,0 +1,287 @@
+//! The DevStack plug-in, run as `stack.sh`, `unstack.sh` and `clean.sh` run it: its harness stands in for
+//! DevStack's functions, Keystone, MariaDB and RabbitMQ are real, and so is the Picasso that it starts.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use picasso_suites::cloud::ready;
+use picasso_testkit::broker::{Broker, Kind};
+use picasso_testkit::evidence::note_secret;
+use picasso_testkit::guest::workspace;
+use picasso_testkit::keystone::{Keystone, Scope, python};
+use picasso_testkit::mariadb::MariaDbServer;
+use picasso_testkit::picasso::Picasso;
+use picasso_testkit::process::{TestDir, free_port, require, run, wait_until};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+const STACK: [&str; 5] =
+    ["stack pre-install", "stack install", "stack post-config", "stack extra", "stack test-config"];
+const SERVICE_PASSWORD: &str = "service-password-of-devstack";
+const DATABASE_PASSWORD: &str = "database-password-of-devstack";
+const SOON: Duration = Duration::from_secs(30);
+
+/// A machine on which the plug-in runs: its local.conf, and the folder that everything lies below.
+struct Stack {
+    dir: TestDir,
+    ports: [u16; 3],
+}
+
+impl Stack {
+    /// `more` are lines of the localrc.
+    async fn new(keystone: &Keystone, more: &str) -> Self {
+        let dir = TestDir::new("devstack").unwrap();
+        run("chmod", ["711", &dir.path().display().to_string()]).unwrap();
+        let etc = dir.path().join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        for password in [SERVICE_PASSWORD, DATABASE_PASSWORD] {
+            note_secret(password);
+        }
+        let ports = [(); 3].map(|()| free_port().unwrap());
+        let (folder, url) = (dir.path().display(), keystone.url());
+        let mut localrc = format!(
+            "KEYSTONE_SERVICE_URI={url}\nSERVICE_PASSWORD={SERVICE_PASSWORD}\n\
+             PICASSO_BINARY={}\nPICASSO_BIN_DIR={folder}/bin\nPICASSO_CONF_DIR={folder}/etc/picasso\n",
+            Picasso::binary().display()
+        );
+        for (name, port) in ["SERVICE", "FUNCTIONS", "ADMIN"].into_iter().zip(ports) {
+            writeln!(localrc, "PICASSO_{name}_PORT={port}").unwrap();
+        }
+        std::fs::write(etc.join("localrc"), localrc + more).unwrap();
+        let token = keystone.scoped_token("admin", Scope::System).await.unwrap();
+        std::fs::write(etc.join("admin-token"), format!("header = \"X-Auth-Token: {token}\"\n")).unwrap();
+        let cloud = |scope: Value| {
+            let mut auth = json!({
+                "auth_url": keystone.auth_url(), "username": "admin", "user_domain_name": "Default",
+                "password": keystone.password("admin"),
+            });
+            auth.as_object_mut().unwrap().extend(scope.as_object().unwrap().clone());
+            json!({"auth": auth, "region_name": "RegionOne", "identity_api_version": "3"})
+        };
+        // JSON is YAML.
+        let clouds = json!({"clouds": {
+            "devstack-admin": cloud(json!({"project_name": "admin", "project_domain_name": "Default"})),
+            "devstack-system-admin": cloud(json!({"system_scope": "all"})),
+        }});
+        std::fs::write(etc.join("clouds.yaml"), clouds.to_string()).unwrap();
+        Self { dir, ports }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Runs phases, as one run of one of DevStack's scripts; all it said, and whether it went well.
+    async fn tries(&self, phases: &[&str]) -> (bool, String) {
+        let mut command = Command::new(workspace().join("devstack/tests/harness"));
+        let tools = python().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .arg(self.dir.path())
+            .args(phases)
+            .env("PATH", format!("{}:{}:{path}", self.path("fakes").display(), tools.parent().unwrap().display()))
+            .env("OS_CLIENT_CONFIG_FILE", self.path("etc/clouds.yaml"))
+            .stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = text.join("\n--- stderr\n");
+        let log = std::fs::File::options().create(true).append(true).open(self.path("devstack.log"));
+        std::io::Write::write_all(&mut log.unwrap(), text.as_bytes()).unwrap();
+        for password in [SERVICE_PASSWORD, DATABASE_PASSWORD] {
+            assert!(!text.contains(password), "DevStack's log shows a password:\n{text}");
+        }
+        (output.status.success(), text)
+    }
+
+    async fn runs(&self, phases: &[&str]) -> String {
+        let (went_well, text) = self.tries(phases).await;
+        let unit = std::fs::read_to_string(self.path("keeper/picasso.log")).unwrap_or_default();
+        assert!(went_well, "{phases:?}:\n{text}\n--- the unit\n{unit}");
+        text
+    }
+
+    fn calls(&self) -> String {
+        std::fs::read_to_string(self.path("calls")).unwrap_or_default()
+    }
+
+    /// Runs the `picasso` that the plug-in installed.
+    fn picasso(&self, words: &[&str]) -> Result<String, String> {
+        run(&self.path("bin/picasso").display().to_string(), words)
+    }
+
+    fn config(&self) -> String {
+        self.path("etc/picasso/picasso.toml").display().to_string()
+    }
+
+    /// The keeper of processes, called as `systemctl`.
+    fn systemctl(&self, words: &[&str]) -> bool {
+        let mut command = Command::new(workspace().join("devstack/tests/bin/systemctl"));
+        command.args(words).env("HARNESS_FOLDER", self.dir.path());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.path("systemd/picasso.service").exists() {
+            self.systemctl(&["stop", "picasso.service"]);
+        }
+    }
+}
+
+fn has_services() -> bool {
+    let analyze = run("systemd-analyze", ["--version"]).err();
+    let clients = run("mysql", ["--version"]).err();
+    ready()
+        && require("RabbitMQ", Broker::missing(Kind::RabbitMq).as_deref())
+        && require("MariaDB", MariaDbServer::missing().as_deref())
+        && require("systemd-analyze", analyze.as_deref())
+        && require("the client of MariaDB", clients.as_deref())
+}
+
+/// Keystone as DevStack has it before any plug-in: without us.
+async fn keystone_without_picasso() -> Keystone {
+    let keystone = Keystone::start().await.unwrap();
+    keystone.delete_service("picasso").await.unwrap();
+    keystone.delete_user("picasso").await.unwrap();
+    keystone
+}
+
+/// The answer to a request with a token; its body where it is a success.
+async fn ask(http: &Client, method: Method, url: String, token: &str, body: Option<Value>) -> Value {
+    let mut request = http.request(method, &url).header("X-Auth-Token", token);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    assert!(status.is_success(), "{url}: {status}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The URLs of `functions` in the catalog of a token, one for each interface.
+async fn catalog(http: &Client, keystone: &Keystone, token: &str) -> Vec<(String, String)> {
+    let url = format!("{}/auth/catalog", keystone.auth_url());
+    let listed = ask(http, Method::GET, url, token, None).await;
+    let services = listed["catalog"].as_array().unwrap();
+    let ours = services.iter().filter(|service| service["type"] == "functions").collect::<Vec<_>>();
+    assert_eq!(ours.len(), 1, "{listed}");
+    assert_eq!(ours[0]["name"], "picasso");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let endpoints = ours[0]["endpoints"].as_array().unwrap().iter();
+    let mut endpoints: Vec<_> = endpoints.map(|e| (text(&e["interface"]), text(&e["url"]))).collect();
+    endpoints.sort();
+    endpoints
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clean_leaves_nothing() {
+    if !has_services() {
+        return;
+    }
+    let (keystone, mariadb, rabbit) =
+        tokio::join!(keystone_without_picasso(), MariaDbServer::start(), Broker::start(Kind::RabbitMq));
+    let (mariadb, rabbit) = (mariadb.unwrap(), rabbit.unwrap());
+    mariadb
+        .run(&format!(
+            "CREATE USER stack@'%' IDENTIFIED BY '{DATABASE_PASSWORD}'; GRANT ALL PRIVILEGES ON *.* TO stack@'%'"
+        ))
+        .unwrap();
+    let port_of = |url: String| url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
+    let database = port_of(mariadb.url("x"));
+    let stack = Stack::new(
+        &keystone,
+        &format!(
+            "DATABASE_TYPE=mysql\nDATABASE_HOST=127.0.0.1\nDATABASE_USER=stack\n\
+             DATABASE_PASSWORD={DATABASE_PASSWORD}\nMYSQL_TCP_PORT={database}\n\
+             BASE_SQL_CONN=mysql+pymysql://stack:{DATABASE_PASSWORD}@127.0.0.1:{database}\n\
+             RABBIT_HOST=127.0.0.1\nRABBIT_USERID=picasso\nRABBIT_PASSWORD={}\nRABBIT_PORT={}\n\
+             KEYSTONE_CONF=$HARNESS_FOLDER/etc/keystone.conf\n",
+            rabbit.password(),
+            port_of(rabbit.url())
+        ),
+    )
+    .await;
+    std::fs::write(stack.path("etc/keystone.conf"), "[DEFAULT]\n").unwrap();
+    let (home, mapper, node) = rabbit.node();
+    let node = format!("HOME={}\nERL_EPMD_PORT={mapper}\nNODE={node}\n", home.display());
+    std::fs::write(stack.path("etc/rabbitmq-node"), node).unwrap();
+
+    stack.runs(&STACK).await;
+    let http = Client::new();
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let endpoints = catalog(&http, &keystone, &token).await;
+    let everywhere = ["admin", "internal", "public"].map(|face| (face.to_owned(), stack.url()));
+    assert_eq!(endpoints, everywhere);
+    is_called_through_the_catalog(&stack, &keystone, &endpoints[2].1).await;
+    // The tables are in the server, calls are carried by RabbitMQ, Keystone tells its events.
+    mariadb.run("SELECT 1 FROM picasso.routes LIMIT 1").unwrap();
+    let keystone_conf = std::fs::read_to_string(stack.path("etc/keystone.conf")).unwrap();
+    assert!(keystone_conf.contains("[oslo_messaging_notifications]\n"), "{keystone_conf}");
+    assert!(keystone_conf.contains("driver = messagingv2\n"), "{keystone_conf}");
+    assert!(stack.path("systemd/multi-user.target.wants/picasso.service").is_symlink());
+
+    // stack.sh without unstack.sh before: everything is found, and the data is made anew.
+    stack.runs(&STACK).await;
+    assert_eq!(catalog(&http, &keystone, &token).await, everywhere);
+    let project = keystone.project_id("demo1").await.unwrap();
+    let apps = ask(&http, Method::GET, format!("{}/v1/{project}/apps", stack.url()), &token, None).await;
+    assert_eq!(apps["apps"], json!([]), "data of the first run");
+    is_called_through_the_catalog(&stack, &keystone, &stack.url()).await;
+    let limits = ask(&http, Method::GET, format!("{}/v1/{project}/limits", stack.url()), &token, None).await;
+    assert_eq!(limits["limits"]["functions_apps"]["source"], "keystone", "{limits}");
+
+    stack.runs(&["unstack"]).await;
+    assert!(!stack.systemctl(&["is-active", "picasso.service"]));
+    assert!(http.get(format!("{}/healthcheck", stack.url())).send().await.is_err());
+    stack.runs(&["unstack", "clean"]).await;
+    for gone in ["bin/picasso", "etc/picasso", "data/picasso", "systemd/picasso.service", "systemd/picasso.service.d"] {
+        assert!(!stack.path(gone).exists(), "{gone} is left");
+    }
+    assert!(!stack.path("systemd/multi-user.target.wants/picasso.service").is_symlink());
+    assert!(mariadb.run("SELECT 1 FROM picasso.routes LIMIT 1").is_err(), "the database is left");
+    // After a clean one there is nothing to do, and DevStack may call it all the same.
+    stack.runs(&["unstack", "clean"]).await;
+}
+
+/// Loads an image as an operator does, makes a function with a member's token and calls it at once and later.
+async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: &str) {
+    let archive = stack.path("said.tar").display().to_string();
+    let build = "image build --file /bin/busybox:/bin/busybox --entrypoint /bin/busybox --entrypoint echo \
+                 --entrypoint stacked --output";
+    let words: Vec<&str> = build.split_whitespace().chain([archive.as_str()]).collect();
+    stack.picasso(&words).unwrap();
+    let config = stack.config();
+    stack.picasso(&["image", "load", &archive, "--name", "said:1", "--config", &config]).unwrap();
+
+    let http = Client::new();
+    let token = keystone.token("demo1-member", "demo1").await.unwrap();
+    let project = keystone.project_id("demo1").await.unwrap();
+    let apps = format!("{url}/v1/{project}/apps");
+    let made = ask(&http, Method::POST, apps.clone(), &token, Some(json!({"app": {"name": "stacked"}}))).await;
+    let app = made["app"]["name"].as_str().unwrap();
+    for (path, kind) in [("/now", "sync"), ("/later", "async")] {
+        let route = json!({"route": {"path": path, "type": kind, "image": "said:1", "memory": 32}});
+        ask(&http, Method::POST, format!("{apps}/{app}/routes"), &token, Some(route)).await;
+    }
+    let answer = ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/now"), &token, Some(json!({}))).await;
+    assert_eq!(answer["result"], "stacked\n", "{answer}");
+    // Through database and RabbitMQ.
+    let answer = ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/later"), &token, Some(json!({}))).await;
+    let call = answer["call_id"].as_str().unwrap();
+    let record = format!("{url}/v1/{project}/calls/{call}");
+    let done = async || {
+        let shown = ask(&http, Method::GET, record.clone(), &token, None).await;
+        shown["call"]["status"] == "success"
+    };
+    wait_until(SOON, format!("the end of call {call}"), done).await.unwrap();
+}
