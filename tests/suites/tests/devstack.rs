@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -281,7 +281,7 @@ async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: 
     let record = format!("{url}/v1/{project}/calls/{call}");
     let done = async || {
         let shown = ask(&http, Method::GET, record.clone(), &token, None).await;
-        shown["call"]["status"] == "success"
+        shown["call"]["status"] == "succeeded"
     };
     wait_until(SOON, format!("the end of call {call}"), done).await.unwrap();
 }
