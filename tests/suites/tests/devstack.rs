@@ -87,7 +87,10 @@ impl Stack {
         command
             .arg(self.dir.path())
             .args(phases)
-            .env("PATH", format!("{}:{}:{path}", self.path("fakes").display(), tools.parent().unwrap().display()))
+            .env(
+                "PATH",
+                format!("{}:{}:{path}", self.path("fakes").display(), tools.parent().unwrap().display()),
+            )
             .env("OS_CLIENT_CONFIG_FILE", self.path("etc/clouds.yaml"))
             .stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -244,7 +247,9 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     assert!(!stack.systemctl(&["is-active", "picasso.service"]));
     assert!(http.get(format!("{}/healthcheck", stack.url())).send().await.is_err());
     stack.runs(&["unstack", "clean"]).await;
-    for gone in ["bin/picasso", "etc/picasso", "data/picasso", "systemd/picasso.service", "systemd/picasso.service.d"] {
+    for gone in
+        ["bin/picasso", "etc/picasso", "data/picasso", "systemd/picasso.service", "systemd/picasso.service.d"]
+    {
         assert!(!stack.path(gone).exists(), "{gone} is left");
     }
     assert!(!stack.path("systemd/multi-user.target.wants/picasso.service").is_symlink());
@@ -267,16 +272,19 @@ async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: 
     let token = keystone.token("demo1-member", "demo1").await.unwrap();
     let project = keystone.project_id("demo1").await.unwrap();
     let apps = format!("{url}/v1/{project}/apps");
-    let made = ask(&http, Method::POST, apps.clone(), &token, Some(json!({"app": {"name": "stacked"}}))).await;
+    let made =
+        ask(&http, Method::POST, apps.clone(), &token, Some(json!({"app": {"name": "stacked"}}))).await;
     let app = made["app"]["name"].as_str().unwrap();
     for (path, kind) in [("/now", "sync"), ("/later", "async")] {
         let route = json!({"route": {"path": path, "type": kind, "image": "said:1", "memory": 32}});
         ask(&http, Method::POST, format!("{apps}/{app}/routes"), &token, Some(route)).await;
     }
-    let answer = ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/now"), &token, Some(json!({}))).await;
+    let answer =
+        ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/now"), &token, Some(json!({}))).await;
     assert_eq!(answer["result"], "stacked\n", "{answer}");
     // Through database and RabbitMQ.
-    let answer = ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/later"), &token, Some(json!({}))).await;
+    let answer =
+        ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/later"), &token, Some(json!({}))).await;
     let call = answer["call_id"].as_str().unwrap();
     let record = format!("{url}/v1/{project}/calls/{call}");
     let done = async || {
@@ -284,4 +292,113 @@ async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: 
         shown["call"]["status"] == "succeeded"
     };
     wait_until(SOON, format!("the end of call {call}"), done).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_settings() {
+    if !has_services() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let to_configuration = &STACK[..3];
+    let of = |kind: &str| {
+        format!(
+            "DATABASE_TYPE={kind}\nDATABASE_HOST=127.0.0.1\nDATABASE_USER=stack\nDATABASE_PASSWORD={DATABASE_PASSWORD}\n"
+        )
+    };
+
+    // PostgreSQL behind the TLS of DevStack's Apache.
+    let more = of("postgresql")
+        + &format!("BASE_SQL_CONN=postgresql+psycopg2://stack:{DATABASE_PASSWORD}@127.0.0.1\n")
+        + "ENABLED_SERVICES=keystone,postgresql,tls-proxy\nSERVICE_PROTOCOL=https\n\
+           SSL_BUNDLE_FILE=/etc/ssl/certs/ca-certificates.crt\nPICASSO_SERVICE_PORT=10001\n\
+           PICASSO_EGRESS_SUBNET=10.99.0.0/24\nPICASSO_EGRESS_ALLOW=127.0.0.1,10.0.0.0/8:443\n";
+    let stack = Stack::new(&keystone, &more).await;
+    stack.runs(to_configuration).await;
+    let config = std::fs::read_to_string(stack.config()).unwrap();
+    for line in [
+        format!("url = \"postgresql://stack:{DATABASE_PASSWORD}@127.0.0.1/picasso\""),
+        "trusted_proxies = [\"127.0.0.1\"]".to_owned(),
+        "host = \"127.0.0.1\"\nport = 20001\npublic_url = \"https://127.0.0.1:10001\"".to_owned(),
+        "ca_file = \"/etc/ssl/certs/ca-certificates.crt\"".to_owned(),
+        "subnet = \"10.99.0.0/24\"".to_owned(),
+    ] {
+        assert!(config.contains(&line), "{line} is not in\n{config}");
+    }
+    let shown = stack.picasso(&["config", "show", "--config", &stack.config()]).unwrap();
+    assert!(!shown.contains("[queue]\nurl_file"), "{shown}");
+
+    // The MySQL of Ubuntu, which Picasso cannot use, and settings of Picasso's own.
+    let more = of("mysql") + "PICASSO_LOG__LEVEL='info,picasso_engine=debug'\nPICASSO_QUEUE__WORKERS=3\n";
+    let stack = Stack::new(&keystone, &more).await;
+    std::fs::create_dir(stack.path("fakes")).unwrap();
+    let fake = stack.path("fakes/mysql");
+    std::fs::write(&fake, "#!/bin/sh\necho 8.0.44-0ubuntu0.24.04.1\n").unwrap();
+    run("chmod", ["+x", &fake.display().to_string()]).unwrap();
+    stack.runs(to_configuration).await;
+    let config = std::fs::read_to_string(stack.config()).unwrap();
+    assert!(!config.contains("[database]"), "{config}");
+    let environment = std::fs::read_to_string(stack.path("etc/picasso/environment")).unwrap();
+    assert_eq!(
+        environment,
+        "PICASSO_LOG__LEVEL=\"info,picasso_engine=debug\"\nPICASSO_QUEUE__WORKERS=\"3\"\n"
+    );
+    let localrc = stack.path("etc/localrc");
+    for (line, complaint) in [
+        ("PICASSO_DATABASE=server", "Picasso can use PostgreSQL and MariaDB, but not MySQL 8.0.44"),
+        ("PICASSO_DATABASE=oracle", "PICASSO_DATABASE is 'oracle'; it can be auto, server or sqlite"),
+        ("PICASSO_QUEUE__WORKERS=many", "PICASSO_QUEUE__WORKERS"),
+        ("PICASSO_BINARY=/nowhere", "There is no program '/nowhere' to install"),
+    ] {
+        let before = std::fs::read_to_string(&localrc).unwrap();
+        std::fs::write(&localrc, format!("{before}{line}\n")).unwrap();
+        let (went_well, text) = stack.tries(to_configuration).await;
+        std::fs::write(&localrc, before).unwrap();
+        assert!(!went_well && text.contains(complaint), "{line}: {complaint:?} is not in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devstack_builds_picasso_where_no_program_is_named() {
+    if !has_services() {
+        return;
+    }
+    let keystone = Keystone::shared().await.unwrap();
+    let stack =
+        Stack::new(&keystone, "PICASSO_BINARY=\nPICASSO_CARGO_ARGS='--profile dev'\nHOME=/nowhere\n").await;
+    std::fs::create_dir(stack.path("fakes")).unwrap();
+    let fake = |name: &str, script: String| {
+        let path = stack.path("fakes").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+        run("chmod", ["+x", &path.display().to_string()]).unwrap();
+    };
+    // Cargo says what it has built as this one does; a build of the real one would take minutes.
+    let cargo = |version: &str| {
+        format!(
+            "echo \"cargo $*\" >>\"$HARNESS_FOLDER/calls\"\n\
+             [ \"$1\" = build ] || {{ echo 'cargo {version} (abc 2026-01-01)'; exit; }}\n\
+             echo '{{\"reason\":\"compiler-artifact\",\"executable\":null}}'\n\
+             echo '{{\"reason\":\"compiler-artifact\",\"executable\":\"{}\",\"fresh\":false}}'\n\
+             echo '{{\"reason\":\"build-finished\",\"success\":true}}'\n",
+            Picasso::binary().display()
+        )
+    };
+    fake("cargo", cargo("1.999.0"));
+    stack.runs(&STACK[..2]).await;
+    assert!(
+        stack.calls().contains("cargo build --locked --package picasso --profile dev"),
+        "{}",
+        stack.calls()
+    );
+    assert!(!stack.calls().contains("install_package"), "{}", stack.calls());
+    stack.picasso(&["--version"]).unwrap();
+
+    // One that is too old is replaced by rustup's, and a build that fails is told as that.
+    fake("cargo", cargo("1.63.0"));
+    fake("rustup", format!("cat >\"$(dirname \"$0\")/cargo\" <<'END'\n#!/bin/sh\n{}END\n", cargo("1.999.0")));
+    stack.runs(&STACK[..1]).await;
+    assert!(stack.calls().contains("install_package rustup"), "{}", stack.calls());
+    fake("cargo", "[ \"$1\" = build ] || { echo 'cargo 1.999.0'; exit; }\nexit 101\n".to_owned());
+    let (went_well, text) = stack.tries(&STACK[..2]).await;
+    assert!(!went_well && text.contains("Picasso could not be built"), "{text}");
 }
