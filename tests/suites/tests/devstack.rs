@@ -367,6 +367,8 @@ async fn devstack_builds_picasso_where_no_program_is_named() {
     let stack =
         Stack::new(&keystone, "PICASSO_BINARY=\nPICASSO_CARGO_ARGS='--profile dev'\nHOME=/nowhere\n").await;
     std::fs::create_dir(stack.path("fakes")).unwrap();
+    std::fs::create_dir(stack.path("built")).unwrap();
+    std::os::unix::fs::symlink(Picasso::binary(), stack.path("built/picasso")).unwrap();
     let fake = |name: &str, script: String| {
         let path = stack.path("fakes").join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
@@ -380,7 +382,7 @@ async fn devstack_builds_picasso_where_no_program_is_named() {
              echo '{{\"reason\":\"compiler-artifact\",\"executable\":null}}'\n\
              echo '{{\"reason\":\"compiler-artifact\",\"executable\":\"{}\",\"fresh\":false}}'\n\
              echo '{{\"reason\":\"build-finished\",\"success\":true}}'\n",
-            Picasso::binary().display()
+            stack.path("built/picasso").display()
         )
     };
     fake("cargo", cargo("1.999.0"));
