@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,18 +15,23 @@ use picasso_testkit::guest::workspace;
 use picasso_testkit::keystone::{Keystone, Scope, python};
 use picasso_testkit::mariadb::MariaDbServer;
 use picasso_testkit::picasso::Picasso;
-use picasso_testkit::process::{TestDir, free_port, require, run, wait_until};
+use picasso_testkit::process::{Process, TestDir, free_port, require, run, wait_until};
 use reqwest::{Client, Method};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const STACK: [&str; 5] =
     ["stack pre-install", "stack install", "stack post-config", "stack extra", "stack test-config"];
+const SYSTEMD: &str = "/lib/systemd/systemd";
+const CONFIG: &str = "/etc/picasso/picasso.toml";
 const SERVICE_PASSWORD: &str = "service-password-of-devstack";
 const DATABASE_PASSWORD: &str = "database-password-of-devstack";
 const SOON: Duration = Duration::from_secs(30);
 
-/// A machine on which the plug-in runs: its local.conf, and the folder that everything lies below.
+/// A machine on which the plug-in runs, and the folder that holds its local.conf and logs.
 struct Stack {
+    // Before the folder, so that it ends first.
+    machine: Process,
     dir: TestDir,
     ports: [u16; 3],
 }
@@ -35,17 +40,15 @@ impl Stack {
     /// `more` are lines of the localrc.
     async fn new(keystone: &Keystone, more: &str) -> Self {
         let dir = TestDir::new("devstack").unwrap();
-        run("chmod", ["711", &dir.path().display().to_string()]).unwrap();
         let etc = dir.path().join("etc");
         std::fs::create_dir(&etc).unwrap();
         for password in [SERVICE_PASSWORD, DATABASE_PASSWORD] {
             note_secret(password);
         }
         let ports = [(); 3].map(|()| free_port().unwrap());
-        let (folder, url) = (dir.path().display(), keystone.url());
         let mut localrc = format!(
-            "KEYSTONE_SERVICE_URI={url}\nSERVICE_PASSWORD={SERVICE_PASSWORD}\n\
-             PICASSO_BINARY={}\nPICASSO_BIN_DIR={folder}/bin\nPICASSO_CONF_DIR={folder}/etc/picasso\n",
+            "KEYSTONE_SERVICE_URI={}\nSERVICE_PASSWORD={SERVICE_PASSWORD}\nPICASSO_BINARY={}\n",
+            keystone.url(),
             Picasso::binary().display()
         );
         for (name, port) in ["SERVICE", "FUNCTIONS", "ADMIN"].into_iter().zip(ports) {
@@ -68,85 +71,103 @@ impl Stack {
             "devstack-system-admin": cloud(json!({"system_scope": "all"})),
         }});
         std::fs::write(etc.join("clouds.yaml"), clouds.to_string()).unwrap();
-        Self { dir, ports }
+        let mut command = Command::new(workspace().join("devstack/tests/machine"));
+        command.arg(dir.path());
+        let machine = Process::spawn("machine", dir.path(), command)
+            .unwrap()
+            .stop_with(Signal::TERM, Duration::from_secs(20));
+        let mut stack = Self { machine, dir, ports };
+        let pid = stack.path("pid");
+        stack.machine.ready(SOON, "its first process", || async { pid.exists() }).await.unwrap();
+        wait_until(SOON, "systemd", || async { stack.systemctl("show-environment") }).await.unwrap();
+        stack
     }
 
+    /// In the folder of this test, seen from everywhere.
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// A file of the machine, looked at from outside.
+    fn inside(&self, path: &str) -> PathBuf {
+        let pid = std::fs::read_to_string(self.path("pid")).unwrap();
+        PathBuf::from(format!("/proc/{}/root{path}", pid.trim()))
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.inside(path)).unwrap()
+    }
+
+    /// A command that runs in the machine.
+    fn enter(&self, program: &str) -> Command {
+        let pid = std::fs::read_to_string(self.path("pid")).unwrap();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", pid.trim(), "--mount", "--pid", "--", program]).stdin(Stdio::null());
+        command
+    }
+
+    fn systemctl(&self, words: &str) -> bool {
+        self.enter("systemctl").args(words.split(' ')).output().unwrap().status.success()
+    }
+
+    /// Runs the `picasso` that the plug-in installed.
+    fn picasso(&self, words: &[&str]) -> String {
+        let output = self.enter("/usr/local/bin/picasso").args(words).output().unwrap();
+        assert!(output.status.success(), "picasso {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
-    /// Runs phases, as one run of one of DevStack's scripts; all it said, and whether it went well.
+    /// A program that stands before the machine's own of that name.
+    fn fake(&self, name: &str, script: &str) {
+        std::fs::create_dir_all(self.path("fakes")).unwrap();
+        let path = self.path("fakes").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+        run("chmod", ["+x", &path.display().to_string()]).unwrap();
+    }
+
+    /// Runs phases, as one run of one of DevStack's scripts; whether it went well, and all it said.
     async fn tries(&self, phases: &[&str]) -> (bool, String) {
-        let mut command = Command::new(workspace().join("devstack/tests/harness"));
         let tools = python().unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{}:{path}", self.path("fakes").display(), tools.parent().unwrap().display());
+        let mut command = self.enter(&workspace().join("devstack/tests/harness").display().to_string());
         command
             .arg(self.dir.path())
             .args(phases)
-            .env(
-                "PATH",
-                format!("{}:{}:{path}", self.path("fakes").display(), tools.parent().unwrap().display()),
-            )
-            .env("OS_CLIENT_CONFIG_FILE", self.path("etc/clouds.yaml"))
-            .stdin(Stdio::null());
+            .env("PATH", path)
+            .env("OS_CLIENT_CONFIG_FILE", self.path("etc/clouds.yaml"));
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.join("\n--- stderr\n");
-        let log = std::fs::File::options().create(true).append(true).open(self.path("devstack.log"));
-        std::io::Write::write_all(&mut log.unwrap(), text.as_bytes()).unwrap();
         for password in [SERVICE_PASSWORD, DATABASE_PASSWORD] {
             assert!(!text.contains(password), "DevStack's log shows a password:\n{text}");
         }
         (output.status.success(), text)
     }
 
-    async fn runs(&self, phases: &[&str]) -> String {
+    async fn runs(&self, phases: &[&str]) {
         let (went_well, text) = self.tries(phases).await;
-        let unit = std::fs::read_to_string(self.path("keeper/picasso.log")).unwrap_or_default();
+        let unit = std::fs::read_to_string(self.path("log/picasso.log")).unwrap_or_default();
         assert!(went_well, "{phases:?}:\n{text}\n--- the unit\n{unit}");
-        text
     }
 
+    /// What the plug-in asked DevStack for.
     fn calls(&self) -> String {
         std::fs::read_to_string(self.path("calls")).unwrap_or_default()
-    }
-
-    /// Runs the `picasso` that the plug-in installed.
-    fn picasso(&self, words: &[&str]) -> Result<String, String> {
-        run(&self.path("bin/picasso").display().to_string(), words)
-    }
-
-    fn config(&self) -> String {
-        self.path("etc/picasso/picasso.toml").display().to_string()
-    }
-
-    /// The keeper of processes, called as `systemctl`.
-    fn systemctl(&self, words: &[&str]) -> bool {
-        let mut command = Command::new(workspace().join("devstack/tests/bin/systemctl"));
-        command.args(words).env("HARNESS_FOLDER", self.dir.path());
-        command.status().is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        if self.path("systemd/picasso.service").exists() {
-            self.systemctl(&["stop", "picasso.service"]);
-        }
     }
 }
 
 fn has_services() -> bool {
-    let analyze = run("systemd-analyze", ["--version"]).err();
+    let systemd = (!Path::new(SYSTEMD).exists()).then(|| format!("no {SYSTEMD} (apt-get install systemd)"));
     let clients = run("mysql", ["--version"]).err();
     ready()
         && require("RabbitMQ", Broker::missing(Kind::RabbitMq).as_deref())
         && require("MariaDB", MariaDbServer::missing().as_deref())
-        && require("systemd-analyze", analyze.as_deref())
+        && require("systemd", systemd.as_deref())
         && require("the client of MariaDB", clients.as_deref())
 }
 
@@ -231,7 +252,16 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     let keystone_conf = std::fs::read_to_string(stack.path("etc/keystone.conf")).unwrap();
     assert!(keystone_conf.contains("[oslo_messaging_notifications]\n"), "{keystone_conf}");
     assert!(keystone_conf.contains("driver = messagingv2\n"), "{keystone_conf}");
-    assert!(stack.path("systemd/multi-user.target.wants/picasso.service").is_symlink());
+    // The unit as it is in the repository, bounded by systemd: root without what sandboxes do not need.
+    assert!(stack.systemctl("is-enabled picasso.service"));
+    let status = main_process(&stack);
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1", "0"), "{status}");
+    let bounding = u64::from_str_radix(field("CapBnd:"), 16).unwrap();
+    for (capability, is_there) in [(16, false), (22, false), (25, false), (21, true)] {
+        assert_eq!(bounding & (1 << capability) != 0, is_there, "capability {capability}: {status}");
+    }
 
     // stack.sh without unstack.sh before: everything is found, and the data is made anew.
     stack.runs(&STACK).await;
@@ -244,18 +274,30 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     assert_eq!(limits["limits"]["functions_apps"]["source"], "keystone", "{limits}");
 
     stack.runs(&["unstack"]).await;
-    assert!(!stack.systemctl(&["is-active", "picasso.service"]));
+    assert!(!stack.systemctl("is-active picasso.service"));
     assert!(http.get(format!("{}/healthcheck", stack.url())).send().await.is_err());
     stack.runs(&["unstack", "clean"]).await;
-    for gone in
-        ["bin/picasso", "etc/picasso", "data/picasso", "systemd/picasso.service", "systemd/picasso.service.d"]
-    {
-        assert!(!stack.path(gone).exists(), "{gone} is left");
+    for gone in [
+        "/usr/local/bin/picasso",
+        "/etc/picasso",
+        "/opt/stack/data/picasso",
+        "/etc/systemd/system/picasso.service",
+        "/etc/systemd/system/picasso.service.d",
+        "/etc/systemd/system/multi-user.target.wants/picasso.service",
+    ] {
+        assert!(stack.inside(gone).symlink_metadata().is_err(), "{gone} is left");
     }
-    assert!(!stack.path("systemd/multi-user.target.wants/picasso.service").is_symlink());
     assert!(mariadb.run("SELECT 1 FROM picasso.routes LIMIT 1").is_err(), "the database is left");
     // After a clean one there is nothing to do, and DevStack may call it all the same.
     stack.runs(&["unstack", "clean"]).await;
+}
+
+/// What the kernel says of the first process of the unit.
+fn main_process(stack: &Stack) -> String {
+    let shown =
+        stack.enter("systemctl").args(["show", "--property", "MainPID", "picasso.service"]).output().unwrap();
+    let pid = String::from_utf8_lossy(&shown.stdout).trim().replace("MainPID=", "");
+    stack.text(&format!("/proc/{pid}/status"))
 }
 
 /// Loads an image as an operator does, makes a function with a member's token and calls it at once and later.
@@ -264,9 +306,8 @@ async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: 
     let build = "image build --file /bin/busybox:/bin/busybox --entrypoint /bin/busybox --entrypoint echo \
                  --entrypoint stacked --output";
     let words: Vec<&str> = build.split_whitespace().chain([archive.as_str()]).collect();
-    stack.picasso(&words).unwrap();
-    let config = stack.config();
-    stack.picasso(&["image", "load", &archive, "--name", "said:1", "--config", &config]).unwrap();
+    stack.picasso(&words);
+    stack.picasso(&["image", "load", &archive, "--name", "said:1", "--config", CONFIG]);
 
     let http = Client::new();
     let token = keystone.token("demo1-member", "demo1").await.unwrap();
@@ -315,7 +356,7 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
            PICASSO_EGRESS_SUBNET=10.99.0.0/24\nPICASSO_EGRESS_ALLOW=127.0.0.1,10.0.0.0/8:443\n";
     let stack = Stack::new(&keystone, &more).await;
     stack.runs(to_configuration).await;
-    let config = std::fs::read_to_string(stack.config()).unwrap();
+    let config = stack.text(CONFIG);
     for line in [
         format!("url = \"postgresql://stack:{DATABASE_PASSWORD}@127.0.0.1/picasso\""),
         "trusted_proxies = [\"127.0.0.1\"]".to_owned(),
@@ -325,18 +366,14 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
     ] {
         assert!(config.contains(&line), "{line} is not in\n{config}");
     }
-    let shown = stack.picasso(&["config", "show", "--config", &stack.config()]).unwrap();
-    assert!(!shown.contains("[queue]\nurl_file"), "{shown}");
+    assert!(!config.contains("[queue]") && !config.contains("[notifications]"), "{config}");
 
     // The MySQL of Ubuntu, which Picasso cannot use, and settings of Picasso's own.
     let more = of("mysql") + "PICASSO_LOG__LEVEL='info,picasso_engine=debug'\nPICASSO_QUEUE__WORKERS=3\n";
     let stack = Stack::new(&keystone, &more).await;
-    std::fs::create_dir(stack.path("fakes")).unwrap();
-    let fake = stack.path("fakes/mysql");
-    std::fs::write(&fake, "#!/bin/sh\necho 8.0.44-0ubuntu0.24.04.1\n").unwrap();
-    run("chmod", ["+x", &fake.display().to_string()]).unwrap();
+    stack.fake("mysql", "echo 8.0.44-0ubuntu0.24.04.1\n");
     stack.runs(to_configuration).await;
-    let config = std::fs::read_to_string(stack.config()).unwrap();
+    let config = stack.text(CONFIG);
     assert!(!config.contains("[database]"), "{config}");
     let environment = std::fs::read_to_string(stack.path("etc/picasso/environment")).unwrap();
     assert_eq!(
@@ -366,14 +403,8 @@ async fn devstack_builds_picasso_where_no_program_is_named() {
     let keystone = Keystone::shared().await.unwrap();
     let stack =
         Stack::new(&keystone, "PICASSO_BINARY=\nPICASSO_CARGO_ARGS='--profile dev'\nHOME=/nowhere\n").await;
-    std::fs::create_dir(stack.path("fakes")).unwrap();
     std::fs::create_dir(stack.path("built")).unwrap();
     std::os::unix::fs::symlink(Picasso::binary(), stack.path("built/picasso")).unwrap();
-    let fake = |name: &str, script: String| {
-        let path = stack.path("fakes").join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
-        run("chmod", ["+x", &path.display().to_string()]).unwrap();
-    };
     // Cargo says what it has built as this one does; a build of the real one would take minutes.
     let cargo = |version: &str| {
         format!(
@@ -385,7 +416,7 @@ async fn devstack_builds_picasso_where_no_program_is_named() {
             stack.path("built/picasso").display()
         )
     };
-    fake("cargo", cargo("1.999.0"));
+    stack.fake("cargo", &cargo("1.999.0"));
     stack.runs(&STACK[..2]).await;
     assert!(
         stack.calls().contains("cargo build --locked --package picasso --profile dev"),
@@ -393,14 +424,17 @@ async fn devstack_builds_picasso_where_no_program_is_named() {
         stack.calls()
     );
     assert!(!stack.calls().contains("install_package"), "{}", stack.calls());
-    stack.picasso(&["--version"]).unwrap();
+    stack.picasso(&["--version"]);
 
     // One that is too old is replaced by rustup's, and a build that fails is told as that.
-    fake("cargo", cargo("1.63.0"));
-    fake("rustup", format!("cat >\"$(dirname \"$0\")/cargo\" <<'END'\n#!/bin/sh\n{}END\n", cargo("1.999.0")));
+    stack.fake("cargo", &cargo("1.63.0"));
+    stack.fake(
+        "rustup",
+        &format!("cat >\"$(dirname \"$0\")/cargo\" <<'END'\n#!/bin/sh\n{}END\n", cargo("1.999.0")),
+    );
     stack.runs(&STACK[..1]).await;
     assert!(stack.calls().contains("install_package rustup"), "{}", stack.calls());
-    fake("cargo", "[ \"$1\" = build ] || { echo 'cargo 1.999.0'; exit; }\nexit 101\n".to_owned());
+    stack.fake("cargo", "[ \"$1\" = build ] || { echo 'cargo 1.999.0'; exit; }\nexit 101\n");
     let (went_well, text) = stack.tries(&STACK[..2]).await;
     assert!(!went_well && text.contains("Picasso could not be built"), "{text}");
 }
