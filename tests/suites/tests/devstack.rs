@@ -229,7 +229,8 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
              DATABASE_PASSWORD={DATABASE_PASSWORD}\nMYSQL_TCP_PORT={database}\n\
              BASE_SQL_CONN=mysql+pymysql://stack:{DATABASE_PASSWORD}@127.0.0.1:{database}\n\
              RABBIT_HOST=127.0.0.1\nRABBIT_USERID=picasso\nRABBIT_PASSWORD={}\nRABBIT_PORT={}\n\
-             KEYSTONE_CONF=$HARNESS_FOLDER/etc/keystone.conf\n",
+             KEYSTONE_CONF=$HARNESS_FOLDER/etc/keystone.conf\n\
+             PICASSO_EGRESS_SUBNET=198.18.83.0/24\nPICASSO_QUEUE__WORKERS=3\n",
             rabbit.password(),
             port_of(rabbit.url())
         ),
@@ -254,7 +255,8 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     assert!(keystone_conf.contains("driver = messagingv2\n"), "{keystone_conf}");
     // The unit as it is in the repository, bounded by systemd: root without what sandboxes do not need.
     assert!(stack.systemctl("is-enabled picasso.service"));
-    let status = main_process(&stack);
+    let (status, environment) = main_process(&stack);
+    assert!(environment.split('\0').any(|variable| variable == "PICASSO_QUEUE__WORKERS=3"), "{environment}");
     let field =
         |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1", "0"), "{status}");
@@ -276,6 +278,7 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     stack.runs(&["unstack"]).await;
     assert!(!stack.systemctl("is-active picasso.service"));
     assert!(http.get(format!("{}/healthcheck", stack.url())).send().await.is_err());
+    starts_with_the_first_request(&stack, &http).await;
     stack.runs(&["unstack", "clean"]).await;
     for gone in [
         "/usr/local/bin/picasso",
@@ -292,12 +295,31 @@ async fn devstack_stacks_twice_a_function_is_called_through_the_catalog_and_clea
     stack.runs(&["unstack", "clean"]).await;
 }
 
-/// What the kernel says of the first process of the unit.
-fn main_process(stack: &Stack) -> String {
+/// With the socket units of the repository, which an operator may install.
+async fn starts_with_the_first_request(stack: &Stack, http: &Client) {
+    for (name, port) in ["api", "functions"].into_iter().zip(stack.ports) {
+        let unit = format!("picasso-{name}.socket");
+        let folder = stack.inside("/etc/systemd/system");
+        std::fs::copy(workspace().join("deploy/systemd").join(&unit), folder.join(&unit)).unwrap();
+        let drop_in = folder.join(format!("{unit}.d"));
+        std::fs::create_dir(&drop_in).unwrap();
+        let text = format!("[Socket]\nListenStream=\nListenStream=127.0.0.1:{port}\n");
+        std::fs::write(drop_in.join("port.conf"), text).unwrap();
+    }
+    assert!(stack.systemctl("daemon-reload"));
+    assert!(stack.systemctl("start picasso-api.socket picasso-functions.socket"));
+    let answer = http.get(format!("{}/healthcheck", stack.url())).timeout(SOON).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(stack.systemctl("is-active picasso.service"));
+    assert!(stack.systemctl("stop picasso-api.socket picasso-functions.socket"));
+}
+
+/// What the kernel says of the first process of the unit, and its environment.
+fn main_process(stack: &Stack) -> (String, String) {
     let shown =
         stack.enter("systemctl").args(["show", "--property", "MainPID", "picasso.service"]).output().unwrap();
     let pid = String::from_utf8_lossy(&shown.stdout).trim().replace("MainPID=", "");
-    stack.text(&format!("/proc/{pid}/status"))
+    (stack.text(&format!("/proc/{pid}/status")), stack.text(&format!("/proc/{pid}/environ")))
 }
 
 /// Loads an image as an operator does, makes a function with a member's token and calls it at once and later.
@@ -316,16 +338,20 @@ async fn is_called_through_the_catalog(stack: &Stack, keystone: &Keystone, url: 
     let made =
         ask(&http, Method::POST, apps.clone(), &token, Some(json!({"app": {"name": "stacked"}}))).await;
     let app = made["app"]["name"].as_str().unwrap();
-    for (path, kind) in [("/now", "sync"), ("/later", "async")] {
-        let route = json!({"route": {"path": path, "type": kind, "image": "said:1", "memory": 32}});
+    let routes = [("/now", "sync", "none"), ("/out", "sync", "egress"), ("/later", "async", "none")];
+    for (path, kind, network) in routes {
+        let route = json!({"route": {
+            "path": path, "type": kind, "image": "said:1", "memory": 32, "network": network,
+        }});
         ask(&http, Method::POST, format!("{apps}/{app}/routes"), &token, Some(route)).await;
     }
-    let answer =
-        ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/now"), &token, Some(json!({}))).await;
-    assert_eq!(answer["result"], "stacked\n", "{answer}");
+    let run = format!("{url}/v1/r/{project}/{app}");
+    for path in ["/now", "/out"] {
+        let answer = ask(&http, Method::POST, format!("{run}{path}"), &token, Some(json!({}))).await;
+        assert_eq!(answer["result"], "stacked\n", "{path}: {answer}");
+    }
     // Through database and RabbitMQ.
-    let answer =
-        ask(&http, Method::POST, format!("{url}/v1/r/{project}/{app}/later"), &token, Some(json!({}))).await;
+    let answer = ask(&http, Method::POST, format!("{run}/later"), &token, Some(json!({}))).await;
     let call = answer["call_id"].as_str().unwrap();
     let record = format!("{url}/v1/{project}/calls/{call}");
     let done = async || {
@@ -375,7 +401,7 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
     stack.runs(to_configuration).await;
     let config = stack.text(CONFIG);
     assert!(!config.contains("[database]"), "{config}");
-    let environment = std::fs::read_to_string(stack.path("etc/picasso/environment")).unwrap();
+    let environment = stack.text("/etc/picasso/environment");
     assert_eq!(
         environment,
         "PICASSO_LOG__LEVEL=\"info,picasso_engine=debug\"\nPICASSO_QUEUE__WORKERS=\"3\"\n"
