@@ -2,7 +2,7 @@
 # The DevStack plug-in of Picasso. DevStack sources it as `plugin.sh MODE [PHASE]`; what the phases do is in
 # lib/, what can be set is in settings, and README.md is for people.
 
-for _picasso_part in common install config accounts service; do
+for _picasso_part in common install config accounts clients service; do
     # shellcheck source=/dev/null
     source "$PICASSO_DIR/devstack/lib/$_picasso_part"
 done
@@ -18,12 +18,14 @@ if is_service_enabled picasso; then
         "stack install")
             echo_summary "Installing Picasso"
             picasso_install
+            picasso_install_clients
             picasso_let_services_tell
             ;;
         "stack post-config")
             echo_summary "Configuring Picasso"
             picasso_create_accounts
             picasso_configure
+            picasso_configure_swift
             picasso_install_unit
             ;;
         "stack extra")

@@ -377,11 +377,30 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
     // PostgreSQL behind the TLS of DevStack's Apache.
     let more = of("postgresql")
         + &format!("BASE_SQL_CONN=postgresql+psycopg2://stack:{DATABASE_PASSWORD}@127.0.0.1\n")
-        + "ENABLED_SERVICES=keystone,postgresql,tls-proxy\nSERVICE_PROTOCOL=https\n\
+        + "ENABLED_SERVICES=keystone,postgresql,tls-proxy,s-proxy\nSERVICE_PROTOCOL=https\n\
            SSL_BUNDLE_FILE=/etc/ssl/certs/ca-certificates.crt\nPICASSO_SERVICE_PORT=10001\n\
            PICASSO_EGRESS_SUBNET=10.99.0.0/24\nPICASSO_EGRESS_ALLOW=127.0.0.1,10.0.0.0/8:443\n";
     let stack = Stack::new(&keystone, &more).await;
+    std::fs::create_dir(stack.inside("/etc/swift")).unwrap();
+    let pipeline = "[pipeline:main]\npipeline = cache authtoken keystoneauth copy slo dlo proxy-server\n";
+    std::fs::write(stack.inside("/etc/swift/proxy-server.conf"), pipeline).unwrap();
     stack.runs(to_configuration).await;
+    stack.runs(to_configuration).await;
+    let swift = stack.text("/etc/swift/proxy-server.conf");
+    let url = format!("https://127.0.0.1:{}", stack.ports[1]);
+    for line in [
+        "pipeline = cache authtoken keystoneauth picasso copy slo dlo proxy-server".to_owned(),
+        "use = egg:picasso-swift#picasso".to_owned(),
+        "endpoint = https://127.0.0.1:10001".to_owned(),
+        format!("function_url_endpoints = https://127.0.0.1:10001 {url}"),
+        "cafile = /etc/ssl/certs/ca-certificates.crt".to_owned(),
+        format!("password = {SERVICE_PASSWORD}"),
+    ] {
+        assert_eq!(swift.lines().filter(|other| **other == line).count(), 1, "{line}:\n{swift}");
+    }
+    for client in ["python-picassoclient", "swift-middleware"] {
+        assert!(stack.calls().contains(&format!("/clients/{client}\n")), "{}", stack.calls());
+    }
     let config = stack.text(CONFIG);
     for line in [
         format!("url = \"postgresql://stack:{DATABASE_PASSWORD}@127.0.0.1/picasso\""),
