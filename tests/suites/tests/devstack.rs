@@ -414,7 +414,9 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
     assert!(!config.contains("[queue]") && !config.contains("[notifications]"), "{config}");
 
     // The MySQL of Ubuntu, which Picasso cannot use, and settings of Picasso's own.
-    let more = of("mysql") + "PICASSO_LOG__LEVEL='info,picasso_engine=debug'\nPICASSO_QUEUE__WORKERS=3\n";
+    let more = of("mysql")
+        + "PICASSO_LOG__LEVEL='info,picasso_engine=debug'\nPICASSO_QUEUE__WORKERS=3\n\
+         SERVICE_TIMEOUT=3\n";
     let stack = Stack::new(&keystone, &more).await;
     stack.fake("mysql", "echo 8.0.44-0ubuntu0.24.04.1\n");
     stack.runs(to_configuration).await;
@@ -425,6 +427,13 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
         environment,
         "PICASSO_LOG__LEVEL=\"info,picasso_engine=debug\"\nPICASSO_QUEUE__WORKERS=\"3\"\n"
     );
+    // A server that does not come up ends the stack with its own last words.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", stack.ports[0])).unwrap();
+    let (went_well, text) = stack.tries(&["stack extra"]).await;
+    assert!(!went_well && text.contains("Picasso is not healthy"), "{text}");
+    assert!(text.contains(&format!("127.0.0.1:{}", stack.ports[0])), "{text}");
+    drop(taken);
+    stack.runs(&["unstack"]).await;
     let localrc = stack.path("etc/localrc");
     for (line, complaint) in [
         ("PICASSO_DATABASE=server", "Picasso can use PostgreSQL and MariaDB, but not MySQL 8.0.44"),
