@@ -382,14 +382,14 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
            PICASSO_EGRESS_SUBNET=10.99.0.0/24\nPICASSO_EGRESS_ALLOW=127.0.0.1,10.0.0.0/8:443\n";
     let stack = Stack::new(&keystone, &more).await;
     std::fs::create_dir(stack.inside("/etc/swift")).unwrap();
-    let pipeline = "[pipeline:main]\npipeline = cache authtoken keystoneauth copy slo dlo proxy-server\n";
+    let pipeline = "[pipeline:main]\npipeline = cache authtoken keystoneauth formpost copy slo dlo proxy-server\n";
     std::fs::write(stack.inside("/etc/swift/proxy-server.conf"), pipeline).unwrap();
     stack.runs(to_configuration).await;
     stack.runs(to_configuration).await;
     let swift = stack.text("/etc/swift/proxy-server.conf");
     let url = format!("https://127.0.0.1:{}", stack.ports[1]);
     for line in [
-        "pipeline = cache authtoken keystoneauth picasso copy slo dlo proxy-server".to_owned(),
+        "pipeline = cache authtoken keystoneauth formpost picasso copy slo dlo proxy-server".to_owned(),
         "use = egg:picasso-swift#picasso".to_owned(),
         "endpoint = https://127.0.0.1:10001".to_owned(),
         format!("function_url_endpoints = https://127.0.0.1:10001 {url}"),
