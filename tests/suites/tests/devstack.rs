@@ -146,6 +146,7 @@ impl Stack {
         for password in [SERVICE_PASSWORD, DATABASE_PASSWORD] {
             assert!(!text.contains(password), "DevStack's log shows a password:\n{text}");
         }
+        assert!(!text.contains("declare -x"), "DevStack's log shows the environment:\n{text}");
         (output.status.success(), text)
     }
 
@@ -382,7 +383,8 @@ async fn devstack_configures_picasso_for_every_database_for_tls_and_for_local_se
            PICASSO_EGRESS_SUBNET=10.99.0.0/24\nPICASSO_EGRESS_ALLOW=127.0.0.1,10.0.0.0/8:443\n";
     let stack = Stack::new(&keystone, &more).await;
     std::fs::create_dir(stack.inside("/etc/swift")).unwrap();
-    let pipeline = "[pipeline:main]\npipeline = cache authtoken keystoneauth formpost copy slo dlo proxy-server\n";
+    let pipeline =
+        "[pipeline:main]\npipeline = cache authtoken keystoneauth formpost copy slo dlo proxy-server\n";
     std::fs::write(stack.inside("/etc/swift/proxy-server.conf"), pipeline).unwrap();
     stack.runs(to_configuration).await;
     stack.runs(to_configuration).await;
