@@ -123,6 +123,12 @@ impl Broker {
         self.dir.path()
     }
 
+    /// How RabbitMQ's own tools find this node: its home with their cookie, the port of the map of nodes,
+    /// and its name.
+    pub fn node(&self) -> (&Path, u16, String) {
+        (self.dir.path(), self.helpers[1], rabbitmq::node_name(self.port))
+    }
+
     /// What it logged.
     pub fn output(&self) -> String {
         self.process.output()

@@ -7,6 +7,11 @@ use std::process::Command;
 /// The start script that does not change the user; Debian's in the path wants to be `rabbitmq`.
 pub(super) const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// The name of the node that listens on `port`.
+pub(super) fn node_name(port: u16) -> String {
+    format!("picasso-test-{port}@localhost")
+}
+
 /// The command that starts a node with all its files in `root`.
 pub(super) fn command(
     root: &Path,
@@ -47,7 +52,7 @@ pub(super) fn command(
     let mut command = Command::new(SERVER);
     command
         .env("HOME", root)
-        .env("RABBITMQ_NODENAME", format!("picasso-test-{port}@localhost"))
+        .env("RABBITMQ_NODENAME", node_name(port))
         .env("RABBITMQ_MNESIA_BASE", root.join("data"))
         .env("RABBITMQ_LOG_BASE", root.join("log"))
         .env("RABBITMQ_CONFIG_FILE", config)

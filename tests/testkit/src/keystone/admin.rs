@@ -101,6 +101,12 @@ impl Keystone {
         Ok(())
     }
 
+    /// Takes the service of that name and its endpoints out of the catalog.
+    pub async fn delete_service(&self, name: &str) -> Result<(), KeystoneError> {
+        let path = format!("/v3/services/{}", self.id_of("services", name).await?);
+        self.as_admin(Method::DELETE, &path, None).await.map(drop)
+    }
+
     /// Puts a service of this type into the catalog, with one endpoint for each interface.
     pub async fn add_service(&self, kind: &str, url: &str) -> Result<(), KeystoneError> {
         let body = json!({"service": {"name": self.unique_name(kind), "type": kind}});
