@@ -6,8 +6,9 @@ Rings of one replica and one device, a plain folder. With AUTH_URL (Keystone), t
 keystonemiddleware as the user in SWIFT_USER, SWIFT_PASSWORD and SWIFT_PROJECT. The S3 face has one key,
 test:tester / testing, which tempauth checks: signatures of version 4.
 
-SWIFT_FILTER names a file with the section `[filter:picasso]`: the filter of clients/swift-middleware then
-stands behind those that authenticate. SWIFT_PLAIN_PORT is another port, for the same without that filter.
+SWIFT_HOST is the address to listen on (127.0.0.1). SWIFT_FILTER puts a filter of that name into the
+pipeline behind authentication; SWIFT_FILTER_FILE holds its section. SWIFT_PLAIN_PORT is another port, for
+the same without that filter.
 """
 
 import os
@@ -83,8 +84,7 @@ operator_roles = admin, member, service
 proxy = '''[DEFAULT]
 swift_dir = {etc}
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck listing_formats bulk s3api {auth} tempauth {filter} copy slo dlo \
- versioned_writes symlink proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging listing_formats bulk tempurl s3api {auth} tempauth {filter} copy slo dlo proxy-logging proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -92,16 +92,13 @@ account_autocreate = true
 use = egg:swift#tempauth
 reseller_prefix = TEMP
 user_test_tester = testing .admin
-[filter:versioned_writes]
-use = egg:swift#versioned_writes
-allow_object_versioning = true
 {keystone}
-{section}
 ''' + ''.join(
     '[filter:%s]\nuse = egg:swift#%s\n' % (name, egg) for name, egg in [
         ('catch_errors', 'catch_errors'), ('gatekeeper', 'gatekeeper'), ('healthcheck', 'healthcheck'),
-        ('listing_formats', 'listing_formats'), ('s3api', 's3api'), ('copy', 'copy'), ('slo', 'slo'),
-        ('dlo', 'dlo'), ('bulk', 'bulk'), ('symlink', 'symlink')])
+        ('listing_formats', 'listing_formats'), ('proxy-logging', 'proxy_logging'), ('bulk', 'bulk'), ('tempurl', 'tempurl'),
+        ('s3api', 's3api'), ('copy', 'copy'), ('slo', 'slo'),
+        ('dlo', 'dlo')])
 
 pool = eventlet.GreenPool(1000)
 quiet = open(os.devnull, 'w', encoding='utf-8')
@@ -111,26 +108,20 @@ for kind, socket in sockets.items():
 text = keystone.format(auth_url=auth_url, user=os.environ.get('SWIFT_USER', ''),
                        password=os.environ.get('SWIFT_PASSWORD', ''),
                        project=os.environ.get('SWIFT_PROJECT', '')) if auth_url else ''
-section = ''
-if os.environ.get('SWIFT_FILTER'):
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../clients/swift-middleware'))
-    with open(os.environ['SWIFT_FILTER'], encoding='utf-8') as file:
-        section = file.read()
-
-
-def load(name, filter_name):
-    return loadapp(write(name, proxy.format(
-        etc=etc, auth='authtoken keystoneauth' if auth_url else '', filter=filter_name, keystone=text,
-        section=section)))
-
-
-app = load('proxy.conf', 'picasso' if section else '')
+if 'SWIFT_FILTER_FILE' in os.environ:
+    with open(os.environ['SWIFT_FILTER_FILE'], encoding='utf-8') as file:
+        text += file.read()
+conf = write('proxy.conf', proxy.format(etc=etc, auth='authtoken keystoneauth' if auth_url else '', keystone=text,
+                                        filter=os.environ.get('SWIFT_FILTER', '')))
+app = loadapp(conf)
+if os.environ.get('SWIFT_PLAIN_PORT'):
+    plain = write('plain.conf', proxy.format(etc=etc, auth='authtoken keystoneauth' if auth_url else '',
+                                             keystone=text, filter=''))
+    pool.spawn_n(wsgi.server, eventlet.listen(('127.0.0.1', int(os.environ['SWIFT_PLAIN_PORT']))),
+                 loadapp(plain), quiet)
 # The bucket of the S3 face: a container of its key's account.
 made = Request.blank('/v1/TEMP_test/outputs', environ={
     'REQUEST_METHOD': 'PUT', 'swift.authorize_override': True}).get_response(app)
 if made.status_int not in (201, 202):
     sys.exit('the bucket was not made: ' + made.status)
-if os.environ.get('SWIFT_PLAIN_PORT'):
-    plain = eventlet.listen(('127.0.0.1', int(os.environ['SWIFT_PLAIN_PORT'])))
-    pool.spawn_n(wsgi.server, plain, load('plain.conf', ''), quiet)
-wsgi.server(eventlet.listen(('127.0.0.1', port)), app, quiet)
+wsgi.server(eventlet.listen((os.environ.get('SWIFT_HOST', '127.0.0.1'), port)), app, quiet)

@@ -49,6 +49,7 @@ class Settings:
             spool_slow_ms=read.number('spool_slow_ms', 50, 1, 60000),
             fsync_interval=read.number('fsync_interval', 1, 0, 3600),
             memory_max_events=read.number('memory_max_events', 10000, 1, 1000000),
+            send_interval_ms=read.number('send_interval_ms', 100, 0, 60000),
             timeout=read.number('timeout', 10, 1, 300),
             retry_max=read.number('retry_max', 60, 1, 3600),
             log_interval=read.number('log_interval', 60, 1, 86400),

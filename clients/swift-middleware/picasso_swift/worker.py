@@ -34,7 +34,8 @@ class Worker:
         self._stopped = False
         self._segments = []
         self._pause = 0
-        self._not_before = 0
+        # Nothing is sent before the first, nothing new is begun before the second.
+        self._not_before = self._next_take = 0
         self._looked = self._synced = self._logged = 0
         self._counted = ''
         self._away_since = None
@@ -51,11 +52,11 @@ class Worker:
                 self._wait()
 
     def wake(self):
-        """There is a new event. While Picasso is away it is no reason to hurry, unless it waits in
-        memory."""
+        """There is a new event. It is no reason to hurry while the worker waits for Picasso or for more
+        of them, unless it is in memory only."""
         if self._wake.is_set():
             return
-        if time.monotonic() >= self._not_before or self._outbox.has_memory():
+        if time.monotonic() >= max(self._not_before, self._next_take) or self._outbox.has_memory():
             self._wake.set()
 
     def stop(self):
@@ -85,7 +86,13 @@ class Worker:
             self._sync(now)
             return False
         if not self._segments:
+            # The first event after a pause goes at once; those right behind it go together, because a
+            # request to Picasso costs the proxy much more than an event.
+            if now < self._next_take:
+                return False
             self._segments = spool.take()
+            if self._segments:
+                self._next_take = now + self._settings.send_interval_ms / 1000
         if not self._segments:
             return False
         return self._send(self._segments[0])
@@ -98,10 +105,12 @@ class Worker:
             until = min(until, self._not_before)
             if self._settings.fsync_interval:
                 until = min(until, max(now, self._synced + self._settings.fsync_interval))
+        elif self._next_take > now:
+            until = min(until, self._next_take)
         if self._outbox.has_memory():
             until = min(until, now + 0.5)
         # A floor, so that no mistake of the clock makes a busy loop.
-        self._wake.wait(max(until - now, 0.01))
+        self._wake.wait(max(until - now, 0.005))
 
     def _send(self, segment):
         lines, end = segment.read(segment.sent, 64 * 1024)
