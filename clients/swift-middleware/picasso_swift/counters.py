@@ -1,5 +1,6 @@
 """What the filter counts: to statsd where Swift is configured for it, and into one log line."""
 
+import os
 import threading
 
 
@@ -10,6 +11,7 @@ class Counters:
         self._statsd = statsd
         self._lock = threading.Lock()
         self._counts = {}
+        os.register_at_fork(after_in_child=self._forked)
 
     def add(self, name, count=1):
         """Adds to a count; nothing that goes wrong here reaches the caller."""
@@ -20,6 +22,10 @@ class Counters:
                 self._statsd.update_stats('picasso.' + name, count)
             except Exception:  # a count is never worth a request
                 pass
+
+    def _forked(self):
+        # A thread that the child does not have may have held the lock.
+        self._lock, self._counts = threading.Lock(), {}
 
     def get(self, name):
         """How often so far, in this process."""

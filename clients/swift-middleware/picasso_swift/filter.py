@@ -65,6 +65,11 @@ class PicassoFilter:
         """The change happened: its event goes to the outbox, one copy for each subscription."""
         try:
             wanted = self._subscriptions(environ, change)
+        except Exception:
+            # Triggers can still be told.
+            self._failed()
+            wanted = []
+        try:
             if self.settings.only_subscribed and not wanted and not url:
                 return
             event = change.event(headers)

@@ -113,7 +113,15 @@ class Worker:
         self._wake.wait(max(until - now, 0.005))
 
     def _send(self, segment):
-        lines, end = segment.read(segment.sent, 64 * 1024)
+        try:
+            lines, end = segment.read(segment.sent, 64 * 1024)
+        except OSError as error:
+            # Others may be readable; this one is tried again with the files of processes that are gone.
+            self._counters.add('spool.errors')
+            self._logger.error('picasso: %s cannot be read: %s', segment.path, error.strerror)
+            self._segments.pop(0)
+            segment.close()
+            return True
         events, end = self._batch(lines, segment.sent, end)
         answer = self._deliver(events) if events else None
         if answer is not None and answer.kind not in (ACCEPTED, REFUSED):

@@ -126,6 +126,15 @@ class Filters(unittest.TestCase):
         self.send(App(meta={'function-b': 'app/two ops=delete'}))
         self.assertNotIn('subscription', self.outbox.events[0])
 
+    def test_triggers_are_told_also_where_the_containers_metadata_cannot_be_had(self):
+        def broken(self, environ, change):
+            raise RuntimeError('broken')
+        real = PicassoFilter._subscriptions
+        self.addCleanup(setattr, PicassoFilter, '_subscriptions', real)
+        PicassoFilter._subscriptions = broken
+        self.assertEqual(self.send(App()).status_int, 201)
+        self.assertEqual(len(self.outbox.events), 1)
+
     def test_only_subscribed_containers_count_where_that_is_asked_for(self):
         only = {'only_subscribed': 'true'}
         self.send(App(), options=only)

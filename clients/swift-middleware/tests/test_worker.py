@@ -127,6 +127,24 @@ class Workers(unittest.TestCase):
         self.assertEqual(self.counters.get('dropped.torn'), 7)
         self.assertEqual(self.spooled(), 0)
 
+    def test_a_file_that_cannot_be_read_holds_up_no_other(self):
+        picasso = Memory()
+        outbox = self.outbox(picasso)
+        outbox.put(event(1))
+        segment = outbox.spool.held()[0]
+
+        def broken(start, most):
+            raise OSError(5, 'Input/output error')
+        segment.read = broken
+        with self.assertLogs(QUIET, 'ERROR'):
+            outbox._worker.step()
+        outbox._worker._next_take = 0
+        outbox.put(event(2))
+        self.finish(outbox)
+        self.assertEqual(picasso.ids(), ['2'])
+        # It is still there.
+        self.assertEqual(len(outbox.spool.orphans(9)), 1)
+
     def test_a_backlog_is_written_to_the_disk(self):
         outbox = self.outbox(Memory(lambda events: Answer(AWAY, 'x')), retry_max=1)
         outbox.put(event(1))
