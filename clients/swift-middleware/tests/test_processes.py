@@ -40,6 +40,8 @@ class Capture:
                 self.wfile.write(body)
 
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
+        # Processes are killed while they send.
+        self.server.handle_error = lambda *args: None
         self.url = 'http://127.0.0.1:%d' % self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

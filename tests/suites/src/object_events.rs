@@ -85,7 +85,7 @@ impl Receiver {
 }
 
 async fn read_one(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Batch> {
-    let mut chunk = [0; 16_384];
+    let mut chunk = vec![0; 16_384];
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break at;
