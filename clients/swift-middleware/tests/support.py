@@ -21,7 +21,7 @@ def settings(folder, **options):
     return Settings.from_conf(conf)
 
 
-def wait_until(what, condition, seconds=20):
+def wait_until(what, condition, seconds=60):
     """Waits for a condition, with a deadline."""
     until = time.monotonic() + seconds
     while not condition():

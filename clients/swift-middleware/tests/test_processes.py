@@ -100,8 +100,11 @@ class Processes(unittest.TestCase):
             killed.kill()
             killed.wait()
             capture = self.capture()
-            self.answered(self.start(mode, capture.url, 1, 'after'))
+            after = self.start(mode, capture.url, 1, 'after')
+            self.answered(after)
             wait_until('all events', lambda: len(set(capture.objects)) == 201)
+            # Else it takes up the files of the next one that is killed.
+            self.end(after)
 
     def test_an_outage_ends_and_everything_arrives(self):
         for mode in ('eventlet', 'native'):

@@ -11,6 +11,7 @@ use picasso_suites::object_events::Receiver;
 use picasso_testkit::keystone::{Keystone, Scope};
 use picasso_testkit::process::{require, wait_until};
 use picasso_testkit::swift::Swift;
+use picasso_testkit::swift_events::EventSpool;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ const SOON: Duration = Duration::from_mins(1);
 struct Stage {
     keystone: Arc<Keystone>,
     swift: Swift,
+    spool: EventSpool,
     receiver: Receiver,
     http: Client,
     token: String,
@@ -33,10 +35,12 @@ impl Stage {
         }
         let keystone = Keystone::shared().await.unwrap();
         let receiver = Receiver::start().await.unwrap();
-        let swift = Swift::start_with_filter(&keystone, receiver.url(), options).await.unwrap();
+        let spool = EventSpool::new().unwrap();
+        let filter = spool.filter(&keystone, receiver.url(), options);
+        let swift = Swift::with_filter(&keystone, filter).await.unwrap();
         let token = keystone.token("demo1-member", "demo1").await.unwrap();
         let project = keystone.project_id("demo1").await.unwrap();
-        let stage = Self { keystone, swift, receiver, http: Client::new(), token, project };
+        let stage = Self { keystone, swift, spool, receiver, http: Client::new(), token, project };
         stage.made("photos", &[]).await;
         Some(stage)
     }
@@ -221,7 +225,7 @@ async fn nothing_is_lost_while_the_receiver_is_away_and_the_proxy_is_killed() {
             expected.insert(name);
         }
         stage.swift.kill();
-        let spooled = stage.swift.spooled();
+        let spooled = stage.spool.text();
         assert!(expected.iter().all(|name| spooled.contains(&format!("\"{name}\""))), "{spooled}");
         assert!(!spooled.contains(&stage.token));
         stage.swift.start_again().await.unwrap();
@@ -235,7 +239,7 @@ async fn nothing_is_lost_while_the_receiver_is_away_and_the_proxy_is_killed() {
         names == expected
     };
     wait_until(SOON, "all events", arrived).await.unwrap();
-    wait_until(SOON, "an empty spool", || async { stage.swift.spooled().is_empty() }).await.unwrap();
+    wait_until(SOON, "an empty spool", || async { stage.spool.text().is_empty() }).await.unwrap();
     let ids: BTreeSet<String> = stage.receiver.events().iter().map(|event| text(&event["id"])).collect();
     assert_eq!((ids.len(), stage.receiver.events().len()), (60, 60), "each once");
 }
@@ -248,7 +252,9 @@ async fn events_wait_for_keystone_and_are_sent_when_it_is_back() {
     // Of its own: it goes away. The proxy keeps the tokens it has seen for a while.
     let keystone = Keystone::start().await.unwrap();
     let receiver = Receiver::start().await.unwrap();
-    let swift = Swift::start_with_filter(&keystone, receiver.url(), "").await.unwrap();
+    let spool = EventSpool::new().unwrap();
+    let filter = spool.filter(&keystone, receiver.url(), "");
+    let swift = Swift::with_filter(&keystone, filter).await.unwrap();
     let token = keystone.token("demo1-member", "demo1").await.unwrap();
     let project = keystone.project_id("demo1").await.unwrap();
     let http = Client::new();
@@ -259,7 +265,7 @@ async fn events_wait_for_keystone_and_are_sent_when_it_is_back() {
     assert_eq!(put("photos").await, StatusCode::CREATED);
     keystone.stop();
     assert_eq!(put("photos/now").await, StatusCode::CREATED);
-    wait_until(SOON, "a failed batch", || async { !swift.spooled().is_empty() }).await.unwrap();
+    wait_until(SOON, "a failed batch", || async { !spool.text().is_empty() }).await.unwrap();
     assert!(receiver.events().is_empty());
     keystone.restart().await.unwrap();
     wait_until(SOON, "the event", || async { receiver.of("now").len() == 1 }).await.unwrap();
@@ -317,7 +323,7 @@ async fn a_batch_that_is_refused_costs_only_the_event_at_fault() {
     let Some(stage) = Stage::start("").await else { return };
     stage.receiver.answer(400);
     stage.succeeds(Method::PUT, "photos/bad", &[], "x").await;
-    wait_until(SOON, "the event dropped", || async { stage.swift.spooled().is_empty() }).await.unwrap();
+    wait_until(SOON, "the event dropped", || async { stage.spool.text().is_empty() }).await.unwrap();
     stage.receiver.answer(202);
     stage.succeeds(Method::PUT, "photos/good", &[], "x").await;
     stage.one("good").await;
