@@ -18,5 +18,6 @@ pub mod postgres;
 pub mod process;
 pub mod registry;
 pub mod swift;
+pub mod swift_events;
 pub mod tls;
 pub mod zaqar;

@@ -1,5 +1,7 @@
-//! A real Swift from PyPI in one process, with its S3 face: `scripts/swift/serve_swift.py`.
+//! A real Swift from PyPI in one process, with its S3 face: `scripts/swift/serve_swift.py`. A filter of
+//! ours can stand in its proxy's pipeline.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,12 +16,25 @@ const START: Duration = Duration::from_mins(1);
 /// The key of the S3 face; its account is there already.
 pub const S3_KEY: (&str, &str) = ("test:tester", "testing");
 
+/// A filter for the pipeline of Swift's proxy: behind authentication, in front of `copy`, `slo` and
+/// `dlo`, so that it sees what clients ask for.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// What stands in its section: lines of `key = value`, `paste.filter_factory` being one.
+    pub settings: String,
+    /// The folder that its Python package is in.
+    pub python_path: PathBuf,
+}
+
 /// A running Swift; killed when dropped.
 #[derive(Debug)]
 pub struct Swift {
     // Dropped in this order.
     process: Process,
     keystone: [String; 2],
+    filter: Option<Filter>,
     dir: TestDir,
     port: u16,
 }
@@ -28,11 +43,20 @@ impl Swift {
     /// Starts one that takes tokens of this Keystone. Its users with the role member or service may
     /// write to the account of their project.
     pub async fn start(keystone: &Keystone) -> Result<Self, ProcessError> {
+        Self::launch(keystone, None).await
+    }
+
+    /// The same with a filter in its pipeline.
+    pub async fn with_filter(keystone: &Keystone, filter: Filter) -> Result<Self, ProcessError> {
+        Self::launch(keystone, Some(filter)).await
+    }
+
+    async fn launch(keystone: &Keystone, filter: Option<Filter>) -> Result<Self, ProcessError> {
         let io = |source| ProcessError::Start { program: "swift".to_owned(), source };
         let (dir, port) = (TestDir::new("swift").map_err(io)?, free_port().map_err(io)?);
         let keystone = [keystone.auth_url(), keystone.password("picasso")];
-        let process = spawn(&dir, port, &keystone)?;
-        let mut swift = Self { process, keystone, dir, port };
+        let process = spawn(&dir, port, &keystone, filter.as_ref())?;
+        let mut swift = Self { process, keystone, filter, dir, port };
         swift.healthy().await?;
         Ok(swift)
     }
@@ -40,6 +64,11 @@ impl Swift {
     /// `http://127.0.0.1:PORT`; the S3 face is there, too.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it and its filter have logged, over all starts.
+    pub fn log(&self) -> String {
+        self.process.output()
     }
 
     /// Kills it; connections are refused from then on.
@@ -50,7 +79,7 @@ impl Swift {
 
     /// Starts it again with what it had stored.
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
-        self.process = spawn(&self.dir, self.port, &self.keystone)?;
+        self.process = spawn(&self.dir, self.port, &self.keystone, self.filter.as_ref())?;
         self.healthy().await
     }
 
@@ -65,7 +94,13 @@ impl Swift {
     }
 }
 
-fn spawn(dir: &TestDir, port: u16, [auth_url, password]: &[String; 2]) -> Result<Process, ProcessError> {
+fn spawn(
+    dir: &TestDir,
+    port: u16,
+    [auth_url, password]: &[String; 2],
+    filter: Option<&Filter>,
+) -> Result<Process, ProcessError> {
+    let cannot = |source| ProcessError::Start { program: "swift".to_owned(), source };
     let root = crate::keystone::root();
     let venv = run("bash", [root.join("scripts/openstack-venv")]).map_err(|error| ProcessError::Start {
         program: "scripts/openstack-venv".to_owned(),
@@ -80,5 +115,11 @@ fn spawn(dir: &TestDir, port: u16, [auth_url, password]: &[String; 2]) -> Result
         .env("SWIFT_USER", "picasso")
         .env("SWIFT_PASSWORD", password)
         .env("SWIFT_PROJECT", "service");
+    if let Some(Filter { name, settings, python_path }) = filter {
+        // A file, as its settings hold a password.
+        let file = dir.path().join("filter.conf");
+        std::fs::write(&file, format!("[filter:{name}]\n{settings}\n")).map_err(cannot)?;
+        command.env("SWIFT_FILTER", name).env("SWIFT_FILTER_FILE", file).env("PYTHONPATH", python_path);
+    }
     Ok(Process::spawn("swift", dir.path(), command)?.stop_with(Signal::KILL, Duration::from_secs(5)))
 }
