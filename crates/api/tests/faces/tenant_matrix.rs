@@ -295,18 +295,18 @@ fn beside_its_rule(endpoint: &Endpoint, who: &str) -> Option<u16> {
 }
 
 /// Keystone, a server that asks it, and what all tests here need of both.
-struct World {
+pub struct World {
     _turn: MutexGuard<'static, ()>,
-    keystone: Arc<Keystone>,
-    server: Server,
-    project: String,
+    pub keystone: Arc<Keystone>,
+    pub server: Server,
+    pub project: String,
     other_project: String,
-    member: String,
+    pub member: String,
     image: Vec<u8>,
 }
 
 impl World {
-    async fn new(cache_time: Option<Duration>) -> Self {
+    pub async fn new(cache_time: Option<Duration>) -> Self {
         // One after the other: a Keystone on SQLite answers 500 to writers that meet.
         static TURN: Mutex<()> = Mutex::const_new(());
         let turn = TURN.lock().await;
@@ -348,7 +348,7 @@ impl World {
     }
 }
 
-fn keystone_is_here() -> bool {
+pub fn keystone_is_here() -> bool {
     require("Keystone", Keystone::missing().as_deref())
 }
 
