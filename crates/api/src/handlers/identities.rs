@@ -115,7 +115,7 @@ pub(crate) async fn set_identity(
         }
     };
     auth.about(&identity);
-    Ok(shown(&identity, "Identity successfully granted")?)
+    shown(&identity, "Identity successfully granted")
 }
 
 /// Consent to what another user changed: the function gets your identity again.
@@ -152,11 +152,11 @@ pub(crate) async fn consent_to_identity(
     }
     preconditions.allow_change(&tag_of(&IdentityView::from(&seen))?)?;
     if seen.suspension.is_none() {
-        return Ok(shown(&seen, "The identity is active")?);
+        return shown(&seen, "The identity is active");
     }
     let identity = state.store.consent_to_identity(&seen).await.map_err(from_store(missing))?;
     changed(&state, &app).await;
-    Ok(shown(&identity, "Consented: the function has its identity again")?)
+    shown(&identity, "Consented: the function has its identity again")
 }
 
 /// Take a function's identity away.
