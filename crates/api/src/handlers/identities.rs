@@ -337,7 +337,9 @@ impl Granting<'_> {
         let sealed_for = SealedFor::IdentitySecret(route);
         let sealed = self.state.store.seal(sealed_for, secret.expose_secret().as_bytes());
         let secret = sealed.map_err(|error| ApiError::store("sealing a secret", error))?;
-        Ok((IdentityGrant::ApplicationCredential { id, secret }, caller.roles.clone()))
+        let mut roles = caller.roles.clone();
+        roles.sort();
+        Ok((IdentityGrant::ApplicationCredential { id, secret }, roles))
     }
 
     /// The trust was made and is not used.
