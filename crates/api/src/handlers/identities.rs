@@ -284,7 +284,7 @@ impl Granting<'_> {
         match self.trusts.token(trust).await {
             Ok(_) => Ok(true),
             Err(TrustError::Refused(_)) => Ok(false),
-            Err(error) => Err(self.failed(error, "identity")),
+            Err(error) => Err(failed(error, "identity")),
         }
     }
 
@@ -317,7 +317,7 @@ impl Granting<'_> {
         }
         let new = NewTrust { user_id: &self.caller.user_id, project: self.project, roles };
         let made = self.trusts.create(token, new).await;
-        Ok(IdentityGrant::Trust { id: made.map_err(|error| self.failed(error, "identity.roles"))? })
+        Ok(IdentityGrant::Trust { id: made.map_err(|error| failed(error, "identity.roles"))? })
     }
 
     async fn credential(
@@ -327,7 +327,7 @@ impl Granting<'_> {
         secret: &SecretString,
     ) -> Result<(IdentityGrant, Vec<String>), ApiError> {
         let issued = self.trusts.credential_token(&id, secret).await;
-        let IssuedToken { caller, .. } = issued.map_err(|error| self.failed(error, "identity.secret"))?;
+        let IssuedToken { caller, .. } = issued.map_err(|error| failed(error, "identity.secret"))?;
         if caller.user_id != self.caller.user_id {
             return Err(refused("identity.id", "is of another user; its owner hands it over"));
         }
@@ -352,16 +352,17 @@ impl Granting<'_> {
         }
         revoke_soon(self.state);
     }
+}
 
-    fn failed(&self, error: TrustError, field: &str) -> ApiError {
-        match error {
-            TrustError::Refused(reason) => refused(field, format!("is refused by Keystone: {reason}")),
-            error @ TrustError::NoTrustee => refused("identity.type", format!("cannot be a trust: {error}")),
-            TrustError::Unavailable(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "Keystone does not say whether an identity can be granted");
-                ApiError::IdentityUnavailable { retry_after: RETRY_AFTER }
-            }
+/// Why nothing was granted, as the caller is told.
+fn failed(error: TrustError, field: &str) -> ApiError {
+    match error {
+        TrustError::Refused(reason) => refused(field, format!("is refused by Keystone: {reason}")),
+        error @ TrustError::NoTrustee => refused("identity.type", format!("cannot be a trust: {error}")),
+        TrustError::Unavailable(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "Keystone does not say whether an identity can be granted");
+            ApiError::IdentityUnavailable { retry_after: RETRY_AFTER }
         }
     }
 }
