@@ -110,8 +110,10 @@ struct Fresh {
     app: String,
     full_name: String,
     image: String,
-    /// Of `/run`, with the alias `live` and an identity that the member granted.
+    /// Of `/run`, with the alias `live`.
     route_id: String,
+    /// Of `/idle`, with an identity that the member granted; it is not called.
+    idle_route_id: String,
     /// Waits for longer than the test.
     waiting_call: String,
     /// Was cancelled.
@@ -127,18 +129,19 @@ impl Fresh {
         let full_name = made.json()["app"]["name"].as_str().unwrap_or_default().to_owned();
         let route = json!({"path": "/run", "image": "shared:1", "is_public": true});
         let other = json!({"path": "/idle", "image": "shared:1"});
-        let mut route_id = String::new();
+        let mut route_ids = Vec::new();
         for route in [other, route] {
             let url = format!("/v1/{project}/apps/{app}/routes");
             let made = server.api.post(&url, member, &json!({"route": route})).await;
             assert_eq!(made.status, 200, "{}", made.text());
-            made.json()["route"]["id"].as_str().unwrap().clone_into(&mut route_id);
+            route_ids.push(made.json()["route"]["id"].as_str().unwrap().to_owned());
         }
+        let [idle_route_id, route_id] = route_ids.try_into().unwrap();
         let alias = json!({"alias": {"name": "live", "versions": [{"version": 1}]}});
         let url = format!("/v1/{project}/routes/{route_id}/aliases");
         let made = server.api.post(&url, member, &alias).await;
         assert_eq!(made.status, 200, "{}", made.text());
-        let url = format!("/v1/{project}/routes/{route_id}/identity");
+        let url = format!("/v1/{project}/routes/{idle_route_id}/identity");
         let granted = json!({"identity": {"type": "trust", "roles": ["reader"]}});
         let granted = server.api.put(&url, member, &granted).await;
         assert_eq!(granted.status, 200, "{}", granted.text());
@@ -152,12 +155,13 @@ impl Fresh {
         let owner = ProjectId::parse(project).unwrap();
         server.state.store.cancel_call(&owner, &ended_call).await.unwrap();
         let ended_call = ended_call.to_string();
-        Self { app, full_name, image: name, route_id, waiting_call, ended_call }
+        Self { app, full_name, image: name, route_id, idle_route_id, waiting_call, ended_call }
     }
 
     /// The endpoint's URL about these names in `project`.
     fn url(&self, endpoint: &Endpoint, project: &str) -> String {
         let public = !endpoint.path.contains("{project_id}");
+        let has_identity = endpoint.path.contains("/identity");
         endpoint
             .path
             .replace("{project_id}", project)
@@ -165,7 +169,7 @@ impl Fresh {
             .replace("{*route}", "run")
             .replace("{kind}", "signature")
             .replace("{*name}", &self.image)
-            .replace("{route_id}", &self.route_id)
+            .replace("{route_id}", if has_identity { &self.idle_route_id } else { &self.route_id })
             .replace("{version}", "1")
             .replace("{alias}", "live")
             .replace(
@@ -360,6 +364,7 @@ fn every_endpoint_and_every_rule_has_its_row_in_the_matrix() {
         full_name: text(),
         image: text(),
         route_id: text(),
+        idle_route_id: text(),
         waiting_call: text(),
         ended_call: text(),
     };
