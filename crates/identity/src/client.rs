@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
 pub(crate) enum Answer<T> {
     /// What was asked for.
     Given(T),
-    /// A status of 4xx.
+    /// It was refused.
     Refused {
         /// Which.
         status: StatusCode,
@@ -251,10 +251,18 @@ impl KeystoneClient {
     }
 }
 
-/// What a status of 4xx says; any other is none of Keystone's.
+/// What Keystone says where it refuses; any other status is none of its own.
 async fn refused<T>(request: &'static str, answer: Response) -> Result<Answer<T>, KeystoneError> {
     let status = answer.status();
-    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    let is_refusal = matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+    );
+    if !is_refusal {
         return Err(unexpected(request, status));
     }
     let reason = match document::<RefusalDocument>(answer, MAX_ANSWER).await {

@@ -59,7 +59,7 @@ impl GrantedTokens {
 
     /// A token by a trust, with at least a fifth of its life ahead unless Keystone is away.
     pub async fn by_trust(&self, trust: &TrustId) -> Result<Arc<IssuedToken>, TrustError> {
-        self.get(Key::Trust(trust.clone()), self.trusts.token(trust)).await
+        self.get(Key::Trust(trust.clone()), Box::pin(self.trusts.token(trust))).await
     }
 
     /// The same by an application credential.
@@ -68,7 +68,8 @@ impl GrantedTokens {
         id: &str,
         secret: &SecretString,
     ) -> Result<Arc<IssuedToken>, TrustError> {
-        self.get(Key::Credential(id.to_owned()), self.trusts.credential_token(id, secret)).await
+        let ask = Box::pin(self.trusts.credential_token(id, secret));
+        self.get(Key::Credential(id.to_owned()), ask).await
     }
 
     /// Drops the token of a trust.
@@ -91,6 +92,15 @@ impl GrantedTokens {
         {
             return Ok(kept);
         }
+        // Large, and rarely needed.
+        Box::pin(self.renew(key, ask)).await
+    }
+
+    async fn renew(
+        &self,
+        key: Key,
+        ask: impl Future<Output = Result<IssuedToken, TrustError>> + Send,
+    ) -> Result<Arc<IssuedToken>, TrustError> {
         let outcome = self
             .kept
             .entry(key.clone())

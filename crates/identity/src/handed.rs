@@ -123,3 +123,112 @@ fn cloud(identity: HandedIdentity<'_>, token: &IssuedToken, place: &Place) -> Va
     cloud.insert("auth".to_owned(), auth);
     Value::Object(cloud)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use picasso_types::{ProjectId, Timestamp};
+
+    use super::*;
+    use crate::caller::{Caller, Project, Scope};
+    use crate::trusts::ServiceEndpoint;
+
+    fn token() -> IssuedToken {
+        let endpoint = |kind: &str, url: &str| ServiceEndpoint { service_type: kind.into(), url: url.into() };
+        let project = Project { id: ProjectId::parse("968f").unwrap(), name: "demo".into(), domain: None };
+        IssuedToken {
+            secret: "gAAAAAtoken".to_owned().into(),
+            caller: Arc::new(Caller {
+                user_id: "ce64".into(),
+                user_name: "someone".into(),
+                user_domain: None,
+                scope: Scope::Project(project),
+                roles: vec!["reader".into()],
+                expires_at: Timestamp(1),
+                trust: None,
+                application_credential: None,
+                service: None,
+            }),
+            issued_at: Timestamp(0),
+            expires_at: Timestamp(1),
+            endpoints: vec![
+                endpoint("compute", "http://nova/v2.1"),
+                endpoint("object-store", "http://swift/v1/AUTH_968f"),
+            ],
+        }
+    }
+
+    fn handed(identity: HandedIdentity<'_>, region: Option<&str>) -> (Vec<String>, Vec<(String, String)>) {
+        let place = Place { auth_url: "http://keystone/v3".into(), region: region.map(str::to_owned) };
+        let Handed { env, files } = Handed::of(identity, &token(), &place);
+        let env = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let files = files.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
+        (env, files.collect())
+    }
+
+    #[test]
+    fn a_trust_is_handed_over_as_a_token_and_the_endpoints_that_take_it() {
+        let (env, files) = handed(HandedIdentity::Trust, Some("RegionOne"));
+        let expected = [
+            "OS_AUTH_URL=http://keystone/v3",
+            "OS_CLIENT_CONFIG_FILE=/run/picasso/identity/clouds.yaml",
+            "OS_CLOUD=picasso",
+            "OS_IDENTITY_API_VERSION=3",
+            "OS_PROJECT_ID=968f",
+            "OS_REGION_NAME=RegionOne",
+        ];
+        assert_eq!(env, expected);
+        assert_eq!(files[0], ("token".to_owned(), "gAAAAAtoken".to_owned()));
+        let clouds = r#"{
+  "clouds": {
+    "picasso": {
+      "auth": {
+        "endpoint": "http://keystone/v3",
+        "token": "gAAAAAtoken"
+      },
+      "auth_type": "admin_token",
+      "compute_endpoint_override": "http://nova/v2.1",
+      "identity_api_version": "3",
+      "object_store_endpoint_override": "http://swift/v1/AUTH_968f",
+      "region_name": "RegionOne"
+    }
+  }
+}
+"#;
+        assert_eq!(files[1], ("clouds.yaml".to_owned(), clouds.to_owned()));
+    }
+
+    #[test]
+    fn an_application_credential_is_handed_over_so_that_clients_log_in_by_themselves() {
+        let secret = SecretString::from("s\"ecret".to_owned());
+        let (env, files) =
+            handed(HandedIdentity::ApplicationCredential { id: "9f0c", secret: &secret }, None);
+        let expected = [
+            "OS_APPLICATION_CREDENTIAL_ID=9f0c",
+            "OS_APPLICATION_CREDENTIAL_SECRET=s\"ecret",
+            "OS_AUTH_TYPE=v3applicationcredential",
+            "OS_AUTH_URL=http://keystone/v3",
+            "OS_CLIENT_CONFIG_FILE=/run/picasso/identity/clouds.yaml",
+            "OS_CLOUD=picasso",
+            "OS_IDENTITY_API_VERSION=3",
+        ];
+        assert_eq!(env, expected);
+        assert_eq!(files[0].1, "gAAAAAtoken");
+        let clouds = r#"{
+  "clouds": {
+    "picasso": {
+      "auth": {
+        "application_credential_id": "9f0c",
+        "application_credential_secret": "s\"ecret",
+        "auth_url": "http://keystone/v3"
+      },
+      "auth_type": "v3applicationcredential",
+      "identity_api_version": "3"
+    }
+  }
+}
+"#;
+        assert_eq!(files[1].1, clouds);
+    }
+}

@@ -129,7 +129,6 @@ impl Trusts {
             let ours = self.keystone.session.token().await?;
             let issued = match self.issue(&body).await {
                 Ok(issued) => issued,
-                Err(Refusal::Said { status: StatusCode::NOT_FOUND, .. }) => return Ok(()),
                 Err(Refusal::Said { reason, .. }) => return self.if_gone(&ours.secret, trust, reason).await,
                 Err(refusal) => return Err(refusal.into()),
             };

@@ -115,7 +115,7 @@ pub(crate) async fn set_identity(
         }
     };
     auth.about(&identity);
-    Ok(shown(&identity, "Identity successfully granted")?)
+    shown(&identity, "Identity successfully granted")
 }
 
 /// Consent to what another user changed: the function gets your identity again.
@@ -152,11 +152,11 @@ pub(crate) async fn consent_to_identity(
     }
     preconditions.allow_change(&tag_of(&IdentityView::from(&seen))?)?;
     if seen.suspension.is_none() {
-        return Ok(shown(&seen, "The identity is active")?);
+        return shown(&seen, "The identity is active");
     }
     let identity = state.store.consent_to_identity(&seen).await.map_err(from_store(missing))?;
     changed(&state, &app).await;
-    Ok(shown(&identity, "Consented: the function has its identity again")?)
+    shown(&identity, "Consented: the function has its identity again")
 }
 
 /// Take a function's identity away.
@@ -284,7 +284,7 @@ impl Granting<'_> {
         match self.trusts.token(trust).await {
             Ok(_) => Ok(true),
             Err(TrustError::Refused(_)) => Ok(false),
-            Err(error) => Err(self.failed(error, "identity")),
+            Err(error) => Err(failed(error, "identity")),
         }
     }
 
@@ -321,7 +321,7 @@ impl Granting<'_> {
         }
         let new = NewTrust { user_id: &self.caller.user_id, project: self.project, roles };
         let made = self.trusts.create(token, new).await;
-        Ok(IdentityGrant::Trust { id: made.map_err(|error| self.failed(error, "identity.roles"))? })
+        Ok(IdentityGrant::Trust { id: made.map_err(|error| failed(error, "identity.roles"))? })
     }
 
     async fn credential(
@@ -331,7 +331,7 @@ impl Granting<'_> {
         secret: &SecretString,
     ) -> Result<(IdentityGrant, Vec<String>), ApiError> {
         let issued = self.trusts.credential_token(&id, secret).await;
-        let IssuedToken { caller, .. } = issued.map_err(|error| self.failed(error, "identity.secret"))?;
+        let IssuedToken { caller, .. } = issued.map_err(|error| failed(error, "identity.secret"))?;
         if caller.user_id != self.caller.user_id {
             return Err(refused("identity.id", "is of another user; its owner hands it over"));
         }
@@ -341,7 +341,9 @@ impl Granting<'_> {
         let sealed_for = SealedFor::IdentitySecret(route);
         let sealed = self.state.store.seal(sealed_for, secret.expose_secret().as_bytes());
         let secret = sealed.map_err(|error| ApiError::store("sealing a secret", error))?;
-        Ok((IdentityGrant::ApplicationCredential { id, secret }, caller.roles.clone()))
+        let mut roles = caller.roles.clone();
+        roles.sort();
+        Ok((IdentityGrant::ApplicationCredential { id, secret }, roles))
     }
 
     /// The trust was made and is not used.
@@ -354,16 +356,17 @@ impl Granting<'_> {
         }
         revoke_soon(self.state);
     }
+}
 
-    fn failed(&self, error: TrustError, field: &str) -> ApiError {
-        match error {
-            TrustError::Refused(reason) => refused(field, format!("is refused by Keystone: {reason}")),
-            error @ TrustError::NoTrustee => refused("identity.type", format!("cannot be a trust: {error}")),
-            TrustError::Unavailable(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "Keystone does not say whether an identity can be granted");
-                ApiError::IdentityUnavailable { retry_after: RETRY_AFTER }
-            }
+/// Why nothing was granted, as the caller is told.
+fn failed(error: TrustError, field: &str) -> ApiError {
+    match error {
+        TrustError::Refused(reason) => refused(field, format!("is refused by Keystone: {reason}")),
+        error @ TrustError::NoTrustee => refused("identity.type", format!("cannot be a trust: {error}")),
+        TrustError::Unavailable(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "Keystone does not say whether an identity can be granted");
+            ApiError::IdentityUnavailable { retry_after: RETRY_AFTER }
         }
     }
 }

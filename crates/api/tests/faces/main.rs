@@ -10,6 +10,7 @@ mod call_records;
 mod delivery;
 mod discovery;
 mod function_urls;
+mod identities;
 mod images;
 mod iron;
 mod iron_bad_input;

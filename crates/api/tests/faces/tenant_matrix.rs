@@ -126,8 +126,10 @@ struct Fresh {
     app: String,
     full_name: String,
     image: String,
-    /// Of `/run`, with the alias `live` and an identity that the member granted.
+    /// Of `/run`, with the alias `live`.
     route_id: String,
+    /// Of `/idle`, with an identity that the member granted; it is not called.
+    idle_route_id: String,
     /// Waits for longer than the test.
     waiting_call: String,
     /// Was cancelled.
@@ -143,13 +145,14 @@ impl Fresh {
         let full_name = made.json()["app"]["name"].as_str().unwrap_or_default().to_owned();
         let route = json!({"path": "/run", "image": "shared:1", "is_public": true});
         let other = json!({"path": "/idle", "image": "shared:1"});
-        let mut route_id = String::new();
+        let mut route_ids = Vec::new();
         for route in [other, route] {
             let url = format!("/v1/{project}/apps/{app}/routes");
             let made = server.api.post(&url, member, &json!({"route": route})).await;
             assert_eq!(made.status, 200, "{}", made.text());
-            made.json()["route"]["id"].as_str().unwrap().clone_into(&mut route_id);
+            route_ids.push(made.json()["route"]["id"].as_str().unwrap().to_owned());
         }
+        let [idle_route_id, route_id]: [String; 2] = route_ids.try_into().unwrap();
         let alias = json!({"alias": {"name": "live", "versions": [{"version": 1}]}});
         let url = format!("/v1/{project}/routes/{route_id}/aliases");
         let made = server.api.post(&url, member, &alias).await;
@@ -159,7 +162,7 @@ impl Fresh {
         }});
         let made = server.api.post(&format!("/v1/{project}/triggers"), member, &trigger).await;
         assert_eq!(made.status, 200, "{}", made.text());
-        let url = format!("/v1/{project}/routes/{route_id}/identity");
+        let url = format!("/v1/{project}/routes/{idle_route_id}/identity");
         let granted = json!({"identity": {"type": "trust", "roles": ["reader"]}});
         let granted = server.api.put(&url, member, &granted).await;
         assert_eq!(granted.status, 200, "{}", granted.text());
@@ -173,12 +176,13 @@ impl Fresh {
         let owner = ProjectId::parse(project).unwrap();
         server.state.store.cancel_call(&owner, &ended_call).await.unwrap();
         let ended_call = ended_call.to_string();
-        Self { app, full_name, image: name, route_id, waiting_call, ended_call }
+        Self { app, full_name, image: name, route_id, idle_route_id, waiting_call, ended_call }
     }
 
     /// The endpoint's URL about these names in `project`.
     fn url(&self, endpoint: &Endpoint, project: &str) -> String {
         let public = !endpoint.path.contains("{project_id}");
+        let has_identity = endpoint.path.contains("/identity");
         endpoint
             .path
             .replace("{project_id}", project)
@@ -186,7 +190,7 @@ impl Fresh {
             .replace("{*route}", "run")
             .replace("{kind}", "signature")
             .replace("{*name}", &self.image)
-            .replace("{route_id}", &self.route_id)
+            .replace("{route_id}", if has_identity { &self.idle_route_id } else { &self.route_id })
             .replace("{version}", "1")
             .replace("{alias}", "live")
             .replace("{trigger}", &format!("hook-{}", self.app))
@@ -330,18 +334,18 @@ fn beside_its_rule(endpoint: &Endpoint, who: &str) -> Option<u16> {
 }
 
 /// Keystone, a server that asks it, and what all tests here need of both.
-struct World {
+pub struct World {
     _turn: MutexGuard<'static, ()>,
-    keystone: Arc<Keystone>,
-    server: Server,
-    project: String,
+    pub keystone: Arc<Keystone>,
+    pub server: Server,
+    pub project: String,
     other_project: String,
-    member: String,
+    pub member: String,
     image: Vec<u8>,
 }
 
 impl World {
-    async fn new(cache_time: Option<Duration>) -> Self {
+    pub async fn new(cache_time: Option<Duration>) -> Self {
         // One after the other: a Keystone on SQLite answers 500 to writers that meet.
         static TURN: Mutex<()> = Mutex::const_new(());
         let turn = TURN.lock().await;
@@ -383,7 +387,7 @@ impl World {
     }
 }
 
-fn keystone_is_here() -> bool {
+pub fn keystone_is_here() -> bool {
     require("Keystone", Keystone::missing().as_deref())
 }
 
@@ -395,6 +399,7 @@ fn every_endpoint_and_every_rule_has_its_row_in_the_matrix() {
         full_name: text(),
         image: text(),
         route_id: text(),
+        idle_route_id: text(),
         waiting_call: text(),
         ended_call: text(),
     };
