@@ -23,7 +23,7 @@ pub enum IdentityRefusal {
     /// Keystone does not give a token for it any more (trust deleted, user disabled, role lost).
     #[error("Keystone gives no token for the function's identity any more: {0}")]
     Refused(String),
-    /// Keystone or the store does not answer now.
+    /// Keystone or the store does not answer now, and there is no token left that is good for a while.
     #[error("the function's identity cannot be had now")]
     Unavailable,
 }

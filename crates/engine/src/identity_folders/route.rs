@@ -17,6 +17,9 @@ const LOOK: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// An identity that could not be had for this time has ended: as long as there is a token that is good
+/// for a while, that is what is answered.
+const GIVEN_UP: Duration = Duration::from_mins(5);
 
 /// A route whose sandboxes have an identity.
 #[derive(Debug)]
@@ -144,9 +147,21 @@ struct Plan {
     /// When to ask again after an answer that could not be had.
     retry_at: Option<Instant>,
     pause: Duration,
+    /// Since when nothing could be had.
+    away_since: Option<Instant>,
 }
 
 impl Plan {
+    fn new() -> Self {
+        Self { asked: 0, retry_at: None, pause: FIRST_PAUSE, away_since: None }
+    }
+
+    /// Whether nothing could be had for so long that nothing will.
+    fn gives_up(&mut self) -> bool {
+        let now = Instant::now();
+        now.duration_since(*self.away_since.get_or_insert(now)) >= GIVEN_UP
+    }
+
     fn wait(&self, route: &RouteIdentity, now: Timestamp) -> Duration {
         let state = route.lock();
         if state.changes != self.asked {
@@ -175,14 +190,14 @@ impl Plan {
     }
 
     fn done(&mut self) {
-        (self.retry_at, self.pause) = (None, FIRST_PAUSE);
+        *self = Self { asked: self.asked, ..Self::new() };
     }
 }
 
 /// Looks after a route until no sandbox needs it.
 pub(super) async fn look_after(folders: Arc<IdentityFolders>, route: Arc<RouteIdentity>) {
     let Some(identities) = folders.identities.clone() else { return };
-    let mut plan = Plan { asked: 0, retry_at: None, pause: FIRST_PAUSE };
+    let mut plan = Plan::new();
     loop {
         let wait = plan.wait(&route, folders.clock.now());
         tokio::select! {
@@ -205,12 +220,16 @@ pub(super) async fn look_after(folders: Arc<IdentityFolders>, route: Arc<RouteId
                 let counts = route.renew(&identity, changes);
                 if ends_soon {
                     // Nothing newer is to be had yet.
+                    plan.away_since = None;
                     plan.again();
                     continue;
                 }
                 counts
             }
             Ok(None) => route.withdraw(changes, "the route has none any more"),
+            Err(refusal @ IdentityRefusal::Unavailable) if plan.gives_up() => {
+                route.withdraw(changes, &refusal.to_string())
+            }
             Err(IdentityRefusal::Unavailable) => {
                 tracing::warn!(route = %route.route, "an identity cannot be renewed now; its sandboxes keep the old one");
                 plan.again();
