@@ -11,7 +11,10 @@ async fn printed(testbed: &Testbed, example: &str) -> String {
     let output = testbed.run(example).await.unwrap();
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{example}: {said}\n{complaint}\n{}", testbed.picasso().log());
+    let log = testbed.picasso().log();
+    assert!(output.status.success(), "{example}: {said}\n{complaint}\n{log}");
+    // How every token of Keystone begins.
+    assert!(!log.contains("gAAAA") && !said.contains("gAAAA"), "{example} shows a token");
     said.into_owned()
 }
 
