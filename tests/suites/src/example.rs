@@ -3,13 +3,16 @@
 
 #![expect(clippy::missing_errors_doc, reason = "what cannot be set up is told as it came")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use picasso_testkit::keystone::{install_tls_provider, python};
 use picasso_testkit::openstack::OpenStack;
 use picasso_testkit::picasso::Picasso;
+use picasso_testkit::process::TestDir;
+use picasso_testkit::swift::Filter;
+use tokio::sync::Mutex;
 
 /// An OpenStack with a Picasso that stands in its catalog.
 #[derive(Debug)]
@@ -17,6 +20,12 @@ pub struct Testbed {
     // First, so that it ends before what it uses.
     picasso: Picasso,
     openstack: Arc<OpenStack>,
+    spool: TestDir,
+}
+
+/// The checkout's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What went wrong, for people.
@@ -28,6 +37,18 @@ impl Testbed {
         OpenStack::missing().or_else(Picasso::missing)
     }
 
+    /// The one that the tests of one binary share while any of them holds it.
+    pub async fn shared() -> Result<Arc<Self>, Fault> {
+        static SHARED: Mutex<Weak<Testbed>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(testbed) = shared.upgrade() {
+            return Ok(testbed);
+        }
+        let testbed = Arc::new(Self::start().await?);
+        *shared = Arc::downgrade(&testbed);
+        Ok(testbed)
+    }
+
     /// Starts both.
     pub async fn start() -> Result<Self, Fault> {
         install_tls_provider();
@@ -35,7 +56,7 @@ impl Testbed {
         let options = openstack.picasso_options()?;
         let picasso = Picasso::start_with(&openstack.keystone, options).await?;
         openstack.keystone.set_functions_url(&picasso.api_url()).await?;
-        Ok(Self { picasso, openstack })
+        Ok(Self { picasso, openstack, spool: TestDir::new("spool")? })
     }
 
     /// The cloud.
@@ -58,10 +79,27 @@ impl Testbed {
                 self.openstack.nova().await?.add_servers(&project, &user, &["web-1", "web-2"]).await?;
             }
             "aodh" => drop(self.openstack.aodh().await?),
-            "swift" => drop(self.openstack.swift().await?),
+            "swift" => drop(self.openstack.swift_with(Some(self.filter())).await?),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Our filter for Swift's proxy, which tells this server of uploads.
+    fn filter(&self) -> Filter {
+        let keystone = &self.openstack.keystone;
+        Filter {
+            name: "picasso".to_owned(),
+            settings: format!(
+                "paste.filter_factory = picasso_swift:filter_factory\nendpoint = {}\nauth_url = {}\n\
+                 username = picasso\npassword = {}\nproject_name = service\nspool_dir = {}\n",
+                self.picasso.api_url(),
+                keystone.auth_url(),
+                keystone.password("picasso"),
+                self.spool.path().display()
+            ),
+            python_path: root().join("clients/swift-middleware"),
+        }
     }
 
     /// Runs an example's script; what it printed.
@@ -78,7 +116,7 @@ impl Testbed {
 
     /// The script, as a user of the project `demo1`: one who may do what the example is about.
     fn command(&self, example: &str) -> Result<Command, Fault> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root();
         let keystone = &self.openstack.keystone;
         let user = if example == "keystone" { "demo1-admin" } else { "demo1-member" };
         let bin = python()?.parent().map(Path::to_owned).unwrap_or_default();

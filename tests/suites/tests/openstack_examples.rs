@@ -23,7 +23,7 @@ async fn a_function_of_2017_lists_servers_with_the_token_in_its_body() {
     if !require("the testbed", Testbed::missing().as_deref()) {
         return;
     }
-    let testbed = Testbed::start().await.unwrap();
+    let testbed = Testbed::shared().await.unwrap();
     let said = printed(&testbed, "nova-payload").await;
     assert!(said.contains("The function found 2 servers in your project:"), "{said}");
     assert!(said.contains("  - web-1  (") && said.contains("  - web-2  ("), "{said}");

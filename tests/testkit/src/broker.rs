@@ -132,6 +132,11 @@ impl Broker {
         format!("{scheme}://{user}:{PASSWORD}@{}:{}", self.place.address(), self.port)
     }
 
+    /// The URL, without TLS, of one that is yet to be started in a network of its own.
+    pub(crate) fn url_of_rabbitmq_at(place: &Place) -> String {
+        format!("amqp://picasso:{PASSWORD}@{}:{}", place.address(), Kind::RabbitMq.usual_port())
+    }
+
     /// What only the URL may show.
     pub fn password(&self) -> &'static str {
         PASSWORD

@@ -53,11 +53,16 @@ impl OpenStack {
     pub async fn start() -> Result<Self, KeystoneError> {
         let network = CloudNetwork::start()?;
         let place = network.place();
-        let broker = Broker::start_at(&place, Kind::RabbitMq).await?;
-        let broker_url = broker.url();
-        let options =
-            KeystoneOptions { place, broker_url: Some(broker_url.clone()), ..KeystoneOptions::default() };
-        let keystone = Arc::new(Keystone::start_with(options).await?);
+        let broker_url = Broker::url_of_rabbitmq_at(&place);
+        let options = KeystoneOptions {
+            place: place.clone(),
+            broker_url: Some(broker_url.clone()),
+            ..KeystoneOptions::default()
+        };
+        // Keystone looks for the broker when it has something to tell first.
+        let (broker, keystone) =
+            tokio::join!(Broker::start_at(&place, Kind::RabbitMq), Keystone::start_with(options));
+        let (broker, keystone) = (broker?, Arc::new(keystone?));
         Ok(Self {
             nova: OnceCell::new(),
             aodh: OnceCell::new(),
