@@ -57,7 +57,7 @@ api() {
 upload_image() {
     local archive
     archive=$("$root/scripts/example-image" "openstack/$1")
-    image=example-$1:1
+    image=example-$1-$$:1
     curl -sS --fail-with-body --config "$kept/curl" -X PUT -H 'Content-Type: application/x-tar' \
         --data-binary "@$archive" "$api/v1/$project/images/$image" >"$kept/answer" ||
         die "the image was not taken: $(cat "$kept/answer")"

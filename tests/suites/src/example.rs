@@ -12,7 +12,7 @@ use picasso_testkit::openstack::OpenStack;
 use picasso_testkit::picasso::Picasso;
 use picasso_testkit::process::TestDir;
 use picasso_testkit::swift::Filter;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// An OpenStack with a Picasso that stands in its catalog.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Testbed {
     picasso: Picasso,
     openstack: Arc<OpenStack>,
     spool: TestDir,
+    /// The servers that the examples with Nova find; made by the first of them.
+    servers: OnceCell<()>,
 }
 
 /// The checkout's root.
@@ -56,7 +58,7 @@ impl Testbed {
         let options = openstack.picasso_options()?;
         let picasso = Picasso::start_with(&openstack.keystone, options).await?;
         openstack.keystone.set_functions_url(&picasso.api_url()).await?;
-        Ok(Self { picasso, openstack, spool: TestDir::new("spool")? })
+        Ok(Self { picasso, openstack, spool: TestDir::new("spool")?, servers: OnceCell::new() })
     }
 
     /// The cloud.
@@ -74,9 +76,14 @@ impl Testbed {
         let keystone = &self.openstack.keystone;
         match example {
             "nova" | "nova-payload" => {
-                let project = keystone.project_id("demo1").await?;
-                let user = keystone.user_id("demo1-member").await?;
-                self.openstack.nova().await?.add_servers(&project, &user, &["web-1", "web-2"]).await?;
+                let nova = self.openstack.nova().await?;
+                let made = self.servers.get_or_try_init(async || {
+                    let project = keystone.project_id("demo1").await?;
+                    let user = keystone.user_id("demo1-member").await?;
+                    nova.add_servers(&project, &user, &["web-1", "web-2"]).await?;
+                    Ok::<_, Fault>(())
+                });
+                made.await?;
             }
             "aodh" => drop(self.openstack.aodh().await?),
             "swift" => drop(self.openstack.swift_with(Some(self.filter())).await?),

@@ -28,3 +28,14 @@ async fn a_function_of_2017_lists_servers_with_the_token_in_its_body() {
     assert!(said.contains("The function found 2 servers in your project:"), "{said}");
     assert!(said.contains("  - web-1  (") && said.contains("  - web-2  ("), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_lists_servers_with_the_identity_of_its_route() {
+    if !require("the testbed", Testbed::missing().as_deref()) {
+        return;
+    }
+    let testbed = Testbed::shared().await.unwrap();
+    let said = printed(&testbed, "nova").await;
+    assert!(said.contains("The function found 2 servers in your project:"), "{said}");
+    assert!(said.contains("  - web-1  (") && said.contains("  - web-2  ("), "{said}");
+}
