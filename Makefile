@@ -1,7 +1,7 @@
 # The entry point for people. Each target is a script of its own under scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test bench soak chaos fuzz schemathesis lint docs
+.PHONY: help run stop example test bench soak chaos fuzz schemathesis lint docs
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ run: ## Start Keystone and Picasso, call a function (DETACH=1: return when all i
 
 stop: ## End what `make run` started
 	@scripts/stop
+
+example: ## Run an example with a real OpenStack around it (NAME=nova; without: the list)
+	@scripts/example $(NAME)
 
 test: ## Run every test, with real services (installs what they need)
 	@scripts/test

@@ -2,6 +2,7 @@
 //! outside. The tests are under `tests/`; what several of them need is here.
 
 pub mod cloud;
+pub mod example;
 pub mod host;
 pub mod nodes;
 pub mod object_events;

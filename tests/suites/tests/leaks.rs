@@ -21,6 +21,8 @@ const NOT_OURS: &[&str] = &[
     "picasso-swift-",
     "picasso-zaqar-",
     "picasso-barbican-",
+    "picasso-nova-",
+    "picasso-aodh-",
 ];
 /// Folders in which the tests hand secrets to Picasso, as an operator would.
 const HANDED_OVER: &[&str] = &["etc"];
