@@ -22,6 +22,7 @@ mod routers;
 mod serve;
 mod settings;
 mod state;
+mod trigger_views;
 mod version_views;
 mod views;
 

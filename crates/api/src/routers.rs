@@ -11,7 +11,7 @@ use crate::announce::Announcement;
 use crate::handlers::admin::{self, MetricsText};
 use crate::handlers::{
     aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, identities, images,
-    limits, route_versions, routes, runs, versions, webhook_secrets,
+    limits, route_versions, routes, runs, triggers, versions, webhook_secrets,
 };
 use crate::openapi::pages;
 use crate::request::layer::{Face, panic_answer, request_layer};
@@ -72,6 +72,13 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(identities::get_identity, identities::set_identity, identities::delete_identity))
         .routes(routes!(identities::consent_to_identity))
         .routes(routes!(webhook_secrets::rotate_webhook_secret, webhook_secrets::delete_webhook_secret))
+        .routes(routes!(triggers::list_triggers, triggers::create_trigger))
+        .routes(routes!(triggers::get_trigger, triggers::update_trigger, triggers::delete_trigger))
+        .routes(routes!(triggers::pause_trigger))
+        .routes(routes!(triggers::resume_trigger))
+        .routes(routes!(triggers::fire_trigger))
+        .routes(routes!(triggers::list_firings))
+        .routes(routes!(triggers::rotate_trigger_secret))
         .routes(routes!(runs::run_private))
         .routes(routes!(runs::run_public))
         .routes(routes!(call_records::list_calls))

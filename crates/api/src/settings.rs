@@ -18,6 +18,8 @@ pub struct ApiSettings {
     pub api_base: Option<String>,
     /// The same for function URLs.
     pub functions_base: Option<String>,
+    /// The port of function URLs, where their base URL is not configured.
+    pub functions_port: u16,
     /// Proxies whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whose addresses `/healthcheck` answers; empty: everybody's.
@@ -36,6 +38,8 @@ pub struct ApiSettings {
     pub max_image_bytes: u64,
     /// How long the next piece of a request body may take, and a body of the API as a whole.
     pub body_timeout: Duration,
+    /// The least time between two times of a schedule, seconds.
+    pub least_schedule_interval_s: u64,
     /// How long `/healthcheck` waits for the database.
     pub health_timeout: Duration,
 }
@@ -47,6 +51,7 @@ impl Default for ApiSettings {
             hide_private_routes: false,
             api_base: None,
             functions_base: None,
+            functions_port: 10002,
             trusted_proxies: Vec::new(),
             health_sources: Vec::new(),
             drain_file: None,
@@ -57,6 +62,7 @@ impl Default for ApiSettings {
             max_result_bytes: 6 * 1024 * 1024,
             max_image_bytes: 2 * 1024 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
+            least_schedule_interval_s: 1,
             health_timeout: Duration::from_secs(2),
         }
     }

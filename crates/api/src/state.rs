@@ -8,6 +8,7 @@ use picasso_identity::{TokenValidator, Trusts};
 use picasso_image::ImageStore;
 use picasso_outbound::Barbican;
 use picasso_store::Store;
+use picasso_trigger::Firer;
 use picasso_types::Limits;
 
 use crate::announce::Announcer;
@@ -22,6 +23,8 @@ pub struct ApiState {
     pub catalog: Arc<Catalog>,
     /// Runs calls.
     pub engine: Arc<Engine>,
+    /// Turns events into calls.
+    pub firer: Firer,
     /// Images on this machine.
     pub images: Arc<ImageStore>,
     /// Who is calling.

@@ -61,6 +61,7 @@ fn quota(quota: &Quota, rules: &mut Rules) {
     for (name, value) in [
         ("apps", quota.apps),
         ("routes", quota.routes),
+        ("triggers", quota.triggers),
         ("queued_calls", quota.queued_calls),
         ("concurrent_calls", quota.concurrent_calls),
         ("calls_per_second", quota.calls_per_second),
@@ -288,6 +289,7 @@ fn database(database: &Database, rules: &mut Rules) {
 }
 
 fn calls(calls: &Calls, rules: &mut Rules) {
+    rules.range("triggers.schedule_least_interval_s", settings.triggers.schedule_least_interval_s, 1, 86_400);
     rules.range("calls.keep_days", calls.keep_days, 1, 3650);
     rules.range("calls.max_per_project", calls.max_per_project, 1, 10_000_000);
     rules.range("calls.max_result_bytes", calls.max_result_bytes, 0, 1 << 30);

@@ -21,9 +21,9 @@ use moka::future::Cache;
 use picasso_store::{Changed, Store, StoreError};
 use picasso_types::route_table::Matched;
 use picasso_types::{
-    App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteTable, RouteVersion, Selector,
+    App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteId, RouteTable, RouteVersion, Selector,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::place::Place;
 use crate::route_targets::{RouteTargets, Selected};
@@ -37,6 +37,8 @@ const MAX_ENTRIES: u64 = 20_000;
 const MAX_CHANGED: u64 = 50_000;
 /// The longest an entry is used without reading it again while the database answers.
 const ENTRY_TTL: Duration = Duration::from_secs(30);
+/// Changes that a follower may be behind before it has to read everything anew.
+const FOLLOWED: usize = 256;
 
 /// What a call runs: an app's route with its active version.
 #[derive(Debug, Clone)]
@@ -102,6 +104,22 @@ struct Entry {
     routes: RouteTable<Arc<RouteTargets>>,
 }
 
+/// Hears of every change of apps, their routes and triggers.
+#[derive(Debug)]
+pub struct ChangesFollower(broadcast::Receiver<Changed>);
+
+impl ChangesFollower {
+    /// Waits for the next change; [`Changed::Anything`] also when some were missed. `None` when the
+    /// catalog is gone.
+    pub async fn next(&mut self) -> Option<Changed> {
+        match self.0.recv().await {
+            Ok(changed) => Some(changed),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Changed::Anything),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
 /// A cached entry's worth.
 enum Cached {
     /// Good.
@@ -137,6 +155,7 @@ pub struct Catalog {
     /// What was changed since [`Catalog::changed`] was last asked.
     news: Mutex<Option<Changed>>,
     has_news: Notify,
+    followers: broadcast::Sender<Changed>,
 }
 
 impl Catalog {
@@ -157,6 +176,7 @@ impl Catalog {
             away: watch::Sender::new(false),
             news: Mutex::default(),
             has_news: Notify::new(),
+            followers: broadcast::Sender::new(FOLLOWED),
         }
     }
 
@@ -208,6 +228,37 @@ impl Catalog {
     ) -> Result<Lookup<Selected>, StoreError> {
         let found = self.private_entry(project, name).await?;
         self.select_of(&found, selector, path, method).await
+    }
+
+    /// What calls of one route run, by its id; `None` when the app has no such route (any more), or the
+    /// route nothing of the kind that is asked for.
+    pub async fn select_route(
+        &self,
+        project: &ProjectId,
+        app: &str,
+        route: &RouteId,
+        selector: Option<&Selector>,
+    ) -> Result<Option<Selected>, StoreError> {
+        let found = self.private_entry(project, app).await?;
+        let routes = found.entry.as_ref().map(|entry| &entry.routes);
+        let targets = routes.and_then(|routes| routes.values().find(|of| of.active.route.id == *route));
+        let selected = match (targets, selector) {
+            (None, _) => None,
+            (Some(targets), None) => Some(Selected::Version(targets.active.clone())),
+            (Some(targets), Some(selector)) => targets.select(self.store.as_ref(), selector).await?,
+        };
+        match selected {
+            Some(selected) => Ok(Some(selected)),
+            None => match self.unless_unsure(&found, Lookup::NoRoute)? {
+                Lookup::Found(selected, _) => Ok(Some(selected)),
+                Lookup::MethodNotAllowed(_) | Lookup::NoApp | Lookup::NoRoute => Ok(None),
+            },
+        }
+    }
+
+    /// What is changed from now on; for one that keeps something of apps in memory.
+    pub fn follow(&self) -> ChangesFollower {
+        ChangesFollower(self.followers.subscribe())
     }
 
     /// Drops what is cached of an app; called after every change of it or its routes, before the
@@ -264,6 +315,8 @@ impl Catalog {
     }
 
     fn tell(&self, changed: Changed) {
+        // Without a follower there is nobody to tell.
+        let _ = self.followers.send(changed.clone());
         {
             let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
             match (&mut *news, changed) {

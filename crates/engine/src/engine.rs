@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     /// Hot sandboxes.
     pub(crate) hot: Arc<Hot>,
     /// Whom sandboxes are in OpenStack.
-    identities: Arc<IdentityFolders>,
+    pub(crate) identities: Arc<IdentityFolders>,
     /// Until [`Engine::start`].
     janitor: Mutex<Option<Janitor>>,
     pub(crate) metrics: CallMetrics,

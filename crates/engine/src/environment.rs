@@ -16,7 +16,7 @@ use crate::secrets::OpenSecrets;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The whole environment of one call: the image's, then the configuration, then the secrets under
-/// their own names, then the request's.
+/// their own names and the identity's variables, then the request's.
 pub fn of_call(
     image: &ImageProcess,
     config: &Config,
@@ -153,6 +153,22 @@ mod tests {
         assert_eq!((get(&process, "key"), get(&process, "FN_FORMAT")), (Some("s"), Some("json")));
         let process = of_ironfunctions_process(&image, Some(&config), &secrets, ours);
         assert_eq!((get(&process, "key"), get(&process, "FN_FORMAT")), (Some("s"), Some("json")));
+    }
+
+    #[test]
+    fn an_identitys_variables_win_over_image_configuration_and_secrets() {
+        let forged = [("OS_CLOUD", "forged"), ("OS_VOLUME_API_VERSION", "3")];
+        let identity = vec![("OS_CLOUD".to_owned(), "picasso".to_owned())];
+        let secrets = OpenSecrets::of_env(&[("OS_CLOUD", "forged")]).with_identity(identity);
+        let (image, config) = (image(&forged), testing::config(&forged));
+        let call = of_call(&image, &config, &secrets, &testing::invocation("/a"));
+        let process = of_process(&image, Some(&config), &secrets, []);
+        let ironfunctions = of_ironfunctions_process(&image, Some(&config), &secrets, []);
+        for env in [call, process, ironfunctions] {
+            assert_eq!(env.iter().filter(|(name, _)| name == "OS_CLOUD").count(), 1);
+            assert_eq!(get(&env, "OS_CLOUD"), Some("picasso"));
+            assert_eq!(get(&env, "OS_VOLUME_API_VERSION"), Some("3"), "others are the function's own");
+        }
     }
 
     fn image(env: &[(&str, &str)]) -> ImageProcess {

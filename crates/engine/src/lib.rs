@@ -61,7 +61,7 @@ pub use admission::NodeUsage;
 pub use back_pressure::QueueFull;
 pub use call_metrics::IronFunctionsCalls;
 pub use carried::FormatNotCarried;
-pub use catalog::{Catalog, Lookup, Target};
+pub use catalog::{Catalog, ChangesFollower, Lookup, Target};
 pub use deliverer::QueueError;
 pub use engine::Engine;
 pub use external_tasks::ExternalTask;

@@ -2,10 +2,11 @@
 //! byte a static program prints; and of 8 starts at once, until the last has printed it.
 //!
 //! ```text
-//! cargo run -p picasso-sandbox --release --example cold_start -- PROGRAM [COUNT] [PAUSE_MS] [READY]
+//! cargo run -p picasso-sandbox --release --example cold_start -- PROGRAM [COUNT] [PAUSE_MS] [READY] [identity]
 //! ```
 //! `PROGRAM` is a static binary that prints at least one byte. 150 ms between starts, the default,
-//! is what a real cold start looks like; 0 hides costs. `READY` slots are kept ready, 8 unless said.
+//! is what a real cold start looks like; 0 hides costs. `READY` slots are kept ready, 8 unless said. With
+//! `identity` every second of the single starts has the folder of an identity, and is told apart.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool that prints what it measured")]
 
@@ -41,7 +42,8 @@ fn measure(args: &[OsString]) -> Result<(), Box<dyn Error>> {
     let number = |at: usize, default: u64| -> Result<u64, Box<dyn Error>> {
         args.get(at).map_or(Ok(default), |arg| Ok(arg.to_string_lossy().parse()?))
     };
-    let program = PathBuf::from(args.first().ok_or("usage: cold_start PROGRAM [COUNT] [PAUSE_MS] [READY]")?);
+    let program =
+        PathBuf::from(args.first().ok_or("usage: cold_start PROGRAM [COUNT] [PAUSE_MS] [READY] [identity]")?);
     let (count, pause) = (number(1, 100)?, Duration::from_millis(number(2, 150)?));
     let dir = std::env::temp_dir().join(format!("picasso-bench-{}", std::process::id()));
     let image = lay(&dir, &program)?;
@@ -51,7 +53,8 @@ fn measure(args: &[OsString]) -> Result<(), Box<dyn Error>> {
     let ourselves = Path::new("/proc/self/exe");
     let spawned = supervisor::spawn_native(ourselves, dir.clone(), &instance, settings, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut child = runtime.block_on(start_all(spawned, &image, count, pause))?;
+    let identity = args.get(4).is_some_and(|arg| arg == "identity");
+    let mut child = runtime.block_on(start_all(spawned, &image, count, pause, identity))?;
     drop(runtime);
     child.wait()?;
     std::fs::remove_dir_all(dir)?;
@@ -63,6 +66,7 @@ async fn start_all(
     image: &RootFs,
     count: u64,
     pause: Duration,
+    identity: bool,
 ) -> Result<std::process::Child, Box<dyn Error>> {
     let (sockets, received) = tokio::sync::mpsc::channel(1);
     sockets.send(spawned.socket).await?;
@@ -89,9 +93,20 @@ async fn start_all(
         identity: None,
     };
     let (mut slots, mut starts, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..count {
+    let mut with_identity = Vec::new();
+    for number in 0..count {
         tokio::time::sleep(pause).await;
         let began = Instant::now();
+        if identity && number % 2 == 1 {
+            let folder = sandbox.make_identity_folder().await?;
+            folder.replace(&[("token".to_owned(), vec![b'x'; 200])])?;
+            let process = ProcessSpec { identity: Some(folder.id()), ..process.clone() };
+            let (slot, _) = start_one(&sandbox, &spec, image, &process).await?;
+            with_identity.push(began.elapsed());
+            sandbox.wait(slot).await?;
+            sandbox.remove(slot).await?;
+            continue;
+        }
         let (slot, made) = start_one(&sandbox, &spec, image, &process).await?;
         let answered = Instant::now();
         sandbox.wait(slot).await?;
@@ -116,6 +131,7 @@ async fn start_all(
         ("make_slot", slots),
         ("start to first byte", starts),
         ("both", whole),
+        ("both with identity", with_identity),
         ("8 at once, the last", bursts),
     ] {
         report(name, times);
@@ -138,6 +154,9 @@ async fn start_one(
 }
 
 fn report(name: &str, mut times: Vec<Duration>) {
+    if times.is_empty() {
+        return;
+    }
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
     println!("{name:20} p50 {:6.3} ms  p95 {:6.3} ms  max {:6.3} ms", at(50), at(95), at(100));

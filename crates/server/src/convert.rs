@@ -341,6 +341,8 @@ pub(crate) fn api(settings: &Settings) -> ApiSettings {
         hide_private_routes: api.hide_private_routes,
         api_base: base(&api.public_url),
         functions_base: base(&functions.public_url),
+        functions_port: functions.port,
+        least_schedule_interval_s: settings.triggers.schedule_least_interval_s.into(),
         trusted_proxies: settings.listeners.trusted_proxies.clone(),
         health_sources: settings.listeners.healthcheck.allowed_source_ranges.clone(),
         drain_file: settings.listeners.healthcheck.disable_by_file.clone(),

@@ -59,6 +59,7 @@ fn defaults(settings: &Settings) -> ProjectLimits {
         let max = match resource {
             Resource::Apps => quota.apps,
             Resource::Routes => quota.routes,
+            Resource::Triggers => quota.triggers,
             Resource::QueuedCalls => quota.queued_calls,
             Resource::ConcurrentCalls => quota.concurrent_calls,
             Resource::CallRate => quota.calls_per_second,

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The route has an alias of this name.
     #[error("an alias of this name exists")]
     AliasExists,
+    /// The project has a trigger of this name.
+    #[error("a trigger of this name exists")]
+    TriggerExists,
     /// The route has no version of this number, or not any more.
     #[error("the route has no version {0}")]
     VersionNotFound(u32),

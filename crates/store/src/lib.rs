@@ -21,6 +21,7 @@ mod sealed_delivery;
 mod sealed_value;
 mod server;
 mod sqlite;
+mod triggers;
 mod turns;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ pub use error::StoreError;
 pub use mariadb::{MariaDbSettings, MariaDbStore};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};
+pub use triggers::{TriggerPlan, TriggerStore};
 
 /// A version whose image is still to be resolved, and whom it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +133,8 @@ pub struct ProjectUsage {
     pub apps: u64,
     /// Routes of all of them.
     pub routes: u64,
+    /// Triggers.
+    pub triggers: u64,
     /// Queued calls, those that are not due yet included.
     pub queued_calls: u64,
     /// Results and logs that are kept, bytes.
@@ -160,7 +164,7 @@ pub struct QueuedCalls {
 /// Everything that outlives a process. All methods are safe to call concurrently, from several
 /// processes on one database. Errors are [`StoreError`]; a missing row is `NotFound`.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: TriggerStore {
     /// Makes an app under the first free of [`FullName::candidates`].
     ///
     /// `AppExists` when its short name equals any short or full name of the project's apps, or

@@ -127,7 +127,7 @@ pub(crate) fn json<T: DeserializeOwned>(row: &impl Columns, name: &'static str) 
 }
 
 /// A nullable column of JSON.
-fn optional_json<T: DeserializeOwned>(
+pub(crate) fn optional_json<T: DeserializeOwned>(
     row: &impl Columns,
     name: &'static str,
 ) -> Result<Option<T>, StoreError> {

@@ -19,7 +19,7 @@ use picasso_types::{
 
 use super::{
     ServerPool, ServerStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency,
-    identities, objects, outbox, records, routes, versions,
+    identities, objects, outbox, records, routes, triggers, versions,
 };
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
@@ -572,6 +572,12 @@ impl Store for ServerStore {
         Ok(ProjectUsage {
             apps: self.read(apps::count(&self.pool, project)).await?,
             routes: self.read(routes::count(&self.pool, project)).await?,
+            triggers: self
+                .read(async {
+                    let mut connection = self.pool.acquire().await.context("connecting")?;
+                    triggers::count(&mut connection, project).await
+                })
+                .await?,
             queued_calls: self.read(outbox::count_of_project(&self.pool, project)).await?,
             output_bytes: self.read(objects::kept_of_project(&self.pool, project)).await?,
         })

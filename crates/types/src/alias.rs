@@ -72,6 +72,15 @@ impl Selector {
     }
 }
 
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Alias(name) => name.fmt(f),
+        }
+    }
+}
+
 /// A version's part of an alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {

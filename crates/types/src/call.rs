@@ -23,6 +23,16 @@ text_enum!(
         IronFunctions = "ironfunctions",
         /// The end of another call, whose destination its route is.
         Destination = "destination",
+        /// A schedule.
+        Schedule = "schedule",
+        /// A notification of an OpenStack service.
+        Notification = "notification",
+        /// A webhook's URL.
+        Webhook = "webhook",
+        /// A change of an object in Swift.
+        Object = "object",
+        /// Messages of a Zaqar queue.
+        Queue = "queue",
     }
 );
 

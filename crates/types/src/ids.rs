@@ -79,6 +79,16 @@ text_id!(
     random::uuid()
 );
 text_id!(
+    /// A trigger's id.
+    TriggerId,
+    random::ordered_id()
+);
+text_id!(
+    /// The id of one firing of a trigger.
+    FiringId,
+    random::ordered_id()
+);
+text_id!(
     /// One running server process; what it leaves behind carries this id.
     InstanceId,
     random::short_id()

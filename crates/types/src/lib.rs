@@ -30,6 +30,7 @@ pub mod route;
 pub mod route_table;
 pub mod sealed;
 pub mod secrets;
+pub mod trigger;
 
 pub use access::{Rotated, RouteAccess, WebhookChange, WebhookSecrets};
 pub use alias::{Alias, AliasName, AliasSpec, Selector, Share, Shares, Sticky};
@@ -50,7 +51,10 @@ pub use fault::FieldFault;
 pub use identity::{
     IdentityGrant, IdentityKind, RouteIdentity, RouteIdentityState, Suspension, TrustId, TrustRevocation,
 };
-pub use ids::{AppId, CallId, DeliveryId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, VersionId};
+pub use ids::{
+    AppId, CallId, DeliveryId, FiringId, InstanceId, ObjectId, ProjectId, RequestId, RouteId, TriggerId,
+    VersionId,
+};
 pub use image_ref::ImageRef;
 pub use kept_object::{KeptObject, NewObject, RemovableObject};
 pub use limits::{

@@ -40,6 +40,8 @@ resources! {
     Apps = "functions_apps";
     /// Routes of all apps together.
     Routes = "functions_routes";
+    /// Triggers of all apps together.
+    Triggers = "functions_triggers";
     /// Asynchronous calls that wait to run.
     QueuedCalls = "functions_queued_calls";
     /// Calls at one time on one node, those that wait for a place included.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AppId, RouteId};
+use crate::ids::{AppId, RouteId, TriggerId};
 
 /// A value as it lies in the database: encrypted, with the name of its key. Good only for the
 /// [`SealedFor`] that it was sealed for.
@@ -33,6 +33,8 @@ pub enum SealedFor<'a> {
     JwtKey(&'a RouteId),
     /// The key that a route's webhooks are signed with.
     WebhookKey(&'a RouteId),
+    /// The key that senders sign what they post to a trigger with.
+    TriggerKey(&'a TriggerId),
     /// The secret of the application credential that a route's function acts by.
     IdentitySecret(&'a RouteId),
 }
@@ -45,6 +47,7 @@ impl SealedFor<'_> {
             Self::RouteSecret(route, name) => ("route secret", format!("{route}/{name}")),
             Self::JwtKey(route) => ("jwt key", route.to_string()),
             Self::WebhookKey(route) => ("webhook key", route.to_string()),
+            Self::TriggerKey(trigger) => ("trigger key", trigger.to_string()),
             Self::IdentitySecret(route) => ("identity secret", route.to_string()),
         }
     }

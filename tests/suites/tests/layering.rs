@@ -22,12 +22,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("image", &["types", "outbound"]),
     ("sandbox", &["types", "image"]),
     ("engine", &["types", "outbound", "objects", "store", "queue", "image", "sandbox"]),
-    ("api", &["types", "identity", "notify", "outbound", "store", "queue", "image", "engine"]),
+    ("trigger", &["types", "outbound", "store", "engine"]),
+    ("api", &["types", "identity", "notify", "outbound", "store", "queue", "image", "engine", "trigger"]),
     (
         "server",
         &[
             "types", "config", "identity", "notify", "outbound", "objects", "store", "queue", "image",
-            "sandbox", "engine", "api",
+            "sandbox", "engine", "trigger", "api",
         ],
     ),
     ("cli", &["types", "config", "image"]),
@@ -38,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("sqlx", &["store", "queue"]),
-    ("lapin", &["queue", "notify"]),
+    ("lapin", &["queue", "notify", "trigger"]),
     ("async-nats", &["queue"]),
     ("redis", &["queue"]),
     ("reqwest", &["identity", "objects"]),

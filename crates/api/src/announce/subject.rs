@@ -1,6 +1,7 @@
 //! What notifications say of things: ids and names, never configuration.
 
 use picasso_image::ImageInfo;
+use picasso_types::trigger::Trigger;
 use picasso_types::{Alias, App, Route, RouteIdentity};
 use serde_json::{Value, json};
 
@@ -43,6 +44,22 @@ impl Subject for Alias {
             ("alias", self.name.as_str().into()),
             ("versions", Value::Array(shares)),
             ("is_public", self.spec.is_public.into()),
+        ]
+    }
+}
+
+impl Subject for Trigger {
+    fn facts(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("trigger_id", self.id.as_str().into()),
+            ("trigger", self.spec.name.as_str().into()),
+            ("kind", self.spec.kind.trigger_type().as_str().into()),
+            ("state", self.state.as_str().into()),
+            ("app_id", self.spec.app_id.as_str().into()),
+            ("app_name", self.app_name.as_str().into()),
+            ("route_id", self.spec.route_id.as_str().into()),
+            ("path", self.route_path.as_str().into()),
+            ("project_id", self.project_id.as_str().into()),
         ]
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod secrets;
+pub(crate) mod trigger;
 
 pub(crate) use alias::{CreateAlias, RollBack, UpdateAlias};
 pub(crate) use app::{CreateApp, UpdateApp};

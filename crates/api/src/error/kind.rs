@@ -51,6 +51,8 @@ kinds! {
     VersionNotFound = "version_not_found", NOT_FOUND;
     /// The route has no such alias.
     AliasNotFound = "alias_not_found", NOT_FOUND;
+    /// No such trigger in the project.
+    TriggerNotFound = "trigger_not_found", NOT_FOUND;
     /// No such image in the project.
     ImageNotFound = "image_not_found", NOT_FOUND;
     /// No such call in the project.
@@ -75,6 +77,12 @@ kinds! {
     RouteExists = "route_exists", CONFLICT;
     /// The route has an alias of this name.
     AliasExists = "alias_exists", CONFLICT;
+    /// The project has a trigger of this name.
+    TriggerExists = "trigger_exists", CONFLICT;
+    /// The trigger's call is refused, and will be.
+    TriggerRefused = "trigger_refused", CONFLICT;
+    /// The trigger's call is refused now.
+    TriggerBusy = "trigger_busy", SERVICE_UNAVAILABLE;
     /// The version cannot run.
     VersionNotReady = "version_not_ready", CONFLICT;
     /// The call has ended.

@@ -35,6 +35,10 @@ impl ApiError {
             Self::AppExists(_) => Kind::AppExists,
             Self::RouteExists { .. } => Kind::RouteExists,
             Self::AliasExists(_) => Kind::AliasExists,
+            Self::TriggerNotFound(_) => Kind::TriggerNotFound,
+            Self::TriggerExists(_) => Kind::TriggerExists,
+            Self::TriggerRefused(_) => Kind::TriggerRefused,
+            Self::TriggerBusy(_) => Kind::TriggerBusy,
             Self::IdentityNotFound(_) => Kind::IdentityNotFound,
             Self::NotTheGrantor => Kind::NotTheGrantor,
             Self::VersionNotReady { .. } => Kind::VersionNotReady,
@@ -104,6 +108,10 @@ impl ApiError {
             Self::VersionNotFound(number) => format!("Version {number} not found"),
             Self::AliasNotFound(name) => format!("Alias {name} not found"),
             Self::AliasExists(name) => format!("The route has an alias {name} already"),
+            Self::TriggerNotFound(name) => format!("Trigger {name} not found"),
+            Self::TriggerExists(name) => format!("The project has a trigger {name} already"),
+            Self::TriggerRefused(reason) => format!("The trigger cannot fire: {reason}"),
+            Self::TriggerBusy(reason) => format!("The trigger cannot fire now: {reason}; try again later"),
             Self::VersionNotReady { number, reason: None } => {
                 format!("Version {number} cannot run: its image is being prepared, or could not be had")
             }

@@ -16,6 +16,7 @@ use picasso_engine::{QueueFull, RateLimited};
 use picasso_identity::AuthError;
 use picasso_identity::policy::RemoteFault;
 use picasso_store::StoreError;
+use picasso_trigger::FireError;
 use picasso_types::cloud_event::EventFault;
 use picasso_types::{CallId, CallState, Failure, FieldFault, OverLimit};
 
@@ -93,6 +94,14 @@ pub enum ApiError {
     },
     /// The route has an alias of this name.
     AliasExists(String),
+    /// The project has no trigger of this name or id.
+    TriggerNotFound(String),
+    /// The project has a trigger of this name.
+    TriggerExists(String),
+    /// The trigger's call is refused, and will be; a sentence.
+    TriggerRefused(String),
+    /// The trigger's call is refused now; a sentence.
+    TriggerBusy(String),
     /// The route's version cannot run.
     VersionNotReady {
         /// Its number.
@@ -266,6 +275,15 @@ impl From<QueueFull> for ApiError {
     }
 }
 
+impl From<FireError> for ApiError {
+    fn from(error: FireError) -> Self {
+        match error {
+            FireError::Never(reason) => Self::TriggerRefused(reason),
+            FireError::Later(reason) => Self::TriggerBusy(reason),
+        }
+    }
+}
+
 impl From<RemoteFault> for ApiError {
     fn from(fault: RemoteFault) -> Self {
         Self::PolicyUnavailable(InternalFault { context: "asking a policy server", source: fault.into() })
@@ -292,6 +310,7 @@ pub(crate) fn from_store(missing: impl FnOnce() -> ApiError) -> impl FnOnce(Stor
         StoreError::Changed => ApiError::PreconditionFailed,
         error @ (StoreError::AppExists
         | StoreError::AliasExists
+        | StoreError::TriggerExists
         | StoreError::AppHasRoutes
         | StoreError::RouteExists
         | StoreError::SchemaMismatch { .. }

@@ -78,6 +78,7 @@ fn views(limits: &ProjectLimits, usage: &ProjectUsage, node: &OfNode) -> BTreeMa
         let usage = match resource {
             Resource::Apps => usage.apps,
             Resource::Routes => usage.routes,
+            Resource::Triggers => usage.triggers,
             Resource::QueuedCalls => usage.queued_calls,
             Resource::Outputs => mib_of(usage.output_bytes),
             Resource::ConcurrentCalls => node.now.calls,

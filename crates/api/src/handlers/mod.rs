@@ -20,5 +20,6 @@ pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod secrets;
 mod selection;
+pub(crate) mod triggers;
 pub(crate) mod versions;
 pub(crate) mod webhook_secrets;

@@ -40,6 +40,12 @@ pub(crate) struct Authorized {
 }
 
 impl Authorized {
+    /// Whether a further rule allows the caller what the request asks for.
+    pub(crate) async fn may(&self, state: &ApiState, rule: &'static RuleDefault) -> Result<bool, ApiError> {
+        let target = Map::from_iter([("project_id".to_owned(), self.project.as_str().into())]);
+        Ok(state.policy.allows(rule, &target, &Credentials::from(&*self.caller)).await?)
+    }
+
     /// Notes what the request is about, for what is told of it on OpenStack's bus.
     pub(crate) fn about(&self, subject: &impl Subject) {
         self.context.about(subject);
@@ -115,7 +121,9 @@ fn as_if_missing(parts: &Parts, params: &Params) -> ApiError {
             &with_slash(params.get("route").unwrap_or_default()),
         ));
     }
-    if let Some(id) = params.get("route_id") {
+    if let Some(name) = params.get("trigger") {
+        ApiError::TriggerNotFound(name.to_owned())
+    } else if let Some(id) = params.get("route_id") {
         ApiError::RouteNotFound(id.to_owned())
     } else if let Some(app) = params.get("app") {
         ApiError::AppNotFound(app.to_owned())

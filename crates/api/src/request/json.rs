@@ -38,6 +38,14 @@ impl JsonBody {
     }
 }
 
+impl JsonBody {
+    /// The same where there may be no body.
+    pub(crate) fn parse_optional<T: DeserializeOwned>(self) -> Result<Option<T>, ApiError> {
+        let bytes = self.0?;
+        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+    }
+}
+
 /// The old service's rule: whoever sends a body declares it as JSON.
 pub(crate) fn check_content_type(headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

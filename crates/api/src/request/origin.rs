@@ -13,6 +13,9 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use ipnet::IpNet;
+use url::Url;
+
+use crate::settings::ApiSettings;
 
 /// Longer chains of proxies are cut on their left.
 const MAX_HOPS: usize = 16;
@@ -74,6 +77,19 @@ impl Origin {
     pub(crate) fn base<'a>(&'a self, configured: Option<&'a str>) -> &'a str {
         let base = configured.or(self.base.as_deref()).unwrap_or_default();
         base.trim_end_matches('/')
+    }
+
+    /// The start of the URLs of the functions face: the configured one, else the host that the client
+    /// used with that face's port.
+    pub(crate) fn functions_base(&self, settings: &ApiSettings) -> String {
+        if let Some(base) = &settings.functions_base {
+            return base.trim_end_matches('/').to_owned();
+        }
+        let own = self.base.as_deref().unwrap_or("http://localhost");
+        let Ok(mut url) = Url::parse(own) else { return own.to_owned() };
+        // A URL of the web always takes a port.
+        let _ = url.set_port(Some(settings.functions_port));
+        url.origin().ascii_serialization()
     }
 }
 

@@ -172,6 +172,18 @@ impl<S: Sync + Send> FromRequestParts<S> for WebhookSecretPath {
     }
 }
 
+/// The name or id of a trigger.
+pub(crate) struct TriggerPath(pub(crate) String);
+
+impl<S: Sync + Send> FromRequestParts<S> for TriggerPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let params = params(parts).await?;
+        Ok(Self(param(&params, "trigger").to_owned()))
+    }
+}
+
 /// What cannot be an id names no route.
 fn route_id(params: &RawPathParams) -> Result<RouteId, ApiError> {
     let text = param(params, "route_id");

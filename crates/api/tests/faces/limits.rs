@@ -52,6 +52,7 @@ async fn what_is_over_a_limit_is_refused_in_the_words_of_oslo_limit_and_changes_
         json!({
             "functions_apps": {"limit": 1, "usage": 1, "source": "default"},
             "functions_routes": {"limit": 2, "usage": 2, "source": "default"},
+            "functions_triggers": none,
             "functions_queued_calls": none,
             "functions_concurrent_calls": none,
             "functions_calls_per_second": none,

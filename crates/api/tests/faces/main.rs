@@ -30,5 +30,6 @@ mod schemathesis;
 mod support;
 mod tenant_matrix;
 mod tenants;
+mod triggers;
 mod versions;
 mod wire;

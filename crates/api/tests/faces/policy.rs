@@ -21,6 +21,9 @@ const PUBLIC: &[&str] = &[
     "* /f/{app}/{route}",
 ];
 
+/// What handlers ask for beside their own rule, for some requests.
+const ASKED_WITHIN: &[&str] = &["functions:trigger:all_projects"];
+
 #[test]
 fn every_handler_enforces_a_named_rule_or_is_listed_as_public() {
     for endpoint in endpoints() {
@@ -42,6 +45,9 @@ fn every_rule_lists_exactly_the_handlers_that_enforce_it() {
     let mut names = BTreeSet::new();
     for rule in DEFAULTS {
         assert!(names.insert(rule.name), "{} twice", rule.name);
+        if ASKED_WITHIN.contains(&rule.name) {
+            continue;
+        }
         let listed: BTreeSet<_> = rule.operations.iter().map(|it| (it.method, it.path.to_owned())).collect();
         let enforced: BTreeSet<_> = endpoints()
             .into_iter()

@@ -45,6 +45,8 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             | "/v1/{project_id}/apps"
             | "/v1/{project_id}/images"
             | "/v1/{project_id}/limits"
+            | "/v1/{project_id}/triggers"
+            | "/v1/{project_id}/triggers/{trigger}/firings"
             | "/v1/{project_id}/calls"
             | "/v1/{project_id}/calls/{call_id}"
             | "/v1/{project_id}/calls/{call_id}/log"
@@ -59,12 +61,17 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
             "/v1/{project_id}/calls/retry"
             | "/v1/{project_id}/calls/{call_id}/cancel"
             | "/v1/{project_id}/calls/{call_id}/retry"
+            | "/v1/{project_id}/triggers/{trigger}/pause"
+            | "/v1/{project_id}/triggers/{trigger}/resume"
+            | "/v1/{project_id}/triggers/{trigger}/fire"
+            | "/v1/{project_id}/triggers/{trigger}/secret"
             | "/v1/{project_id}/routes/{route_id}/identity/consent"
             | "/v1/{project_id}/routes/{route_id}/webhook-secrets/{kind}",
         )
         | (
             "GET" | "DELETE",
             "/v1/{project_id}/apps/{app}"
+            | "/v1/{project_id}/triggers/{trigger}"
             | "/v1/{project_id}/apps/{app}/routes/{*route}"
             | "/v1/{project_id}/routes/{route_id}/identity"
             | "/v1/{project_id}/routes/{route_id}/aliases/{alias}",
@@ -77,6 +84,10 @@ fn sample(endpoint: &Endpoint, fresh: &Fresh, image: &[u8]) -> Sample {
         ("POST", "/v1/{project_id}/apps") => {
             json_body(&json!({"app": {"name": format!("new-{}", fresh.app)}}))
         }
+        ("POST", "/v1/{project_id}/triggers") => json_body(&json!({
+            "trigger": {"name": format!("new-{}", fresh.app), "app": fresh.app, "route": "/run", "kind": "webhook"}
+        })),
+        ("PUT", "/v1/{project_id}/triggers/{trigger}") => json_body(&json!({"enabled": false})),
         ("PUT", "/v1/{project_id}/apps/{app}") => json_body(&json!({"config": {"A": "1"}})),
         ("POST", "/v1/{project_id}/apps/{app}/routes") => {
             json_body(&json!({"route": {"path": "/new", "image": "shared:1"}}))
@@ -141,6 +152,11 @@ impl Fresh {
         let url = format!("/v1/{project}/routes/{route_id}/aliases");
         let made = server.api.post(&url, member, &alias).await;
         assert_eq!(made.status, 200, "{}", made.text());
+        let trigger = json!({"trigger": {
+            "name": format!("hook-{app}"), "app": app, "route": "/run", "kind": "webhook",
+        }});
+        let made = server.api.post(&format!("/v1/{project}/triggers"), member, &trigger).await;
+        assert_eq!(made.status, 200, "{}", made.text());
         let url = format!("/v1/{project}/routes/{idle_route_id}/identity");
         let granted = json!({"identity": {"type": "trust", "roles": ["reader"]}});
         let granted = server.api.put(&url, member, &granted).await;
@@ -172,6 +188,7 @@ impl Fresh {
             .replace("{route_id}", if has_identity { &self.idle_route_id } else { &self.route_id })
             .replace("{version}", "1")
             .replace("{alias}", "live")
+            .replace("{trigger}", &format!("hook-{}", self.app))
             .replace(
                 "{call_id}",
                 if endpoint.path.ends_with("/cancel") { &self.waiting_call } else { &self.ended_call },
@@ -257,6 +274,9 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:version:get"
             | "functions:alias:list"
             | "functions:alias:get"
+            | "functions:trigger:list"
+            | "functions:trigger:get"
+            | "functions:trigger:list_firings"
             | "functions:identity:get"
             | "functions:limit:get",
         ) => Asks::ToRead,
@@ -276,6 +296,13 @@ fn asks(endpoint: &Endpoint) -> Asks {
             | "functions:alias:create"
             | "functions:alias:update"
             | "functions:alias:delete"
+            | "functions:trigger:create"
+            | "functions:trigger:update"
+            | "functions:trigger:delete"
+            | "functions:trigger:pause"
+            | "functions:trigger:resume"
+            | "functions:trigger:fire"
+            | "functions:trigger:rotate_secret"
             | "functions:identity:set"
             | "functions:identity:consent"
             | "functions:identity:delete"

@@ -20,6 +20,7 @@ mod queue_url;
 mod quota;
 mod sandbox;
 mod transport_url;
+mod triggers;
 
 pub use calls::Calls;
 pub use engine::{Engine, Queue};
@@ -40,6 +41,7 @@ pub use queue_url::{Broker, QueueUrl};
 pub use quota::Quota;
 pub use sandbox::{Egress, OciBinary, Sandbox, SandboxRuntime};
 pub use transport_url::TransportUrl;
+pub use triggers::Triggers;
 
 use std::path::PathBuf;
 
@@ -66,6 +68,8 @@ section! {
         pub queue: Queue,
         /// Records of calls, their results and logs.
         pub calls: Calls,
+        /// What makes functions run by itself.
+        pub triggers: Triggers,
         /// Images of functions: bounds, registries, credentials.
         pub images: Images,
         /// Sandboxes, in which functions run.

@@ -25,6 +25,8 @@ section! {
         pub apps: i64 = 500,
         /// Most routes of all apps of a project (`functions_routes`); `-1` is no limit.
         pub routes: i64 = 5000,
+        /// Most triggers of a project (`functions_triggers`); `-1` is no limit.
+        pub triggers: i64 = 500,
         /// Most queued calls of a project, those that are delayed included
         /// (`functions_queued_calls`); more are refused with 429. Several nodes may together pass it
         /// by what they accept within a second. `-1` is no limit.

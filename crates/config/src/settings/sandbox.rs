@@ -76,8 +76,9 @@ section! {
         pub runtime: SandboxRuntime = SandboxRuntime::Native,
         /// The Docker Engine's socket.
         pub docker_socket: PathBuf = PathBuf::from("/var/run/docker.sock"),
-        /// Where secrets that functions in containers of a Docker Engine get as files lie while these
-        /// run: a folder in memory (tmpfs), which the Engine must see under the same path.
+        /// Where secrets that functions in containers of a Docker Engine get as files, and their
+        /// identities, lie while these run: a folder in memory (tmpfs), which the Engine must see under
+        /// the same path.
         pub docker_secrets_folder: PathBuf = PathBuf::from("/dev/shm"),
         /// Processes and threads in one sandbox.
         pub pids: u32 = 256,

@@ -220,14 +220,15 @@ async fn slot_of(pool: &Pool) -> Result<Prepared, End> {
     }
     let rootfs = slot::rootfs(parts, &pool.target.app.project_id, &pool.version).await?;
     let secrets = OpenSecrets::of_version(&*parts.store, &pool.target.app.id, &pool.version)?;
-    let identity = match pool.has_identity() {
-        false => None,
-        true => tokio::select! {
+    let identity = if pool.has_identity() {
+        tokio::select! {
             identity = pool.hot.identities.of_sandbox(&pool.target) => identity?,
             () = pool.hot.closing.cancelled() => {
                 return Err(End { may_repeat: true, ..End::of(Failure::NoCapacity) });
             }
-        },
+        }
+    } else {
+        None
     };
     let (secrets, identity) = match identity {
         Some(SandboxIdentity { env, held }) => (secrets.with_identity(env), Some(held)),
@@ -245,6 +246,16 @@ struct Identity<'a> {
     held: Option<&'a HeldIdentity>,
     /// Whether its route had one.
     had: bool,
+}
+
+impl Identity<'_> {
+    /// Whether it does not hold any more, or the route has one since.
+    fn is_outdated(self, pool: &Pool) -> bool {
+        match self.held {
+            Some(held) => held.is_withdrawn(),
+            None => pool.has_identity() && !self.had,
+        }
+    }
 }
 
 /// Opens the process, serves calls with it, waits for its end.
@@ -289,7 +300,7 @@ async fn run(
             return pool.failed(&end);
         }
     };
-    if identity.held.is_some_and(HeldIdentity::is_withdrawn) {
+    if identity.is_outdated(pool) {
         process.kill(sandbox, slot).await;
         let reason = "it changed while the function was being started".to_owned();
         return pool.failed(&End { may_repeat: true, ..End::of(Failure::IdentityUnavailable { reason }) });
@@ -336,7 +347,7 @@ async fn out_of_use(instance: &Instance, identity: Identity<'_>) -> Infallible {
     let pool = &instance.pool;
     match identity.held {
         Some(held) => held.withdrawn().await,
-        None if pool.has_identity() && !identity.had => {}
+        None if identity.is_outdated(pool) => {}
         None => return std::future::pending().await,
     }
     pool.condemn(instance.key);

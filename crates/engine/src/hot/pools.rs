@@ -74,8 +74,13 @@ impl Hot {
     ) -> Option<Arc<Pool>> {
         let version = target.version.as_ref()?;
         let mut pools = self.lock();
-        if let Some(pool) = pools.get(&version.id) {
-            return Some(pool.clone());
+        if let Some(pool) = pools.get(&version.id).cloned() {
+            drop(pools);
+            if target.route.identity.is_some() {
+                // It may not have heard of that yet: no call of this target runs without.
+                pool.follow_identity(true);
+            }
+            return Some(pool);
         }
         let pool = Pool::new(self.clone(), target, version, format);
         if self.closing.is_cancelled() {

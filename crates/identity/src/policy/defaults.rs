@@ -117,6 +117,7 @@ pub const BASE_RULES: &[BaseRule] = &[
 
 const PROJECT_READER_OR_ADMIN: &str = "rule:project_reader_or_admin";
 const PROJECT_MEMBER_OR_ADMIN: &str = "rule:project_member_or_admin";
+const ADMIN: &str = "rule:admin_api";
 const INVOKER: &str = "rule:project_member_or_admin or rule:project_service_api";
 
 macro_rules! rules {
@@ -198,6 +199,39 @@ rules! {
     DeleteAlias = "functions:alias:delete", PROJECT_MEMBER_OR_ADMIN,
         [DELETE "/v1/{project_id}/routes/{route_id}/aliases/{alias}"];
 
+    /// List the triggers of a project.
+    ListTriggers = "functions:trigger:list", PROJECT_READER_OR_ADMIN,
+        [GET "/v1/{project_id}/triggers"];
+    /// Make a trigger.
+    CreateTrigger = "functions:trigger:create", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/triggers"];
+    /// Show a trigger.
+    GetTrigger = "functions:trigger:get", PROJECT_READER_OR_ADMIN,
+        [GET "/v1/{project_id}/triggers/{trigger}"];
+    /// Change a trigger.
+    UpdateTrigger = "functions:trigger:update", PROJECT_MEMBER_OR_ADMIN,
+        [PUT "/v1/{project_id}/triggers/{trigger}"];
+    /// Delete a trigger.
+    DeleteTrigger = "functions:trigger:delete", PROJECT_MEMBER_OR_ADMIN,
+        [DELETE "/v1/{project_id}/triggers/{trigger}"];
+    /// Pause a trigger.
+    PauseTrigger = "functions:trigger:pause", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/triggers/{trigger}/pause"];
+    /// Make a trigger act again.
+    ResumeTrigger = "functions:trigger:resume", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/triggers/{trigger}/resume"];
+    /// Try a trigger with an event.
+    FireTrigger = "functions:trigger:fire", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/triggers/{trigger}/fire"];
+    /// Show what became of the last events of a trigger.
+    ListFirings = "functions:trigger:list_firings", PROJECT_READER_OR_ADMIN,
+        [GET "/v1/{project_id}/triggers/{trigger}/firings"];
+    /// Give a webhook a new URL and signing key.
+    RotateTriggerSecret = "functions:trigger:rotate_secret", PROJECT_MEMBER_OR_ADMIN,
+        [POST "/v1/{project_id}/triggers/{trigger}/secret"];
+    /// Subscribe to notifications of all projects, as an option of a trigger.
+    SubscribeToAllProjects = "functions:trigger:all_projects", ADMIN,
+        [POST "/v1/{project_id}/triggers", PUT "/v1/{project_id}/triggers/{trigger}"];
     /// Show whom a function is in OpenStack.
     GetIdentity = "functions:identity:get", PROJECT_READER_OR_ADMIN,
         [GET "/v1/{project_id}/routes/{route_id}/identity"];

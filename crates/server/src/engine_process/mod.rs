@@ -7,6 +7,7 @@ mod no_keystone;
 mod parts;
 mod signals;
 pub(crate) mod telemetry;
+mod triggers;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -111,6 +112,7 @@ async fn serve_until_stopped(
     let connections = tokio::time::timeout(grace + LAST_WORDS, serving);
     let finished = async {
         let in_time = tokio::join!(parts.engine.shut_down(grace), connections).1.is_ok();
+        let _ = tokio::time::timeout(LAST_WORDS, parts.triggers.finish()).await;
         parts.notifier.flush(LAST_WORDS).await;
         in_time
     };

@@ -22,6 +22,7 @@ use picasso_types::{Digest, InstanceId, Limits, SystemClock};
 use tokio::io::AsyncRead;
 
 use super::no_keystone::NoKeystone;
+use super::triggers::Triggers;
 use crate::failure::ServerFailure;
 use crate::policy::PolicyInForce;
 use crate::{catalog_services, convert, database, notifications};
@@ -35,6 +36,7 @@ pub(super) struct Parts {
     pub(super) engine: Arc<Engine>,
     pub(super) policy: PolicyInForce,
     pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) triggers: Triggers,
     pub(super) api: ApiState,
 }
 
@@ -97,9 +99,11 @@ impl Parts {
         let policy = PolicyInForce::open(settings)?;
         let notifier = notifications::open(settings);
         let key_manager = catalog_services::barbican(settings, keystone.clone())?;
+        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone());
         let api = ApiState {
             store: store.clone(),
             catalog,
+            firer: triggers.firer.clone(),
             engine: engine.clone(),
             images: images.clone(),
             tokens: keystone.map_or_else(|| Arc::new(NoKeystone) as _, |keystone| keystone as _),
@@ -110,7 +114,7 @@ impl Parts {
             trusts: identities.map(|(trusts, _)| trusts),
             settings: Arc::new(convert::api(settings)),
         };
-        Ok(Self { store, queue, images, sandbox, engine, policy, notifier, api })
+        Ok(Self { store, queue, images, sandbox, engine, policy, notifier, triggers, api })
     }
 }
 

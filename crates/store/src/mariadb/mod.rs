@@ -23,6 +23,10 @@ mod session;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
+#[path = "../server_trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
+mod trigger_store;
+mod triggers;
 mod versions;
 
 use std::sync::Arc;

@@ -21,6 +21,10 @@ mod schema;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
+#[path = "../server_trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
+mod trigger_store;
+mod triggers;
 mod versions;
 
 use std::str::FromStr as _;

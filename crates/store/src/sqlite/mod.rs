@@ -18,6 +18,8 @@ mod records;
 mod routes;
 mod schema;
 mod store;
+mod trigger_store;
+mod triggers;
 mod versions;
 mod writer;
 

@@ -15,7 +15,7 @@ use picasso_types::{
 
 use super::{
     SqliteStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, identities, objects,
-    outbox, records, routes, versions,
+    outbox, records, routes, triggers, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -682,6 +682,10 @@ impl Store for SqliteStore {
         Ok(ProjectUsage {
             apps: apps::count(&self.readers, project).await?,
             routes: routes::count(&self.readers, project).await?,
+            triggers: {
+                let mut connection = self.readers.acquire().await.context("connecting")?;
+                triggers::count(&mut connection, project).await?
+            },
             queued_calls: outbox::count_of_project(&self.readers, project).await?,
             output_bytes: objects::kept_of_project(&self.readers, project).await?,
         })

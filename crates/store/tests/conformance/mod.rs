@@ -17,6 +17,7 @@ pub mod identities;
 pub mod outbox;
 pub mod records;
 pub mod routes;
+pub mod triggers;
 pub mod versions;
 
 /// Makes a test of each sentence of the suite; `$fresh` is an
@@ -147,6 +148,16 @@ macro_rules! store_conformance {
             access::a_change_of_a_route_leaves_its_webhook_secrets,
             access::rolling_back_brings_a_routes_old_secrets_and_keeps_its_apps_new_ones,
             access::webhook_secrets_rotate_with_an_overlap,
+            triggers::a_trigger_comes_back_as_it_was_made_and_changed,
+            triggers::names_of_triggers_are_unique_in_a_project_and_limited,
+            triggers::a_change_of_an_older_state_of_a_trigger_is_refused,
+            triggers::a_trigger_needs_a_route_of_its_own_project,
+            triggers::a_route_takes_its_triggers_with_it,
+            triggers::a_webhook_is_found_by_the_hash_of_its_token_until_that_is_changed,
+            triggers::due_triggers_are_taken_once_and_planned_by_who_holds_them,
+            triggers::of_ten_takers_of_twenty_due_triggers_each_trigger_has_one,
+            triggers::the_last_firings_are_kept_and_accepted_ones_count,
+            triggers::every_change_of_a_trigger_is_told_as_one_of_its_app,
             identities::an_identity_comes_back_as_it_was_granted,
             identities::every_change_of_what_runs_by_another_user_suspends_an_identity,
             identities::what_the_grantor_changes_and_what_runs_nothing_else_leaves_an_identity,

@@ -189,9 +189,9 @@ pub async fn queued_calls_are_counted_by_project_until_they_are_claimed(f: Fixtu
     f.store.release_call(&ids[0], &owner, f.clock.now().plus_micros(SECOND)).await.unwrap();
     assert_eq!(f.store.count_queued().await.unwrap()[0].calls, 3);
     let usage = f.store.project_usage(&one).await.unwrap();
-    assert_eq!(usage, ProjectUsage { apps: 1, routes: 1, queued_calls: 3, output_bytes: 0 });
+    assert_eq!(usage, ProjectUsage { apps: 1, routes: 1, triggers: 0, queued_calls: 3, output_bytes: 0 });
     let nobody = f.store.project_usage(&project("nobody")).await.unwrap();
-    assert_eq!(nobody, ProjectUsage { apps: 0, routes: 0, queued_calls: 0, output_bytes: 0 });
+    assert_eq!(nobody, ProjectUsage { apps: 0, routes: 0, triggers: 0, queued_calls: 0, output_bytes: 0 });
 }
 
 pub async fn a_released_call_is_taken_again_when_it_is_due(f: Fixture) {

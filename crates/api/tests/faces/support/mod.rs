@@ -24,6 +24,7 @@ use picasso_image::{ImageBuilder, ImageSettings, ImageStore, Scope};
 use picasso_objects::FileObjects;
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
+use picasso_trigger::{Firer, Firings};
 use picasso_types::{
     Clock, FixedLimits, ImageRef, InstanceId, Limit, LimitSource, Limits, ProjectLimits, Resource,
     SystemClock,
@@ -148,12 +149,16 @@ impl Server {
             clock,
         });
         engine.start().await.unwrap();
+        let engine = Arc::new(engine);
+        let shutdown = CancellationToken::new();
+        let (firings, _) = Firings::start(store.clone(), shutdown.clone());
         let state = ApiState {
+            firer: Firer::new(engine.clone(), catalog.clone(), firings),
             key_manager: None,
             trusts: options.trusts,
             store,
             catalog,
-            engine: Arc::new(engine),
+            engine,
             images,
             tokens: options.tokens,
             limits: options.quota,
@@ -165,7 +170,6 @@ impl Server {
             announcer: options.announcer,
             settings: Arc::new(options.api),
         };
-        let shutdown = CancellationToken::new();
         let api_address = listen(api_router(state.clone()), &options.limits, &shutdown).await;
         let functions_address = listen(functions_router(state.clone()), &options.limits, &shutdown).await;
         let iron = IronSettings {

@@ -105,7 +105,8 @@ mod tests {
         let mut version = (**target.version.as_ref().unwrap()).clone();
         version.merged_config = testing::config(config);
         target.version = Some(Arc::new(version));
-        let secrets = OpenSecrets::of_env(&[("SECRET", "s"), ("LAMBDA_TASK_ROOT", "forged")]);
+        let secrets = OpenSecrets::of_env(&[("SECRET", "s"), ("LAMBDA_TASK_ROOT", "forged")])
+            .with_identity(vec![("OS_CLOUD".to_owned(), "picasso".to_owned())]);
         of_process(&image, &target, &secrets).into_iter().collect()
     }
 
@@ -122,6 +123,7 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
             ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/app-a"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+            ("OS_CLOUD", "picasso"),
             ("AWS_REGION", "RegionOne"),
             ("AWS_DEFAULT_REGION", "RegionOne"),
             ("TZ", ":UTC"),

@@ -99,9 +99,14 @@ async fn take_whole<B: Body<Data = Bytes> + Unpin>(
         Read::Whole(result) => {
             let whole = match answering.trigger() {
                 Trigger::Run => Ok(answer::of_run(result)),
-                Trigger::FunctionUrl | Trigger::IronFunctions | Trigger::Destination => {
-                    answer::of_function_url(result)
-                }
+                Trigger::FunctionUrl
+                | Trigger::IronFunctions
+                | Trigger::Destination
+                | Trigger::Schedule
+                | Trigger::Notification
+                | Trigger::Webhook
+                | Trigger::Object
+                | Trigger::Queue => answer::of_function_url(result),
             };
             let bad_answer = |reason| LinkFault::Failed(Failure::BadAnswer { reason });
             (whole.map(hot_answer).map_err(bad_answer), Ok(fault::accepted()))

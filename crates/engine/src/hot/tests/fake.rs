@@ -15,8 +15,8 @@ use picasso_image::unpack::InspectOnly;
 use picasso_image::{ImageBuilder, ImageProcess, ImageSettings, ImageStore, RootFs, Scope};
 use picasso_queue::{SqliteQueue, SqliteQueueSettings};
 use picasso_sandbox::{
-    Channel, Ended, EndedBy, Endpoint, Features, Freezer, ProcessSpec, Reaped, Sandbox, SandboxError,
-    SandboxIo, SlotId, SlotSpec,
+    Channel, Ended, EndedBy, Endpoint, Features, Freezer, IdentityFolder, IdentityFolders, ProcessSpec,
+    Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
 };
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
 use picasso_types::{
@@ -34,6 +34,7 @@ use crate::engine::Engine;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::hot::pool::Pool;
+use crate::identities::Identities;
 use crate::invocation::{Answer, Invocation};
 use crate::parts::EngineParts;
 use crate::settings::EngineSettings;
@@ -60,6 +61,10 @@ pub struct World {
     pub broken: Mutex<Option<Broken>>,
     /// Starts wait this long.
     pub start_takes: Mutex<Duration>,
+    /// What was started, in order.
+    pub processes: Mutex<Vec<ProcessSpec>>,
+    /// Where identities lie.
+    pub identities: Mutex<Option<(TempDir, Arc<IdentityFolders>)>>,
     /// Where freezers write.
     pub freezers: Mutex<Option<TempDir>>,
 }
@@ -86,6 +91,8 @@ impl World {
             release: Semaphore::new(0),
             broken: Mutex::default(),
             start_takes: Mutex::default(),
+            processes: Mutex::default(),
+            identities: Mutex::default(),
             freezers: Mutex::default(),
         }
     }
@@ -132,7 +139,23 @@ impl Sandbox for FakeSandbox {
         Ok(slot)
     }
 
-    async fn start(&self, slot: SlotId, _: &RootFs, _: &ProcessSpec) -> Result<SandboxIo, SandboxError> {
+    async fn make_identity_folder(&self) -> Result<IdentityFolder, SandboxError> {
+        let mut folders = self.0.identities.lock().unwrap();
+        let (_, folders) = folders.get_or_insert_with(|| {
+            let root = tempfile::tempdir().unwrap();
+            let folders = IdentityFolders::open(&root.path().join("i"), "").unwrap();
+            (root, folders)
+        });
+        Ok(folders.make().unwrap())
+    }
+
+    async fn start(
+        &self,
+        slot: SlotId,
+        _: &RootFs,
+        process: &ProcessSpec,
+    ) -> Result<SandboxIo, SandboxError> {
+        self.0.processes.lock().unwrap().push(process.clone());
         self.0.started.fetch_add(1, SeqCst);
         let broken = *self.0.broken.lock().unwrap();
         if let Some(Broken::Ends(ended)) = broken {
@@ -196,9 +219,9 @@ impl HotFormat for FakeFormat {
         &self,
         _: &ImageProcess,
         _: &Target,
-        _: &crate::secrets::OpenSecrets,
+        secrets: &crate::secrets::OpenSecrets,
     ) -> Vec<(String, String)> {
-        Vec::new()
+        secrets.env().cloned().collect()
     }
 
     async fn open(&self, mut started: Started) -> Result<Arc<dyn Link>, Failure> {
@@ -304,6 +327,19 @@ impl Bench {
 
     /// An engine in which projects may have so many queued calls.
     pub async fn limited(settings: EngineSettings, queued_calls: u64) -> Self {
+        Self::made(settings, queued_calls, None).await
+    }
+
+    /// An engine whose functions have identities.
+    pub async fn with_identities(identities: Arc<dyn Identities>) -> Self {
+        Self::made(EngineSettings::default(), u64::MAX, Some(identities)).await
+    }
+
+    async fn made(
+        settings: EngineSettings,
+        queued_calls: u64,
+        identities: Option<Arc<dyn Identities>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let clock = Arc::new(SystemClock);
@@ -333,7 +369,7 @@ impl Bench {
             outbound: picasso_outbound::GuardedClient::new(&picasso_outbound::ClientSettings::default())
                 .unwrap(),
             zaqar: None,
-            identities: None,
+            identities,
             limits: testing::limits(queued_calls),
             clock,
         });
@@ -395,7 +431,7 @@ impl Bench {
         self.target(&target.app, route)
     }
 
-    fn target(&self, app: &Arc<picasso_types::App>, route: Route) -> Arc<Target> {
+    pub fn target(&self, app: &Arc<picasso_types::App>, route: Route) -> Arc<Target> {
         let target = Arc::new(Target::active(app, route));
         if target.version.as_ref().unwrap().spec.format.is_hot() {
             let format: Arc<dyn HotFormat> = Arc::new(FakeFormat(self.world.clone()));

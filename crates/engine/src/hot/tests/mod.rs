@@ -2,5 +2,6 @@
 
 mod calls;
 pub(crate) mod fake;
+mod identities;
 mod life;
 mod memory;

@@ -1,0 +1,327 @@
+//! Making, listing, showing, changing and deleting triggers.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::Uri;
+use picasso_identity::policy::defaults as rule;
+use picasso_store::StoreError;
+use picasso_types::trigger::{NewTrigger, Trigger, TriggerChange, TriggerSpec, TriggerState};
+use picasso_types::{Resource, TriggerId};
+
+use super::hook::Hook;
+use super::saving::{check_kind, check_selector, first_look, route_of};
+use super::{find, tag};
+use crate::answers::{created, deleted};
+use crate::bodies::trigger::{CreateTrigger, UpdateTrigger, WantedChange};
+use crate::error::{ApiError, ErrorView, from_store};
+use crate::request::auth::Allowed;
+use crate::request::json::JsonBody;
+use crate::request::listing::{Field, Listed, Of};
+use crate::request::microversion::Microversion;
+use crate::request::origin::Origin;
+use crate::request::path::TriggerPath;
+use crate::request::preconditions::{Preconditions, tagged};
+use crate::state::ApiState;
+use crate::trigger_views::{TriggerAnswer, TriggerView, TriggersAnswer};
+use crate::views::Done;
+
+/// Triggers in lists.
+const TRIGGERS: Listed<Trigger> = Listed {
+    fields: &[
+        Field { name: "name", of: Of::Text(|trigger| trigger.spec.name.as_str().into()) },
+        Field { name: "kind", of: Of::Text(|trigger| trigger.spec.kind.trigger_type().as_str().into()) },
+        Field { name: "app", of: Of::Text(|trigger| trigger.app_name.as_str().into()) },
+        Field { name: "route", of: Of::Text(|trigger| trigger.route_path.as_str().into()) },
+        Field { name: "state", of: Of::Text(|trigger| trigger.state.as_str().into()) },
+        Field { name: "created_by", of: Of::Text(|trigger| trigger.created_by.as_str().into()) },
+        Field { name: "updated_by", of: Of::Text(|trigger| trigger.updated_by.as_str().into()) },
+        Field { name: "created_at", of: Of::Time(|trigger| trigger.created_at) },
+        Field { name: "updated_at", of: Of::Time(|trigger| trigger.updated_at) },
+    ],
+    marker: |trigger| trigger.spec.name.to_string(),
+};
+
+/// List the triggers of a project.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/triggers",
+    tag = "triggers",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("limit" = Option<u32>, Query, description = "Most entries of the page, 1 to 1000"),
+        ("marker" = Option<String>, Query, description = "The name of the last trigger of the page before"),
+        ("sort" = Option<String>, Query, description = "Fields and directions, `updated_at:desc,name:asc`"),
+        ("name" = Option<String>, Query, description = "Only the trigger with this name; filters may begin with `in:` `nin:` `eq:` `neq:` `gt:` `gte:` `lt:` or `lte:`"),
+        ("kind" = Option<String>, Query, description = "Only triggers of this kind"),
+        ("app" = Option<String>, Query, description = "Only triggers of routes of the app with this full name"),
+        ("route" = Option<String>, Query, description = "Only triggers of routes with this path"),
+        ("state" = Option<String>, Query, description = "Only triggers in this state"),
+        ("created_by" = Option<String>, Query, description = "Only triggers that this user made"),
+        ("updated_by" = Option<String>, Query, description = "Only triggers that this user changed last"),
+        ("created_at" = Option<String>, Query, description = "Only triggers made at this time"),
+        ("updated_at" = Option<String>, Query, description = "Only triggers last changed at this time"),
+    ),
+    responses(
+        (status = 200, description = "The triggers, ordered by name unless `sort` says otherwise, and where the next page is", body = TriggersAnswer),
+        (status = 400, description = "A parameter is refused; the message names it", body = ErrorView),
+    ),
+    security(("keystone_token" = ["functions:trigger:list"]))
+)]
+pub(crate) async fn list_triggers(
+    Allowed(auth, ..): Allowed<rule::ListTriggers>,
+    State(state): State<ApiState>,
+    uri: Uri,
+    version: Microversion,
+    origin: Origin,
+) -> Result<Json<TriggersAnswer>, ApiError> {
+    let listed = state.store.list_triggers(&auth.project).await;
+    let triggers = listed.map_err(|error| ApiError::store("listing triggers", error))?;
+    let base = origin.base(state.settings.api_base.as_deref());
+    let url = format!("{base}/v1/{}/triggers", auth.project);
+    let page = TRIGGERS.page(triggers, uri.query(), version, &url)?;
+    Ok(Json(TriggersAnswer {
+        triggers: page.entries.iter().map(TriggerView::from).collect(),
+        triggers_links: page.links,
+        message: "Successfully listed triggers",
+    }))
+}
+
+/// Make a trigger.
+#[utoipa::path(
+    post,
+    path = "/v1/{project_id}/triggers",
+    tag = "triggers",
+    params(("project_id" = String, Path, description = "The project of the token")),
+    request_body = CreateTrigger,
+    responses(
+        (status = 200, description = "The trigger; of a webhook also what its senders need, which is not shown again", body = TriggerAnswer, headers(("ETag" = String, description = "Of this state of the trigger"))),
+        (status = 201, description = "The same, from version 1.1 on", body = TriggerAnswer, headers(("Location" = String, description = "The trigger's URL"), ("ETag" = String, description = "Of this state of the trigger"))),
+        (status = 400, description = "A field is refused, or names an app or route that the project does not have", body = ErrorView),
+        (status = 403, description = "The project has as many triggers as it may", body = ErrorView),
+        (status = 404, description = "The route went this very moment", body = ErrorView),
+        (status = 409, description = "The project has a trigger of this name", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["functions:trigger:create"]))
+)]
+pub(crate) async fn create_trigger(
+    Allowed(auth, ..): Allowed<rule::CreateTrigger>,
+    State(state): State<ApiState>,
+    version: Microversion,
+    origin: Origin,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let wanted = body.parse::<CreateTrigger>()?.into_wanted()?;
+    let (app, route) = route_of(&state, &auth, (&wanted.app, &wanted.route)).await?;
+    auth.about(&app);
+    check_selector(&state, &route.id, wanted.selector.as_ref(), "trigger.").await?;
+    check_kind(&state, &auth, &wanted.kind, "trigger.").await?;
+    let begins = if wanted.enabled { TriggerState::Active } else { TriggerState::Paused };
+    let next_at = first_look(&wanted.kind, begins, state.engine.now(), "trigger.")?;
+    let id = TriggerId::generate();
+    let hook = Hook::make(&state, &id, &wanted.kind, &origin.functions_base(&state.settings))?;
+    let spec = TriggerSpec {
+        name: wanted.name,
+        app_id: app.id.clone(),
+        route_id: route.id.clone(),
+        selector: wanted.selector,
+        kind: wanted.kind,
+        filter: wanted.filter,
+        input: wanted.input,
+    };
+    let new = NewTrigger {
+        id,
+        project_id: auth.project.clone(),
+        enabled: wanted.enabled,
+        next_at,
+        hook_hash: hook.as_ref().map(|hook| hook.hash.clone()),
+        hook_key: hook.as_ref().and_then(|hook| hook.key.clone()),
+        identity: None,
+        created_by: auth.caller.user_id.clone(),
+        spec,
+    };
+    let max = state.limits.of(&auth.project).await.of(Resource::Triggers).max_u32();
+    let made = state.store.create_trigger(&new, max).await;
+    let trigger = made.map_err(|error| match error {
+        StoreError::TriggerExists => ApiError::TriggerExists(new.spec.name.to_string()),
+        other => from_store(|| ApiError::RouteNotFound(wanted.route.clone()))(other),
+    })?;
+    auth.about(&trigger);
+    state.catalog.forget(&app.id).await;
+    let base = origin.base(state.settings.api_base.as_deref());
+    let url = format!("{base}/v1/{}/triggers/{}", auth.project, trigger.spec.name);
+    let answer = TriggerAnswer {
+        trigger: TriggerView::from(&trigger),
+        webhook: hook.map(|hook| hook.shown),
+        message: "Trigger successfully created",
+    };
+    Ok(tagged(&tag(&trigger)?, created(version, url, answer)))
+}
+
+/// Show a trigger.
+#[utoipa::path(
+    get,
+    path = "/v1/{project_id}/triggers/{trigger}",
+    tag = "triggers",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("trigger" = String, Path, description = "The trigger's name or id"),
+    ),
+    responses(
+        (status = 200, description = "The trigger", body = TriggerAnswer, headers(("ETag" = String, description = "Of what its owner decided and its state; not of what it counts"))),
+        (status = 304, description = "The trigger has a tag that If-None-Match lists"),
+        (status = 400, description = "A header is refused; the message names it", body = ErrorView),
+        (status = 404, description = "The project has no such trigger", body = ErrorView),
+        (status = 412, description = "The trigger has no tag that If-Match lists", body = ErrorView),
+    ),
+    security(("keystone_token" = ["functions:trigger:get"]))
+)]
+pub(crate) async fn get_trigger(
+    Allowed(auth, ..): Allowed<rule::GetTrigger>,
+    State(state): State<ApiState>,
+    TriggerPath(name): TriggerPath,
+    preconditions: Preconditions,
+) -> Result<Response, ApiError> {
+    let trigger = find(&state, &auth.project, &name).await?;
+    let message = "Trigger successfully loaded";
+    let answer = TriggerAnswer { trigger: TriggerView::from(&trigger), webhook: None, message };
+    preconditions.show(&tag(&trigger)?, answer)
+}
+
+/// Change a trigger. Absent fields stay; its kind and its route do.
+#[utoipa::path(
+    put,
+    path = "/v1/{project_id}/triggers/{trigger}",
+    tag = "triggers",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("trigger" = String, Path, description = "The trigger's name or id"),
+    ),
+    request_body = UpdateTrigger,
+    responses(
+        (status = 200, description = "The trigger; where it asks for signatures from now on, also the key, which is not shown again", body = TriggerAnswer, headers(("ETag" = String, description = "Of the new state"))),
+        (status = 400, description = "A field is refused", body = ErrorView),
+        (status = 404, description = "The project has no such trigger", body = ErrorView),
+        (status = 409, description = "The project has another trigger of the new name", body = ErrorView),
+        (status = 412, description = "The trigger has no tag that If-Match lists, or somebody changed it this very moment; nothing is changed", body = ErrorView),
+        (status = 413, description = "The body is too large", body = ErrorView),
+    ),
+    security(("keystone_token" = ["functions:trigger:update"]))
+)]
+pub(crate) async fn update_trigger(
+    Allowed(auth, ..): Allowed<rule::UpdateTrigger>,
+    State(state): State<ApiState>,
+    TriggerPath(name): TriggerPath,
+    preconditions: Preconditions,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let before = find(&state, &auth.project, &name).await?;
+    auth.about(&before);
+    preconditions.allow_change(&tag(&before)?)?;
+    let wanted = body.parse::<UpdateTrigger>()?.into_wanted(before.spec.kind.trigger_type())?;
+    if let Some(kind) = &wanted.kind {
+        check_kind(&state, &auth, kind, "").await?;
+    }
+    if let Some(selector) = &wanted.selector {
+        check_selector(&state, &before.spec.route_id, selector.as_ref(), "").await?;
+    }
+    let (change, webhook) = change_of(&state, &before, wanted, &auth.caller.user_id)?;
+    let changed = state.store.update_trigger(&before.id, before.revision, &change).await;
+    let trigger = changed.map_err(|error| match error {
+        StoreError::TriggerExists => ApiError::TriggerExists(change.spec.name.to_string()),
+        other => from_store(|| ApiError::TriggerNotFound(name.clone()))(other),
+    })?;
+    auth.about(&trigger);
+    state.catalog.forget(&trigger.spec.app_id).await;
+    let message = "Trigger successfully updated";
+    let answer = TriggerAnswer { trigger: TriggerView::from(&trigger), webhook, message };
+    Ok(tagged(&tag(&trigger)?, Json(answer).into_response()))
+}
+
+/// What a trigger is left with, and what is shown of new secrets.
+fn change_of(
+    state: &ApiState,
+    before: &Trigger,
+    wanted: WantedChange,
+    user: &str,
+) -> Result<(TriggerChange, Option<crate::trigger_views::HookView>), ApiError> {
+    use picasso_types::trigger::TriggerKind;
+    use picasso_types::trigger::webhook::Signature;
+
+    let spec = before.spec.clone();
+    let has_new_options = wanted.kind.is_some();
+    let kind = wanted.kind.unwrap_or(spec.kind);
+    let after = match (wanted.enabled, before.state) {
+        (Some(true), _) => TriggerState::Active,
+        (Some(false), _) => TriggerState::Paused,
+        // Other times may lie ahead.
+        (None, TriggerState::Finished) if has_new_options => TriggerState::Active,
+        (None, state) => state,
+    };
+    let is_replanned =
+        has_new_options || (after == TriggerState::Active && before.state != TriggerState::Active);
+    let next_at =
+        if is_replanned { first_look(&kind, after, state.engine.now(), "")? } else { before.next_at };
+    let signed = matches!(&kind, TriggerKind::Webhook(options) if options.signature == Signature::Github);
+    let (hook_key, shown) = match (&before.hook_key, signed) {
+        (_, false) => (None, None),
+        (Some(key), true) => (Some(key.clone()), None),
+        (None, true) => {
+            let (key, shown) = Hook::new_key(state, &before.id)?;
+            (Some(key), Some(crate::trigger_views::HookView { url: None, signing_key: Some(shown) }))
+        }
+    };
+    let change = TriggerChange {
+        spec: TriggerSpec {
+            name: wanted.name.unwrap_or(spec.name),
+            selector: wanted.selector.unwrap_or(spec.selector),
+            filter: wanted.filter.unwrap_or(spec.filter),
+            input: wanted.input.unwrap_or(spec.input),
+            app_id: spec.app_id,
+            route_id: spec.route_id,
+            kind,
+        },
+        state: after,
+        next_at,
+        progress: before.progress.clone(),
+        hook_key,
+        identity: before.identity.clone(),
+        updated_by: user.to_owned(),
+    };
+    Ok((change, shown))
+}
+
+/// Delete a trigger with what is known of its firings. Calls that it made stay.
+#[utoipa::path(
+    delete,
+    path = "/v1/{project_id}/triggers/{trigger}",
+    tag = "triggers",
+    params(
+        ("project_id" = String, Path, description = "The project of the token"),
+        ("trigger" = String, Path, description = "The trigger's name or id"),
+    ),
+    responses(
+        (status = 200, description = "The trigger is gone", body = Done),
+        (status = 204, description = "The same, from version 1.1 on"),
+        (status = 400, description = "A header is refused; the message names it", body = ErrorView),
+        (status = 404, description = "The project has no such trigger", body = ErrorView),
+        (status = 412, description = "The trigger has no tag that If-Match lists", body = ErrorView),
+    ),
+    security(("keystone_token" = ["functions:trigger:delete"]))
+)]
+pub(crate) async fn delete_trigger(
+    Allowed(auth, ..): Allowed<rule::DeleteTrigger>,
+    State(state): State<ApiState>,
+    TriggerPath(name): TriggerPath,
+    version: Microversion,
+    preconditions: Preconditions,
+) -> Result<Response, ApiError> {
+    let trigger = find(&state, &auth.project, &name).await?;
+    auth.about(&trigger);
+    preconditions.allow_change(&tag(&trigger)?)?;
+    let gone = state.store.delete_trigger(&trigger.id).await;
+    gone.map_err(from_store(|| ApiError::TriggerNotFound(name)))?;
+    state.catalog.forget(&trigger.spec.app_id).await;
+    Ok(deleted(version, Done { message: "Trigger successfully deleted" }))
+}

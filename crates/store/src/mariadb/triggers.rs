@@ -1,0 +1,27 @@
+//! What triggers need to know of MariaDB; the statements are in `trigger_sql.rs`.
+
+use picasso_types::ProjectId;
+use sqlx::MySqlConnection as Connection;
+
+use super::changes;
+use crate::StoreError;
+use crate::error::Context as _;
+
+#[path = "../trigger_sql.rs"]
+#[expect(clippy::duplicate_mod, reason = "one text of SQL for every database")]
+mod statements;
+pub(super) use statements::*;
+
+const fn sql(text: &'static str) -> &'static str {
+    text
+}
+
+/// A project with triggers has an app: its apps' rows are what is locked.
+async fn lock_project(db: &mut Connection, project: &ProjectId) -> Result<(), StoreError> {
+    sqlx::query("SELECT id FROM apps WHERE project_id = ? ORDER BY id FOR UPDATE")
+        .bind(project.as_str())
+        .fetch_all(db)
+        .await
+        .context("locking the apps of a project")?;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! What triggers need to know of SQLite; the statements are in `trigger_sql.rs`.
+
+use picasso_types::ProjectId;
+use sqlx::SqliteConnection as Connection;
+
+use super::changes;
+use crate::StoreError;
+
+#[path = "../trigger_sql.rs"]
+#[expect(clippy::duplicate_mod, reason = "one text of SQL for every database")]
+mod statements;
+pub(super) use statements::*;
+
+const fn sql(text: &'static str) -> &'static str {
+    text
+}
+
+/// There is one writer at a time.
+#[expect(clippy::unused_async, reason = "other databases take a lock here")]
+async fn lock_project(_: &mut Connection, _: &ProjectId) -> Result<(), StoreError> {
+    Ok(())
+}
