@@ -147,7 +147,7 @@ impl Fresh {
             assert_eq!(made.status, 200, "{}", made.text());
             route_ids.push(made.json()["route"]["id"].as_str().unwrap().to_owned());
         }
-        let [idle_route_id, route_id] = route_ids.try_into().unwrap();
+        let [idle_route_id, route_id]: [String; 2] = route_ids.try_into().unwrap();
         let alias = json!({"alias": {"name": "live", "versions": [{"version": 1}]}});
         let url = format!("/v1/{project}/routes/{route_id}/aliases");
         let made = server.api.post(&url, member, &alias).await;
