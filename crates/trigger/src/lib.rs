@@ -11,8 +11,12 @@ mod firings;
 mod input;
 pub mod object;
 pub mod webhook;
+mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use event::Event;
 pub use filter::is_taken;
 pub use firing::{FireError, FireOptions, Fired, Firer};
 pub use firings::Firings;
+pub use schedule::{ScheduleSettings, Schedules};

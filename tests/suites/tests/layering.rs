@@ -44,6 +44,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("redis", &["queue"]),
     ("reqwest", &["identity", "objects"]),
     ("saphyr-parser", &["identity"]),
+    ("croner", &["types"]),
     ("object_store", &["objects"]),
     ("hyper-rustls", &["outbound"]),
     ("bollard", &["sandbox"]),
