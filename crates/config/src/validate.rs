@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use crate::settings::{
     Calls, Database, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound, Policy,
-    Quota, Settings, Tls, UnixSocket,
+    Quota, Settings, Tls, Triggers, UnixSocket,
 };
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
@@ -25,6 +25,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     engine(settings, &mut rules);
     database(&settings.database, &mut rules);
     calls(&settings.calls, &mut rules);
+    triggers(&settings.triggers, &mut rules);
     outbound(&settings.outbound, &mut rules);
     messaging(&settings.messaging, &mut rules);
     notifications(&settings.notifications, &mut rules);
@@ -288,6 +289,12 @@ fn notifications(notifications: &Notifications, rules: &mut Rules) {
 fn database(database: &Database, rules: &mut Rules) {
     rules.range("database.max_connections", database.max_connections, 2, 10_000);
     rules.range("database.serve_cached_s", database.serve_cached_s, 0, 86_400);
+}
+
+fn triggers(triggers: &Triggers, rules: &mut Rules) {
+    rules.range("triggers.schedule_least_interval_s", triggers.schedule_least_interval_s, 1, 86_400);
+    // Times that are late fire one by one, and a schedule of seconds has this many.
+    rules.range("triggers.schedule_missed_after_s", triggers.schedule_missed_after_s, 1, 600);
 }
 
 fn calls(calls: &Calls, rules: &mut Rules) {

@@ -117,14 +117,10 @@ impl TriggerStore for ServerStore {
     ) -> Result<Vec<Trigger>, StoreError> {
         let now = self.clock.now();
         let due = read!(self, |db| triggers::list_due(db, kind, limit, now))?;
-        let mut all = Vec::with_capacity(due.len());
-        for id in &due {
-            // Each by itself: two processes that want the same ones never wait for each other in a ring.
-            let taken: Result<Option<Trigger>, StoreError> =
-                write!(self, |db| triggers::take(db, id, owner, lease_until, self.clock.now()));
-            all.extend(taken?);
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(all)
+        write!(self, |db| triggers::take_all(db, &due, owner, lease_until, self.clock.now()))
     }
 
     async fn hold_trigger(

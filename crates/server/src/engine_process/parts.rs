@@ -81,7 +81,7 @@ impl Parts {
         let catalog = Arc::new(Catalog::new(store.clone(), convert::cached_routes(settings)));
         let engine = Arc::new(Engine::new(EngineParts {
             settings: convert::engine(settings),
-            instance,
+            instance: instance.clone(),
             store: store.clone(),
             queue: queue.clone(),
             images: images.clone(),
@@ -101,6 +101,7 @@ impl Parts {
         let notifier = notifications::open(settings);
         let key_manager = catalog_services::barbican(settings, keystone.clone())?;
         let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone(), clock.clone());
+        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone(), instance);
         let api = ApiState {
             store: store.clone(),
             catalog,

@@ -1,20 +1,30 @@
 //! What makes functions run by itself: building it, running it, ending it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use picasso_config::Settings;
 use picasso_engine::{Catalog, Engine};
 use picasso_store::Store;
 use picasso_trigger::object::ObjectTriggers;
 use picasso_trigger::{Firer, Firings};
 use picasso_types::Clock;
+use picasso_trigger::{Firer, Firings, ScheduleSettings, Schedules};
+use picasso_types::{InstanceId, SystemClock};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The parts that turn events into calls.
 pub(super) struct Triggers {
     pub(super) firer: Firer,
     pub(super) objects: Arc<ObjectTriggers>,
+    catalog: Arc<Catalog>,
+    store: Arc<dyn Store>,
+    instance: InstanceId,
+    /// What makes events by itself.
+    sources: TaskTracker,
     writing: Mutex<JoinHandle<()>>,
     /// What became of events is written down until this.
     ended: CancellationToken,
@@ -38,10 +48,39 @@ impl Triggers {
     pub(super) fn start(&self, stopping: &CancellationToken) {
         let (objects, stopping) = (self.objects.clone(), stopping.clone());
         tokio::spawn(async move { objects.follow(stopping).await });
+        instance: InstanceId,
+    ) -> Self {
+        let ended = CancellationToken::new();
+        let (firings, writing) = Firings::start(store.clone(), ended.clone());
+        Self {
+            firer: Firer::new(engine, catalog.clone(), firings),
+            catalog,
+            store,
+            instance,
+            sources: TaskTracker::new(),
+            writing: Mutex::new(writing),
+            ended,
+        }
     }
 
-    /// Writes down what became of the last events. To be called when nothing fires any more.
+    /// Lets what makes events by itself begin; it ends with `stopping`.
+    pub(super) fn start(&self, settings: &Settings, stopping: &CancellationToken) {
+        let triggers = &settings.triggers;
+        let schedules = Schedules::new(
+            self.firer.clone(),
+            self.store.clone(),
+            self.instance.clone(),
+            Arc::new(SystemClock),
+            self.catalog.follow(),
+            &ScheduleSettings { missed_after: Duration::from_secs(triggers.schedule_missed_after_s.into()) },
+        );
+        self.sources.spawn(schedules.run(stopping.clone()));
+    }
+
+    /// Waits for what is firing, and writes down what became of the last events.
     pub(super) async fn finish(&self) {
+        self.sources.close();
+        self.sources.wait().await;
         self.ended.cancel();
         // A writer that failed has said so.
         let mut writing = self.writing.lock().await;

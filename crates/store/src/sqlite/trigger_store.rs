@@ -118,11 +118,7 @@ impl TriggerStore for SqliteStore {
             return Ok(Vec::new());
         }
         write!(self, [owner], |db, now| async {
-            let mut taken = Vec::with_capacity(due.len());
-            for id in &due {
-                taken.extend(triggers::take(&mut *db, id, &owner, lease_until, now).await?);
-            }
-            Ok(taken)
+            triggers::take_all(&mut *db, &due, &owner, lease_until, now).await
         })
     }
 
