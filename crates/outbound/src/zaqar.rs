@@ -6,6 +6,10 @@
 //! by that signature but the project. Requests go to the messaging endpoint that the operator's
 //! catalog names at that moment, and nowhere else, which is why their client may reach addresses
 //! that a tenant's URL may not: of the URL a tenant chooses the name of the queue only.
+//!
+//! Triggers read queues ([`Claim`]), with tokens of the trusts that their owners gave.
+
+mod claims;
 
 use std::sync::Arc;
 
@@ -20,6 +24,8 @@ use url::Url;
 
 use crate::client::{GuardedClient, OutboundError, Response};
 use crate::endpoint::{EndpointUnknown, ServiceEndpoint};
+
+pub use claims::{Claim, ClaimError, ClaimTimes, Message};
 
 /// Most bytes of an answer of Zaqar's that are looked at.
 const MAX_ANSWER: usize = 16 * 1024;

@@ -11,6 +11,8 @@ mod firings;
 mod input;
 pub mod object;
 pub mod webhook;
+mod queue;
+mod rounds;
 mod schedule;
 #[cfg(test)]
 mod testing;
@@ -19,4 +21,5 @@ pub use event::Event;
 pub use filter::is_taken;
 pub use firing::{FireError, FireOptions, Fired, Firer};
 pub use firings::Firings;
+pub use queue::{Queues, TokenError, TriggerTokens};
 pub use schedule::{ScheduleSettings, Schedules};

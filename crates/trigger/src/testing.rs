@@ -44,7 +44,11 @@ pub struct TestClock(AtomicI64);
 
 impl TestClock {
     pub fn pass(&self, seconds: i64) {
-        self.0.fetch_add(seconds * SECOND, Ordering::SeqCst);
+        self.pass_micros(seconds * SECOND);
+    }
+
+    pub fn pass_micros(&self, micros: i64) {
+        self.0.fetch_add(micros, Ordering::SeqCst);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::broker::{Broker, Kind};
 use crate::evidence::note_secret;
@@ -20,6 +20,7 @@ use crate::process::{Process, ProcessError, TestDir, free_port};
 const READY_WITHIN: Duration = Duration::from_mins(2);
 /// Whoever reads names itself otherwise than whoever posts: its own messages are not shown to it.
 const READER: &str = "3381af92-2b9e-11e3-b191-71861300734c";
+const WRITER: &str = "5b3b1d54-2b9e-11e3-8f0e-71861300734c";
 
 /// A running Zaqar; killed when dropped.
 #[derive(Debug)]
@@ -82,6 +83,15 @@ impl Zaqar {
         let listed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let messages = listed["messages"].as_array().cloned().unwrap_or_default();
         messages.into_iter().map(|mut message| message["body"].take()).collect()
+    }
+
+    /// Posts messages with these bodies, in the name of a client of its own.
+    pub async fn post(&self, token: &str, queue: &str, bodies: &[Value]) -> bool {
+        let url = format!("{}/v2/queues/{queue}/messages", self.url());
+        let messages: Vec<_> = bodies.iter().map(|body| json!({"body": body, "ttl": 3600})).collect();
+        let request = Client::new().post(url).header("x-auth-token", token).header("client-id", WRITER);
+        let answer = request.json(&json!({"messages": messages})).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     async fn ready(&mut self) -> Result<(), ProcessError> {

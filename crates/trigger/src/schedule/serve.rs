@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use picasso_store::{Store, StoreError, TriggerPlan};
 use picasso_types::trigger::schedule::ScheduleOptions;
 use picasso_types::trigger::{Trigger, TriggerKind, TriggerState};
@@ -20,6 +21,7 @@ use super::event;
 use super::fires::Fires;
 use super::progress::Progress;
 use crate::firing::{FireError, FireOptions};
+use crate::rounds::Look;
 
 /// How long a schedule is held; another process takes up what a killed one held after this.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
@@ -46,11 +48,10 @@ enum Went {
     Lost,
 }
 
-impl Server {
-    /// Fires what is due of a schedule that this process took, and plans what comes next; returns
-    /// when it is to be looked at again.
-    pub(super) async fn serve(&self, trigger: Trigger) -> Option<Timestamp> {
-        match self.look(&trigger).await {
+#[async_trait]
+impl Look for Server {
+    async fn look(&self, trigger: Trigger) -> Option<Timestamp> {
+        match self.serve(&trigger).await {
             Ok(next) => next,
             Err(error) => {
                 // The lease ends by itself; then some process looks again.
@@ -64,8 +65,12 @@ impl Server {
             }
         }
     }
+}
 
-    async fn look(&self, trigger: &Trigger) -> Result<Option<Timestamp>, StoreError> {
+impl Server {
+    /// Fires what is due of a schedule that this process took, and plans what comes next; returns
+    /// when it is to be looked at again.
+    async fn serve(&self, trigger: &Trigger) -> Result<Option<Timestamp>, StoreError> {
         let TriggerKind::Schedule(options) = &trigger.spec.kind else { return Ok(None) };
         let Some((progress, planned)) = Progress::of(trigger) else { return Ok(None) };
         let now = self.clock.now();

@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Schedules;
 use super::fires::Fires;
 use super::serve::{LEASE, Server};
-use super::{News, Schedules};
 use crate::event::Event;
 use crate::firing::{FireError, FireOptions, Fired};
+use crate::rounds::News;
 use crate::testing::{Process, SECOND, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,8 +100,7 @@ fn start(world: &World, process: Process, book: &Book, fault: Fault) -> JoinHand
         missed_after: Duration::from_secs(60),
     };
     let poll = Duration::from_millis(20);
-    let schedules = Schedules { server, follower: News(None), poll };
-    tokio::spawn(schedules.run(CancellationToken::new()))
+    tokio::spawn(Schedules::of(server, News(None), poll).run(CancellationToken::new()))
 }
 
 /// Waits until a schedule's next planned time lies ahead, or it is over.
