@@ -21,5 +21,6 @@ pub use endpoint::{EndpointUnknown, ServiceEndpoint};
 pub use guard::{BlockedAddress, Guard};
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{TargetFault, check_target};
-pub use zaqar::{Grant, GrantError, PostError, SubscriptionUrl, Zaqar};
-pub use zaqar::{Claim, ClaimError, ClaimTimes, Grant, GrantError, Message, PostError, Zaqar};
+pub use zaqar::{
+    Claim, ClaimError, ClaimTimes, Grant, GrantError, Message, PostError, SubscriptionUrl, Zaqar,
+};

@@ -10,12 +10,12 @@ mod firing;
 mod firings;
 mod input;
 pub mod object;
-pub mod webhook;
 mod queue;
 mod rounds;
 mod schedule;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 
 pub use event::Event;
 pub use filter::is_taken;

@@ -7,10 +7,8 @@ use picasso_config::Settings;
 use picasso_engine::{Catalog, Engine};
 use picasso_store::Store;
 use picasso_trigger::object::ObjectTriggers;
-use picasso_trigger::{Firer, Firings};
-use picasso_types::Clock;
 use picasso_trigger::{Firer, Firings, ScheduleSettings, Schedules};
-use picasso_types::{InstanceId, SystemClock};
+use picasso_types::{Clock, InstanceId};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +21,7 @@ pub(super) struct Triggers {
     catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
     instance: InstanceId,
+    clock: Arc<dyn Clock>,
     /// What makes events by itself.
     sources: TaskTracker,
     writing: Mutex<JoinHandle<()>>,
@@ -35,44 +34,30 @@ impl Triggers {
         engine: Arc<Engine>,
         catalog: Arc<Catalog>,
         store: Arc<dyn Store>,
+        instance: InstanceId,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let ended = CancellationToken::new();
         let (firings, writing) = Firings::start(store.clone(), ended.clone());
         let firer = Firer::new(engine, catalog.clone(), firings);
-        let objects = Arc::new(ObjectTriggers::new(firer.clone(), catalog, store, clock));
-        Self { firer, objects, writing: Mutex::new(writing), ended }
+        let objects =
+            Arc::new(ObjectTriggers::new(firer.clone(), catalog.clone(), store.clone(), clock.clone()));
+        let (sources, writing) = (TaskTracker::new(), Mutex::new(writing));
+        Self { firer, objects, catalog, store, instance, clock, sources, writing, ended }
     }
 
-    /// Starts what listens by itself.
-    pub(super) fn start(&self, stopping: &CancellationToken) {
-        let (objects, stopping) = (self.objects.clone(), stopping.clone());
-        tokio::spawn(async move { objects.follow(stopping).await });
-        instance: InstanceId,
-    ) -> Self {
-        let ended = CancellationToken::new();
-        let (firings, writing) = Firings::start(store.clone(), ended.clone());
-        Self {
-            firer: Firer::new(engine, catalog.clone(), firings),
-            catalog,
-            store,
-            instance,
-            sources: TaskTracker::new(),
-            writing: Mutex::new(writing),
-            ended,
-        }
-    }
-
-    /// Lets what makes events by itself begin; it ends with `stopping`.
+    /// Lets what makes or follows events by itself begin; it ends with `stopping`.
     pub(super) fn start(&self, settings: &Settings, stopping: &CancellationToken) {
-        let triggers = &settings.triggers;
+        let (objects, until) = (self.objects.clone(), stopping.clone());
+        tokio::spawn(async move { objects.follow(until).await });
+        let late = settings.triggers.schedule_missed_after_s;
         let schedules = Schedules::new(
             self.firer.clone(),
             self.store.clone(),
             self.instance.clone(),
-            Arc::new(SystemClock),
+            self.clock.clone(),
             self.catalog.follow(),
-            &ScheduleSettings { missed_after: Duration::from_secs(triggers.schedule_missed_after_s.into()) },
+            &ScheduleSettings { missed_after: Duration::from_secs(late.into()) },
         );
         self.sources.spawn(schedules.run(stopping.clone()));
     }
