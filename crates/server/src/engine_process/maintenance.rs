@@ -41,7 +41,6 @@ pub(super) fn start(parts: &Parts, stopping: &CancellationToken) {
         });
     }
     tokio::spawn(parts.policy.clone().follow(stopping.clone()));
-    parts.triggers.start(stopping);
     let queue = parts.queue.clone();
     every(GAUGE_INTERVAL, stopping, move || {
         let queue = queue.clone();
