@@ -31,8 +31,6 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     notifications(&settings.notifications, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
-    let least = settings.triggers.schedule_least_interval_s;
-    rules.range("triggers.schedule_least_interval_s", least, 1, 86_400);
     rules.range("identity.max_tokens", settings.identity.max_tokens, 1, 10_000_000);
     policy(&settings.policy, &mut rules);
     rules.0

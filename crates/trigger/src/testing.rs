@@ -247,6 +247,7 @@ async fn parts(
         outbound: GuardedClient::new(&ClientSettings::default()).unwrap(),
         zaqar: None,
         outputs: None,
+        identities: None,
         limits,
         clock,
     }

@@ -100,8 +100,7 @@ impl Parts {
         let policy = PolicyInForce::open(settings)?;
         let notifier = notifications::open(settings);
         let key_manager = catalog_services::barbican(settings, keystone.clone())?;
-        let triggers =
-            Triggers::new(engine.clone(), catalog.clone(), store.clone(), instance.clone(), clock.clone());
+        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone(), instance, clock.clone());
         let api = ApiState {
             store: store.clone(),
             catalog,

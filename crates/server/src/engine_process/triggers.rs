@@ -42,33 +42,24 @@ impl Triggers {
         let firer = Firer::new(engine, catalog.clone(), firings);
         let objects =
             Arc::new(ObjectTriggers::new(firer.clone(), catalog.clone(), store.clone(), clock.clone()));
-        Self {
-            firer,
-            objects,
-            catalog,
-            store,
-            instance,
-            clock,
-            sources: TaskTracker::new(),
-            writing: Mutex::new(writing),
-            ended,
-        }
+        let (sources, writing) = (TaskTracker::new(), Mutex::new(writing));
+        Self { firer, objects, catalog, store, instance, clock, sources, writing, ended }
     }
 
-    /// Lets what makes events by itself begin; it ends with `stopping`.
+    /// Lets what makes or follows events by itself begin; it ends with `stopping`.
     pub(super) fn start(&self, settings: &Settings, stopping: &CancellationToken) {
-        let triggers = &settings.triggers;
+        let (objects, until) = (self.objects.clone(), stopping.clone());
+        tokio::spawn(async move { objects.follow(until).await });
+        let late = settings.triggers.schedule_missed_after_s;
         let schedules = Schedules::new(
             self.firer.clone(),
             self.store.clone(),
             self.instance.clone(),
             self.clock.clone(),
             self.catalog.follow(),
-            &ScheduleSettings { missed_after: Duration::from_secs(triggers.schedule_missed_after_s.into()) },
+            &ScheduleSettings { missed_after: Duration::from_secs(late.into()) },
         );
         self.sources.spawn(schedules.run(stopping.clone()));
-        let (objects, stopping) = (self.objects.clone(), stopping.clone());
-        self.sources.spawn(async move { objects.follow(stopping).await });
     }
 
     /// Waits for what is firing, and writes down what became of the last events.
