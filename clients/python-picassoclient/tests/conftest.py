@@ -7,6 +7,7 @@ import pytest
 import requests_mock as requests_mocking
 from keystoneauth1 import fixture, session
 from keystoneauth1.identity import v3
+from openstackclient.common.clientmanager import ClientManager
 from openstackclient.shell import OpenStackShell
 
 import picassoclient
@@ -37,11 +38,15 @@ class Cloud:
         url = base + (path[1:] if path.startswith("//") else f"/v1/{PROJECT}{path}")
         if json is not None:
             kwargs["json"] = json
-        return self.requests.register_uri(method, url, status_code=status, **kwargs)
+        if "exc" not in kwargs:
+            kwargs["status_code"] = status
+        return self.requests.register_uri(method, url, **kwargs)
 
     def fails(self, method, path, status, kind, message, **more):
         body = {"error": {"code": status, "message": message, "kind": kind, "request_id": "req-1", **more}}
-        return self.answers(method, path, body, status, headers={"Picasso-Error-Kind": kind})
+        return self.answers(
+            method, path, body, status, headers={"Picasso-Error-Kind": kind, "Content-Type": "application/json"}
+        )
 
     def openstack(self, *words, env=None):
         """The real command line, in this process."""
@@ -51,6 +56,8 @@ class Cloud:
             "--os-region-name", "RegionOne",
         ]  # fmt: skip
         self.capsys.readouterr()
+        # The command line keeps its clients for its process, which here has many.
+        vars(ClientManager)["functions"]._handle = None
         try:
             code = OpenStackShell().run([*login, *words])
         except SystemExit as stop:
@@ -66,7 +73,9 @@ class Cloud:
     def body(self, method, path):
         """What was sent there last."""
         url = f"{API}/v1/{PROJECT}{path}"
-        sent = [each for each in self.requests.request_history if each.method == method and each.url.split("?")[0] == url]
+        sent = [
+            each for each in self.requests.request_history if each.method == method and each.url.split("?")[0] == url
+        ]
         assert sent, [f"{each.method} {each.url}" for each in self.requests.request_history]
         return sent[-1].json() if sent[-1].text else None
 

@@ -23,9 +23,9 @@ SENT = [
     ("app set tour --description x", "PUT", "/apps/tour", {"description": "x"}, "app", APP),
     ("app unset tour --config A --secret K --cors",
      "PUT", "/apps/tour", {"config": {"A": ""}, "secrets": {"K": None}, "cors": None}, "app", APP),
-    ("route create tour /hello --image hello:1 --public --memory 64 --method GET --method PUT --retry 5",
+    ("route create tour /hello --image hello:1 --public --memory 64 --function-format json --method GET --method PUT --retry 5",
      "POST", "/apps/tour/routes",
-     {"route": {"path": "/hello", "image": "hello:1", "is_public": True, "memory": 64, "methods": ["GET", "PUT"],
+     {"route": {"path": "/hello", "image": "hello:1", "is_public": True, "memory": 64, "format": "json", "methods": ["GET", "PUT"],
                 "retry": {"max_attempts": 5}}}, "route", {"path": "/hello"}),
     ("route set tour /hello --private --rate-limit 10/60:5 --max-concurrency 0 --invoke async",
      "PUT", "/apps/tour/routes/hello",
@@ -34,22 +34,23 @@ SENT = [
     ("route unset tour /hello --config A --retry --allowed-sources",
      "PUT", "/apps/tour/routes/hello", {"config": {"A": ""}, "retry": None, "allowed_sources": []}, "route", {}),
     ("rollback tour /hello 2", "POST", "/routes/r-1/rollback", {"version": 2}, "route", {"path": "/hello"}),
-    ("alias create tour /hello live --version 3=95 --version 4=5 --sticky-header X-User --public",
+    ("alias create tour /hello live --share 3=95 --share 4=5 --sticky-header X-User --public",
      "POST", "/routes/r-1/aliases",
      {"alias": {"name": "live", "versions": ALIAS["versions"], "is_public": True, "sticky": {"header": "X-User"}}},
      "alias", ALIAS),
-    ("alias set tour /hello live --version 4 --no-sticky",
+    ("alias set tour /hello live --share 4 --no-sticky",
      "PUT", "/routes/r-1/aliases/live", {"versions": [{"version": 4, "weight": 1}], "sticky": None}, "alias", ALIAS),
     ("identity set tour /hello --role reader --role member", "PUT", "/routes/r-1/identity",
      {"identity": {"type": "trust", "roles": ["reader", "member"]}}, "identity", {"type": "trust"}),
     ("identity consent tour /hello", "POST", "/routes/r-1/identity/consent", None, "identity", {"type": "trust"}),
-    ("trigger create hook tour /hello --kind webhook --sender github --signature github --filter type=push --paused",
+    ("trigger create hook tour /hello --kind webhook --sender github --signature github --filter type=push "
+     "--paused",
      "POST", "/triggers",
      {"trigger": {"name": "hook", "app": "tour", "route": "/hello", "kind": "webhook", "enabled": False,
                   "options": {"sender": "github", "signature": "github"},
                   "filter": [{"field": "type", "equals": "push"}]}},
      "trigger", TRIGGER),
-    ("trigger create up tour /hello --kind object --container photos --suffix .jpg --operation put --alias live "
+    ("trigger create up tour /hello --kind object --container photos --object-suffix .jpg --operation put --alias live "
      "--input {\"name\":\"${subject}\"}",
      "POST", "/triggers",
      {"trigger": {"name": "up", "app": "tour", "route": "/hello", "kind": "object", "alias": "live",
@@ -145,7 +146,11 @@ def test_a_service_that_does_not_answer_is_told_with_its_address(cloud):
 def test_lists_are_tables_for_people(cloud):
     cloud.answers("GET", "/apps", {"apps": [APP]})
     result = cloud.openstack("function", "app", "list")
-    assert [cell.strip() for cell in result.out.splitlines()[1].split("|")[1:-1]] == ["Name", "Full Name", "Description"]
+    assert [cell.strip() for cell in result.out.splitlines()[1].split("|")[1:-1]] == [
+        "Name",
+        "Full Name",
+        "Description",
+    ]
     assert "| tour | tour-968f | d           |" in result.out
     cloud.answers("GET", "/routes/r-1/aliases", {"aliases": [ALIAS]})
 
@@ -189,7 +194,9 @@ def test_an_image_is_sent_as_it_lies_in_its_file(cloud, tmp_path):
 def test_a_call_prints_the_answer_byte_for_byte(cloud, tmp_path):
     url = f"{FN}/v1/f/{PROJECT}/tour/hello"
     call = cloud.requests.post(url, content=b"Hello \xff", headers={"X-Mine": "1"})
-    result = cloud.openstack("function", "call", "tour", "/hello", "--data", '{"name": "Ada"}', "-o", str(tmp_path / "o"))
+    result = cloud.openstack(
+        "function", "call", "tour", "/hello", "--data", '{"name": "Ada"}', "-o", str(tmp_path / "o")
+    )
     assert (result.code, result.out) == (0, "")
     assert (tmp_path / "o").read_bytes() == b"Hello \xff"
     assert call.last_request.headers["Content-Type"] == "application/json"
@@ -214,7 +221,7 @@ def test_a_call_that_fails_shows_the_end_of_its_stderr(cloud):
              "call_id": "c-1", "stderr": "boom\n"}  # fmt: skip
     cloud.requests.post(
         f"{FN}/v1/f/{PROJECT}/tour/x", json={"error": fault}, status_code=502,
-        headers={"Picasso-Error-Kind": "function_failed"},
+        headers={"Picasso-Error-Kind": "function_failed", "Content-Type": "application/json"},
     )  # fmt: skip
     result = cloud.openstack("function", "call", "tour", "/x")
     assert result.code == 1
@@ -261,7 +268,7 @@ def test_the_url_of_a_public_function_has_the_apps_full_name(cloud, route):
     cloud.answers("GET", "/apps/tour", {"app": APP})
     assert cloud.openstack("function", "url", "tour", "/hello").out == f"{FN}/f/tour-968f/hello\n"
     private = f"{FN}/v1/f/{PROJECT}/tour@3/hello\n"
-    assert cloud.openstack("function", "url", "tour", "/hello", "--version", "3").out == private
+    assert cloud.openstack("function", "url", "tour", "/hello", "--route-version", "3").out == private
     elsewhere = cloud.openstack("--os-functions-url", "https://fn.example.org/", "function", "url", "tour", "/hello")
     assert elsewhere.out == "https://fn.example.org/f/tour-968f/hello\n"
 
@@ -287,7 +294,14 @@ def test_schedules_are_listed_with_when_they_run(cloud):
 
 
 def test_firings_are_listed_with_their_outcome(cloud):
-    firing = {"id": "f", "event_id": "e", "outcome": "filtered", "reason": "type", "call_id": None, "at": "2026-01-31T12:00:00.1Z"}
+    firing = {
+        "id": "f",
+        "event_id": "e",
+        "outcome": "filtered",
+        "reason": "type",
+        "call_id": None,
+        "at": "2026-01-31T12:00:00.1Z",
+    }
     cloud.answers("GET", "/triggers/nightly/firings", {"firings": [firing]})
     result = cloud.openstack("function", "trigger", "firings", "nightly")
     assert "| 2026-01-31T12:00:00Z | filtered | type   |" in result.out
@@ -316,7 +330,7 @@ REFUSED = [
     ("app create tour --config novalue", "'novalue' is not KEY=VALUE"),
     ("app create tour --secret hidden", "write it as NAME=VALUE or NAME=@FILE"),
     ("app create tour --config K=@/nowhere", "cannot read /nowhere: No such file or directory"),
-    ("alias create tour /x live --version three", "'three' is not VERSION or VERSION=WEIGHT"),
+    ("alias create tour /x live --share three", "'three' is not VERSION or VERSION=WEIGHT"),
     ("version show tour /x 0", "'0' is not a whole number from 1"),
     ("call tour /x --header novalue", "'novalue' is not NAME: VALUE"),
     ("call tour /x --async --sync", "not allowed with argument"),

@@ -170,7 +170,7 @@ def test_the_log_of_a_repeated_run_begins_anew(cloud, functions, monkeypatch):
 
 def test_waiting_for_a_call_is_bounded(cloud, functions):
     cloud.answers("GET", "/calls/c", {"call": {"id": "c", "status": "queued"}})
-    with pytest.raises(exceptions.ResourceTimeout, match="still queued after 0.1 seconds"):
+    with pytest.raises(exceptions.ResourceTimeout, match=r"still queued after 0\.1 seconds"):
         functions.wait_for_call("c", timeout=0.1)
 
 

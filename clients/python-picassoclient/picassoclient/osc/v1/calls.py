@@ -45,9 +45,11 @@ def _is_json(data: bytes) -> bool:
 
 
 def add_selector(parser):
-    """`--version` or `--alias`."""
+    """`--route-version` or `--alias`; `--version` is the command line's own wherever it stands."""
     selector = parser.add_mutually_exclusive_group()
-    selector.add_argument("--version", metavar="<version>", type=values.positive, help="This version, by its number")
+    selector.add_argument(
+        "--route-version", dest="version", metavar="<version>", type=values.positive, help="This version, by its number"
+    )
     selector.add_argument("--alias", metavar="<alias>", help="A version that this alias of the route stands for")
 
 

@@ -13,7 +13,7 @@ from picassoclient.osc.columns import Time, shown, table
 LONGEST_WAIT = 900
 #: Fields of options that take a value as it is.
 PLAIN = (
-    "type", "format", "network", "memory", "timeout", "max_concurrency", "concurrency", "idle_timeout",
+    "type", "network", "memory", "timeout", "max_concurrency", "concurrency", "idle_timeout",
     "min_instances", "queue_timeout", "is_public", "rate_limit", "retry", "max_age", "delay", "priority",
     "on_success", "on_failure",
 )  # fmt: skip
@@ -56,7 +56,9 @@ def add_fields(parser):
         "--private", dest="is_public", action="store_const", const=False, help="Callers need a token (default)"
     )
     parser.add_argument(
-        "--format",
+        # `--format` is the command line's own: how the answer is printed.
+        "--function-format",
+        dest="format_of_route",
         metavar="<format>",
         help="How a request reaches the function: default, http, json, http-stream, lambda or http-server",
     )
@@ -134,6 +136,8 @@ def fields_of(parsed):
     for option, field in LISTS.items():
         if getattr(parsed, option) is not None:
             fields[field] = getattr(parsed, option)
+    if parsed.format_of_route is not None:
+        fields["format"] = parsed.format_of_route
     if parsed.jwt_key is not None:
         fields["jwt_key"] = str(parsed.jwt_key)
     return fields

@@ -52,8 +52,8 @@ OPTIONS = {
     },
     "object": {
         "--container": ("container", {"help": "The container of Swift"}),
-        "--prefix": ("prefix", {"help": "Only objects whose names begin so"}),
-        "--suffix": ("suffix", {"help": "Only objects whose names end so"}),
+        "--object-prefix": ("prefix", {"help": "Only objects whose names begin so"}),
+        "--object-suffix": ("suffix", {"help": "Only objects whose names end so"}),
         "--operation": (
             "operations",
             {
@@ -81,7 +81,13 @@ def add_target(parser):
     parser.add_argument("app", metavar="<app>", help="The app's name, short or full")
     parser.add_argument("route", metavar="<path>", help="The path of the route it runs")
     selector = parser.add_mutually_exclusive_group()
-    selector.add_argument("--version", metavar="<version>", type=values.positive, help="Run this version of the route")
+    selector.add_argument(
+        "--route-version",
+        dest="version",
+        metavar="<version>",
+        type=values.positive,
+        help="Run this version of the route",
+    )
     selector.add_argument("--alias", metavar="<alias>", help="Run what this alias of the route stands for")
 
 
@@ -234,7 +240,13 @@ class ShowTrigger(ShowOne):
 def add_changes(parser):
     """What `set` has beside the options."""
     selector = parser.add_mutually_exclusive_group()
-    selector.add_argument("--version", metavar="<version>", type=values.positive, help="Run this version of the route")
+    selector.add_argument(
+        "--route-version",
+        dest="version",
+        metavar="<version>",
+        type=values.positive,
+        help="Run this version of the route",
+    )
     selector.add_argument("--alias", metavar="<alias>", help="Run what this alias of the route stands for")
     selector.add_argument("--active-version", action="store_true", help="Run the version that the route runs")
     parser.add_argument("--no-filter", action="store_true", help="All events fire it")

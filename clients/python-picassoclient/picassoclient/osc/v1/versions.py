@@ -95,7 +95,8 @@ class CreateAlias(ShowOne):
         parser = super().get_parser(prog_name)
         add_alias(parser)
         parser.add_argument(
-            "--version",
+            "--share",
+            dest="version",
             metavar="VERSION[=WEIGHT]",
             type=share,
             action="append",
@@ -145,7 +146,8 @@ class SetAlias(ShowOne):
         parser = super().get_parser(prog_name)
         add_alias(parser)
         parser.add_argument(
-            "--version",
+            "--share",
+            dest="version",
             metavar="VERSION[=WEIGHT]",
             type=share,
             action="append",
