@@ -7,8 +7,8 @@ import pytest
 import requests_mock as requests_mocking
 from keystoneauth1 import fixture, session
 from keystoneauth1.identity import v3
-from openstackclient.common.clientmanager import ClientManager
 from openstackclient.shell import OpenStackShell
+from osc_lib.clientmanager import ClientManager
 
 import picassoclient
 
