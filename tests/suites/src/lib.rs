@@ -4,5 +4,6 @@
 pub mod cloud;
 pub mod host;
 pub mod nodes;
+pub mod openstack;
 pub mod runs;
 pub mod web;
