@@ -337,7 +337,7 @@ REFUSED = [
     ("call tour /x --async --sync", "not allowed with argument"),
     ("schedule create s tour /x", "Say when: --cron"),
     ("schedule create s tour /x --every 5m --cron @hourly", "one of --cron, --at and --every"),
-    ("schedule create s tour /x --every soon", "'soon' is not a time like 90s, 5m or 2h"),
+    ("schedule create s tour /x --every soon", "'soon' is not a time like 90s, 5m or 1h30m"),
     ("trigger create t tour /x --kind queue --cron @hourly", "--cron is not for triggers of kind queue"),
     ("trigger create t tour /x --kind webhook --filter a>b", "is not a condition"),
     ("trigger create t tour /x --kind webhook --filter data.n>=many", "'many' is not a number"),

@@ -15,7 +15,7 @@ def add_schedule(parser):
 
 def add_every(parser):
     """`--every` beside the options of the kind."""
-    parser.add_argument("--every", metavar="<time>", type=triggers.every, help="So often, like 90s, 5m or 2h")
+    parser.add_argument("--every", metavar="<time>", type=triggers.every, help="So often, like 90s, 5m or 1h30m")
 
 
 def find(functions, name):

@@ -1,6 +1,7 @@
 """`openstack function trigger …`."""
 
 import argparse
+import re
 
 from osc_lib import exceptions
 
@@ -66,7 +67,7 @@ OPTIONS = {
             "allow_self",
             {"action": "store_const", "const": True, "help": "Also objects that its own function wrote"},
         ),
-        "--max-per-minute": ("max_per_minute", {"type": values.positive, "help": "More events are skipped"}),
+        "--max-per-minute": ("max_per_minute", {"type": values.positive, "help": "More events in a minute stop it"}),
     },
     "queue": {
         "--queue": ("queue", {"help": "The queue of Zaqar; it is read in your name, see --identity-role"}),
@@ -94,7 +95,7 @@ def add_target(parser):
 def add_options(parser, kinds):
     """Options of the kinds, and what all kinds have."""
     for kind in kinds:
-        group = parser.add_argument_group(f"options of kind {kind}")
+        group = parser if len(kinds) == 1 else parser.add_argument_group(f"options of kind {kind}")
         for option, (field, how) in OPTIONS[kind].items():
             metavar = {} if {"const", "choices"} & how.keys() else {"metavar": f"<{option[2:]}>"}
             group.add_argument(option, dest=f"option_{field}", **metavar, **how)
@@ -372,8 +373,8 @@ class CreateTriggerSecret(ShowOne):
 
 
 def every(value: str) -> str:
-    """`90`, `90s` or `5m` as an expression of cron."""
-    number, unit = (value, "s") if value.isdigit() else (value[:-1], value[-1:])
-    if not number.isdigit() or unit not in ("s", "m", "h") or int(number) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a time like 90s, 5m or 2h")
-    return f"@every {number}{unit}"
+    """`90`, `90s` or `1h30m` as an expression of cron."""
+    text = f"{value}s" if value.isdigit() else value
+    if not re.fullmatch(r"(\d+[hms])+", text) or not re.search("[1-9]", text):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a time like 90s, 5m or 1h30m")
+    return f"@every {text}"
