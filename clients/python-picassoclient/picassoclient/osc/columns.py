@@ -8,14 +8,14 @@ from cliff import columns
 from osc_lib.cli import format_columns
 
 
-class Json(columns.FormattableColumn[Any]):
+class Json(columns.FormattableColumn):
     """A nested value; people see it as compact JSON."""
 
     def human_readable(self) -> str:
         return json.dumps(self._value, sort_keys=True, ensure_ascii=False)
 
 
-class Shares(columns.FormattableColumn[list[dict[str, int]]]):
+class Shares(columns.FormattableColumn):
     """Versions of an alias with their weights."""
 
     def human_readable(self) -> str:
@@ -23,7 +23,7 @@ class Shares(columns.FormattableColumn[list[dict[str, int]]]):
         return ", ".join(f"{share['version']} ({100 * share['weight'] / total:g} %)" for share in self._value)
 
 
-class Size(columns.FormattableColumn[int]):
+class Size(columns.FormattableColumn):
     """Bytes."""
 
     def human_readable(self) -> str:
@@ -35,7 +35,7 @@ class Size(columns.FormattableColumn[int]):
         raise AssertionError
 
 
-class Time(columns.FormattableColumn[str | None]):
+class Time(columns.FormattableColumn):
     """A time, to the second."""
 
     def human_readable(self) -> str:
