@@ -65,7 +65,7 @@ SENT = [
                   "identity": {"type": "trust", "roles": ["member"]}}},
      "trigger", TRIGGER),
     ("trigger set nightly --cron @hourly --no-filter --active-version", "PUT", "/triggers/nightly",
-     {"options": {"cron": "@hourly", "time_zone": "Europe/Berlin"}, "filter": [], "version": None, "alias": None},
+     {"options": {"cron": "@hourly", "time_zone": "Europe/Berlin"}, "filter": None, "version": None, "alias": None},
      "trigger", TRIGGER),
     ("trigger pause nightly", "POST", "/triggers/nightly/pause", None, "trigger", TRIGGER),
     ("trigger resume nightly", "POST", "/triggers/nightly/resume", None, "trigger", TRIGGER),
@@ -309,9 +309,12 @@ def test_firings_are_listed_with_their_outcome(cloud):
 
 
 def test_the_url_of_a_new_webhook_comes_with_a_word_about_it(cloud):
-    cloud.answers("POST", "/triggers", {"trigger": {"name": "h", "url": f"{FN}/t/~whp_0"}}, 201)
-    result = cloud.openstack("function", "trigger", "create", "h", "tour", "/x", "--kind", "webhook", "-f", "value")
-    assert f"{FN}/t/~whp_0" in result.out
+    cloud.answers(
+        "POST", "/triggers", {"trigger": {"name": "h"}, "webhook": {"url": f"{FN}/t/~whp_0", "signing_key": "k"}}, 201
+    )
+    result = cloud.openstack("function", "trigger", "create", "h", "tour", "/x", "--kind", "webhook", "-f", "json")
+    shown = json.loads(result.out)
+    assert (shown["webhook_url"], shown["webhook_signing_key"]) == (f"{FN}/t/~whp_0", "k")
     assert "shown this once" in result.err
 
 
@@ -361,3 +364,26 @@ def test_no_command_shows_a_token(cloud):
     result = cloud.openstack("--debug", "function", "app", "list")
     assert result.code == 0
     assert TOKEN not in result.err
+
+
+def test_a_trigger_is_changed_only_in_the_state_that_was_read(cloud):
+    cloud.answers("GET", "/triggers/nightly", {"trigger": TRIGGER}, headers={"ETag": '"1"'})
+    cloud.fails("PUT", "/triggers/nightly", 412, "precondition_failed", "The trigger was changed meanwhile")
+    result = cloud.openstack("function", "trigger", "set", "nightly", "--name", "daily")
+    assert "changed meanwhile (HTTP 412" in result.err
+    assert cloud.requests.last_request.headers["If-Match"] == '"1"'
+    assert cloud.body("PUT", "/triggers/nightly") == {"name": "daily"}
+
+
+def test_triggers_of_an_app_are_listed_by_its_short_name(cloud):
+    cloud.answers("GET", "/apps/tour", {"app": APP})
+    cloud.answers("GET", "/triggers?app=tour-968f", {"triggers": [TRIGGER]})
+    assert "nightly" in cloud.openstack("function", "trigger", "list", "--app", "tour").out
+
+
+def test_a_new_secret_of_a_webhook_is_shown(cloud):
+    answer = {"trigger": TRIGGER, "webhook": {"url": f"{FN}/t/~whp_1"}}
+    cloud.answers("POST", "/triggers/hook/secret", answer)
+    result = cloud.openstack("--debug", "function", "trigger", "secret", "create", "hook", "-f", "json")
+    assert json.loads(result.out) == {"url": f"{FN}/t/~whp_1"}
+    assert "~whp_1" not in result.err

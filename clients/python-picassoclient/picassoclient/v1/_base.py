@@ -52,7 +52,11 @@ class Base(proxy.Proxy):
 
     def send_json(self, method: str, url: str, **kwargs: Any) -> dict[str, Any]:
         """The answer's JSON object; empty where there is no body."""
-        response = self.send(method, url, **kwargs)
+        return self.object_of(self.send(method, url, **kwargs))
+
+    @staticmethod
+    def object_of(response: requests.Response) -> dict[str, Any]:
+        """The JSON object of an answer."""
         if response.status_code == 204 or not response.content:
             return {}
         try:
@@ -61,17 +65,25 @@ class Base(proxy.Proxy):
             answer = None
         if not isinstance(answer, dict):
             raise ClientError(
-                f"{method} {urlsplit(response.url).path} answered with something that is not a JSON object; "
+                f"{urlsplit(response.url).path} was answered with something that is not a JSON object; "
                 "is the catalog's endpoint of type functions Picasso?"
             )
         return answer
 
     def one(self, method: str, url: str, key: str, **kwargs: Any) -> Record:
-        """The resource that an answer has under `key`."""
-        answer = self.send_json(method, url, **kwargs)
+        """The resource that an answer has under `key`; what stands beside it in `kept` comes along."""
+        kept = kwargs.pop("kept", ())
+        if_match = kwargs.pop("if_match", None)
+        if if_match is not None:
+            kwargs["headers"] = {"If-Match": if_match, **kwargs.get("headers", {})}
+        response = self.send(method, url, **kwargs)
+        answer = self.object_of(response)
         if not isinstance(answer.get(key), dict):
             raise ClientError(f"The answer has no {key!r}")
-        return Record(answer[key])
+        record = Record(answer[key])
+        record.update({name: answer[name] for name in kept if answer.get(name) is not None})
+        record.etag = response.headers.get("ETag")
+        return record
 
     def pages(self, url: str, key: str, query: dict[str, Any], most: int | None = None) -> Iterator[Record]:
         """All entries of a list, page after page; `most` bounds how many."""

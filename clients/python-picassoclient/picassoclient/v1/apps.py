@@ -27,9 +27,10 @@ class Apps(Base):
         """An app by its short or full name."""
         return self.one("GET", self._app_url(app), "app")
 
-    def update_app(self, app: str, **fields: Any) -> Record:
+    def update_app(self, app: str, *, if_match: str | None = None, **fields: Any) -> Record:
         """Changes the fields that are named; `config` and `secrets` are merged, `""` deletes one."""
-        return self.one("PUT", self._app_url(app), "app", json=fields, log="secrets" not in fields)
+        log = "secrets" not in fields
+        return self.one("PUT", self._app_url(app), "app", json=fields, log=log, if_match=if_match)
 
     def delete_app(self, app: str) -> None:
         """Deletes an app that has no routes."""

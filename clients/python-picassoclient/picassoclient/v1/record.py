@@ -6,6 +6,9 @@ from typing import Any
 class Record(dict[str, Any]):
     """A resource: `app["name"]` and `app.name` are the same."""
 
+    #: Stands for the state that was shown; a change with `if_match=app.etag` is made only of that state.
+    etag: str | None = None
+
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]

@@ -34,10 +34,11 @@ class Routes(Apps):
         """A route by its path."""
         return self.one("GET", self._route_url(app, path), "route")
 
-    def update_route(self, app: str, path: str, **fields: Any) -> Record:
+    def update_route(self, app: str, path: str, *, if_match: str | None = None, **fields: Any) -> Record:
         """Changes the fields that are named; `config` and `secrets` are merged, `""` deletes one."""
         url = self._route_url(app, path)
-        return self.one("PUT", url, "route", json=fields, log=not _SECRET & fields.keys())
+        log = not _SECRET & fields.keys()
+        return self.one("PUT", url, "route", json=fields, log=log, if_match=if_match)
 
     def delete_route(self, app: str, path: str) -> None:
         """Deletes a route with its versions and aliases."""
@@ -73,9 +74,10 @@ class Routes(Apps):
         """One alias of a route."""
         return self.one("GET", self._of_route(app, path, "aliases", segment("alias", name)), "alias")
 
-    def update_alias(self, app: str, path: str, name: str, **fields: Any) -> Record:
+    def update_alias(self, app: str, path: str, name: str, *, if_match: str | None = None, **fields: Any) -> Record:
         """Changes the fields that are named."""
-        return self.one("PUT", self._of_route(app, path, "aliases", segment("alias", name)), "alias", json=fields)
+        url = self._of_route(app, path, "aliases", segment("alias", name))
+        return self.one("PUT", url, "alias", json=fields, if_match=if_match)
 
     def delete_alias(self, app: str, path: str, name: str) -> None:
         """Deletes an alias; its versions stay."""

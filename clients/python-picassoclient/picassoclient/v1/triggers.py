@@ -1,5 +1,6 @@
 """Triggers: events that run functions."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,18 +20,22 @@ class Triggers(Base):
         return self.pages(self.url("triggers"), "triggers", query, limit)
 
     def create_trigger(self, name: str, app: str, route: str, kind: str, **fields: Any) -> Record:
-        """Makes a trigger; `fields`: `options`, `filter`, `input`, `enabled`, `identity`, `version` or `alias`."""
+        """Makes a trigger; `fields`: `options`, `filter`, `input`, `enabled`, `identity`, `version` or `alias`.
+
+        Of a webhook `webhook` has the `url` that senders need, and the `signing_key` where it asks for
+        signatures; neither is shown again.
+        """
         body = {"trigger": {"name": name, "app": app, "route": route, "kind": kind, **fields}}
-        # The answer may have a webhook's secret URL.
-        return self.one("POST", self.url("triggers"), "trigger", json=body, log=False)
+        return self.one("POST", self.url("triggers"), "trigger", json=body, log=False, kept=("webhook",))
 
     def get_trigger(self, trigger: str) -> Record:
         """A trigger by its name or id."""
         return self.one("GET", self._trigger_url(trigger), "trigger")
 
-    def update_trigger(self, trigger: str, **fields: Any) -> Record:
-        """Changes the fields that are named."""
-        return self.one("PUT", self._trigger_url(trigger), "trigger", json=fields)
+    def update_trigger(self, trigger: str, *, if_match: str | None = None, **fields: Any) -> Record:
+        """Changes the fields that are named; `options` and `filter` are replaced as a whole."""
+        url = self._trigger_url(trigger)
+        return self.one("PUT", url, "trigger", json=fields, log=False, kept=("webhook",), if_match=if_match)
 
     def delete_trigger(self, trigger: str) -> None:
         """Deletes a trigger; calls it made go on."""
@@ -51,8 +56,9 @@ class Triggers(Base):
 
     def firings(self, trigger: str, limit: int | None = None) -> Iterator[Record]:
         """What became of its last events, newest first."""
-        return self.pages(self._trigger_url(trigger, "firings"), "firings", {}, limit)
+        return itertools.islice(self.pages(self._trigger_url(trigger, "firings"), "firings", {}), limit)
 
     def create_trigger_secret(self, trigger: str) -> Record:
-        """A new URL or signing secret of a webhook, shown this once."""
-        return Record(self.send_json("POST", self._trigger_url(trigger, "secret"), log=False))
+        """A new URL and signing key of a webhook, shown this once; those before it end."""
+        url = self._trigger_url(trigger, "secret")
+        return Record(self.one("POST", url, "trigger", log=False, kept=("webhook",)).get("webhook") or {})

@@ -185,9 +185,16 @@ def create(functions, parsed, kind, options):
     if parsed.paused:
         fields["enabled"] = False
     trigger = functions.create_trigger(parsed.name, parsed.app, parsed.route, kind, options=options, **fields)
-    if trigger.get("url"):
-        output.note("The URL holds a secret and is shown this once: whoever has it can run the function")
-    return shown(trigger)
+    return shown_trigger(trigger)
+
+
+def shown_trigger(trigger):
+    """A trigger, with what senders of a new webhook need."""
+    hook = trigger.get("webhook")
+    if hook:
+        output.note("What senders of this webhook need is shown this once: whoever has it can run the function")
+        trigger = {**trigger, **{f"webhook_{name}": value for name, value in hook.items()}}
+    return shown(trigger, hidden=("webhook",))
 
 
 COLUMNS = {
@@ -217,7 +224,9 @@ class ListTriggers(Lister):
                 "Reason": "state_reason",
                 "Options": "options",
             }
-        triggers = self.functions.triggers(limit=parsed_args.limit, kind=parsed_args.kind, app=parsed_args.app)
+        # The list knows apps by their full names.
+        app = parsed_args.app and self.functions.get_app(parsed_args.app)["name"]
+        triggers = self.functions.triggers(limit=parsed_args.limit, kind=parsed_args.kind, app=app)
         return table(triggers, fields)
 
 
@@ -240,6 +249,7 @@ class ShowTrigger(ShowOne):
 
 def add_changes(parser):
     """What `set` has beside the options."""
+    parser.add_argument("--name", dest="new_name", metavar="<new-name>", help="Its new name")
     selector = parser.add_mutually_exclusive_group()
     selector.add_argument(
         "--route-version",
@@ -265,12 +275,15 @@ def change(functions, parsed, trigger, given):
     if parsed.active_version:
         fields |= {"version": None, "alias": None}
     if parsed.no_filter:
-        fields["filter"] = []
+        fields["filter"] = None
     if parsed.no_input:
         fields["input"] = None
     if parsed.no_identity:
         fields["identity"] = {"type": "none"}
-    return shown(functions.update_trigger(parsed.trigger, **fields))
+    if parsed.new_name is not None:
+        fields["name"] = parsed.new_name
+    # What was read above is what is changed, or nothing is.
+    return shown_trigger(functions.update_trigger(parsed.trigger, if_match=trigger.etag, **fields))
 
 
 class SetTrigger(ShowOne):
@@ -361,7 +374,7 @@ class ListFirings(Lister):
 
 
 class CreateTriggerSecret(ShowOne):
-    """Give a webhook a new URL or signing secret; it is shown this once"""
+    """Give a webhook a new URL and signing key, shown this once; those before it end"""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
