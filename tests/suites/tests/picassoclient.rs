@@ -252,3 +252,75 @@ async fn openstacksdk_and_the_library_of_2017_call_functions() {
         "conflict": conflict});
     assert_eq!(found, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_and_schedules_are_kept_by_the_commands() {
+    let Some((cloud, _turn)) = cloud().await else { return };
+    let token = cloud.token("demo1-member").await;
+    let app = cloud.app(&token, "events").await;
+    cloud.route(&token, &app, "/on", "b cat", json!({})).await;
+
+    let words = ["function", "trigger", "create", "hook", "events", "/on", "--kind", "webhook"];
+    let words: Vec<&str> = words.into_iter().chain(["--sender", "github", "--signature", "github"]).collect();
+    let hook = cloud.client_json(&words).await;
+    let url = hook["webhook_url"].as_str().unwrap().to_owned();
+    evidence::note_secret(url.rsplit("~whp_").next().unwrap());
+    evidence::note_secret(hook["webhook_signing_key"].as_str().unwrap());
+    assert!(url.starts_with(&cloud.picasso.functions_url()), "{url}");
+    let shown = cloud.client_json(&["function", "trigger", "show", "hook"]).await;
+    assert_eq!((&shown["options"]["sender"], &shown["state"]), (&json!("github"), &json!("active")));
+    assert!(shown.get("webhook_url").is_none(), "the URL is shown once");
+
+    let words = ["function", "trigger", "set", "hook", "--name", "pushes", "--filter", "type=push*"];
+    let changed = cloud.client_json(&words).await;
+    assert_eq!(changed["filter"], json!([{"field": "type", "glob": "push*"}]));
+    assert_eq!(changed["options"]["signature"], "github", "what was not named stays");
+    let words = ["function", "trigger", "fire", "pushes", "--type", "push", "--data", "{\"n\": 1}"];
+    let fired = cloud.client_json(&words).await;
+    let id = fired["call_id"].as_str().unwrap().to_owned();
+    let result = cloud.client(&["function", "execution", "result", &id, "--wait"]).await;
+    assert_eq!((result.ok, result.out.as_str()), (true, "{\"n\":1}"), "{}", result.err);
+    let firings = cloud.client_json(&["function", "trigger", "firings", "pushes"]).await;
+    assert_eq!((&firings[0]["Outcome"], &firings[0]["Call ID"]), (&json!("accepted"), &json!(id)));
+
+    let words = ["function", "schedule", "create", "nightly", "events", "/on", "--cron", "0 3 * * *"];
+    let words: Vec<&str> = words.into_iter().chain(["--time-zone", "Europe/Berlin"]).collect();
+    assert!(cloud.client_json(&words).await["next_at"].is_string());
+    let said = cloud.client(&["function", "schedule", "set", "nightly", "--cron", "0 99 * * *"]).await;
+    assert!(!said.ok && said.err.contains("cron") && said.err.contains("HTTP 400"), "{}", said.err);
+    let paused = cloud.client_json(&["function", "schedule", "pause", "nightly"]).await;
+    assert_eq!((&paused["state"], &paused["enabled"]), (&json!("paused"), &json!(false)));
+    let words = ["function", "schedule", "set", "nightly", "--every", "1h30m"];
+    let changed = cloud.client_json(&words).await;
+    assert_eq!(changed["options"]["cron"], "@every 1h30m");
+    assert_eq!(changed["options"]["time_zone"], "Europe/Berlin");
+    assert_eq!(cloud.client_json(&["function", "schedule", "resume", "nightly"]).await["state"], "active");
+    let listed = cloud.client_json(&["function", "schedule", "list"]).await;
+    assert_eq!((&listed[0]["Name"], &listed[0]["When"]), (&json!("nightly"), &json!("@every 1h30m")));
+    let triggers = cloud.client_json(&["function", "trigger", "list", "--app", "events"]).await;
+    assert_eq!(triggers.as_array().map(Vec::len), Some(2));
+    let said = cloud.client(&["function", "schedule", "delete", "pushes"]).await;
+    assert!(said.err.contains("pushes is a trigger of kind webhook"), "{}", said.err);
+    assert!(cloud.client(&["function", "trigger", "delete", "pushes", "nightly"]).await.ok);
+    assert_eq!(cloud.client_json(&["function", "trigger", "list"]).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_granted_shown_and_taken_away() {
+    let Some((cloud, _turn)) = cloud().await else { return };
+    let token = cloud.token("demo1-member").await;
+    let app = cloud.app(&token, "acting").await;
+    cloud.route(&token, &app, "/acts", "echo $OS_CLOUD", json!({})).await;
+    let of = |verb: &'static str| ["function", "identity", verb, "acting", "/acts"];
+    assert_eq!(cloud.client_json(&of("show")).await["type"], "none");
+    let words: Vec<&str> = of("set").into_iter().chain(["--role", "reader"]).collect();
+    let granted = cloud.client_json(&words).await;
+    assert_eq!((&granted["type"], &granted["roles"]), (&json!("trust"), &json!(["reader"])));
+    assert_eq!(cloud.client_json(&of("consent")).await["state"], "active");
+    assert_eq!(cloud.client(&["function", "call", "acting", "/acts"]).await.out, "picasso\n");
+    let words: Vec<&str> = of("set").into_iter().chain(["--role", "admin"]).collect();
+    let said = cloud.client(&words).await;
+    assert!(!said.ok && said.err.contains("roles"), "{}", said.err);
+    assert!(cloud.client(&of("unset")).await.ok);
+    assert_eq!(cloud.client_json(&of("show")).await["type"], "none");
+}
