@@ -60,6 +60,15 @@ impl Cloud {
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", said.out))
     }
 
+    /// Runs `openstack ARGUMENTS`, which have nothing to print.
+    ///
+    /// # Panics
+    /// When it fails, or prints something.
+    pub async fn client_done(&self, arguments: &[&str]) {
+        let said = self.client(arguments).await;
+        assert!(said.ok && said.out.is_empty(), "openstack {arguments:?}: {}{}", said.out, said.err);
+    }
+
     /// Runs Python code that finds the client and the login of `demo1-member`; what it prints.
     ///
     /// # Panics

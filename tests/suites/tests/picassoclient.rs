@@ -83,10 +83,9 @@ async fn the_first_five_minutes_need_nothing_but_the_client() {
         "{}",
         said.err
     );
-    let said = cloud.client(&["function", "route", "delete", "tour", "/hello"]).await;
-    assert_eq!((said.ok, said.out.as_str(), said.err.as_str()), (true, "", ""));
-    assert!(cloud.client(&["function", "app", "delete", "tour"]).await.ok);
-    assert!(cloud.client(&["function", "image", "delete", "mine:1"]).await.ok);
+    cloud.client_done(&["function", "route", "delete", "tour", "/hello"]).await;
+    cloud.client_done(&["function", "app", "delete", "tour"]).await;
+    cloud.client_done(&["function", "image", "delete", "mine:1"]).await;
     assert_eq!(cloud.client_json(&["function", "app", "list"]).await, json!([]));
 }
 
@@ -182,8 +181,8 @@ async fn the_commands_of_2017_work_and_their_bugs_are_mended() {
     })
     .await
     .unwrap();
-    assert!(cloud.client(&["fn", "routes", "delete", &name, "/hello"]).await.ok);
-    assert!(cloud.client(&["fn", "apps", "delete", &name]).await.ok);
+    cloud.client_done(&["fn", "routes", "delete", &name, "/hello"]).await;
+    cloud.client_done(&["fn", "apps", "delete", &name]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +300,7 @@ async fn triggers_and_schedules_are_kept_by_the_commands() {
     assert_eq!(triggers.as_array().map(Vec::len), Some(2));
     let said = cloud.client(&["function", "schedule", "delete", "pushes"]).await;
     assert!(said.err.contains("pushes is a trigger of kind webhook"), "{}", said.err);
-    assert!(cloud.client(&["function", "trigger", "delete", "pushes", "nightly"]).await.ok);
+    cloud.client_done(&["function", "trigger", "delete", "pushes", "nightly"]).await;
     assert_eq!(cloud.client_json(&["function", "trigger", "list"]).await, json!([]));
 }
 
@@ -321,6 +320,6 @@ async fn an_identity_is_granted_shown_and_taken_away() {
     let words: Vec<&str> = of("set").into_iter().chain(["--role", "admin"]).collect();
     let said = cloud.client(&words).await;
     assert!(!said.ok && said.err.contains("roles"), "{}", said.err);
-    assert!(cloud.client(&of("unset")).await.ok);
+    cloud.client_done(&of("unset")).await;
     assert_eq!(cloud.client_json(&of("show")).await["type"], "none");
 }
