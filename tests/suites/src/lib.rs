@@ -6,5 +6,6 @@ pub mod example;
 pub mod host;
 pub mod nodes;
 pub mod object_events;
+pub mod openstack;
 pub mod runs;
 pub mod web;

@@ -24,6 +24,7 @@ use crate::process::{Process, ProcessError, TestDir};
 
 pub use admin::User;
 pub use middleware::{Middleware, Reached};
+pub use openstack::client_venv;
 pub use tokens::{ApplicationCredential, Scope};
 
 /// The first start on a machine makes a Python environment and the saved copy.

@@ -34,7 +34,8 @@ struct VersionView {
     /// The newest microversion.
     #[schema(example = "1.1")]
     max_version: String,
-    links: [LinkView; 2],
+    /// `self`, `collection`, and `functions`: where function URLs begin.
+    links: [LinkView; 3],
 }
 
 /// Where something is.
@@ -76,6 +77,7 @@ fn v1(state: &ApiState, origin: &Origin) -> VersionView {
         links: [
             LinkView { rel: "self", href: format!("{base}/v1/") },
             LinkView { rel: "collection", href: format!("{base}/") },
+            LinkView { rel: "functions", href: origin.functions_base(&state.settings) },
         ],
     }
 }

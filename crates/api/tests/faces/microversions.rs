@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use picasso_api::ApiSettings;
 use picasso_testkit::process::wait_until;
 use serde_json::json;
 
 use crate::support::client::{Client, Reply};
-use crate::support::{PROJECT, Server};
+use crate::support::{Options, PROJECT, Server};
 
 async fn ask(client: &Client, version: &str, method: &str, path: &str, body: &serde_json::Value) -> Reply {
     let headers = [
@@ -117,10 +118,28 @@ async fn discovery_says_which_versions_there_are() {
         "links": [
             {"rel": "self", "href": format!("{base}/v1/")},
             {"rel": "collection", "href": format!("{base}/")},
+            {"rel": "functions", "href": "http://127.0.0.1:10002"},
         ],
     });
     assert_eq!(server.api.send("GET", "/", &[], "").await.json(), json!({"versions": [version]}));
     for path in ["/v1", "/v1/"] {
         assert_eq!(server.api.send("GET", path, &[], "").await.json(), json!({"version": version}));
     }
+}
+
+#[tokio::test]
+async fn discovery_says_where_function_urls_begin() {
+    let begin = async |api: ApiSettings, headers: &[(&str, &str)]| {
+        let server = Server::start_with(Options { api, ..Options::default() }).await;
+        let answer = server.api.send("GET", "/v1", headers, "").await.json();
+        let links = answer["version"]["links"].as_array().unwrap().clone();
+        links.into_iter().find(|link| link["rel"] == "functions").unwrap()["href"].clone()
+    };
+    let port = ApiSettings { functions_port: 12002, ..ApiSettings::default() };
+    assert_eq!(begin(port.clone(), &[]).await, "http://127.0.0.1:12002");
+    let named = begin(port.clone(), &[("host", "faas.example.org:10001")]).await;
+    assert_eq!(named, "http://faas.example.org:12002", "the host that the client used");
+    let base = Some("https://fn.example.org".to_owned());
+    let configured = ApiSettings { functions_base: base, ..port };
+    assert_eq!(begin(configured, &[]).await, "https://fn.example.org");
 }
