@@ -9,6 +9,7 @@ mod filter;
 mod firing;
 mod firings;
 mod input;
+pub mod notification;
 
 pub use event::Event;
 pub use filter::is_taken;
