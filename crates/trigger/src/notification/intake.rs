@@ -92,7 +92,7 @@ impl Intake {
             left = stream::iter(left)
                 .map(|of| async { (self.sink.fire(&of.trigger, &event).await, of) })
                 .buffered(AT_ONCE)
-                .filter_map(|(fired, of)| async { matches!(fired, Err(FireError::Later(_))).then_some(of) })
+                .filter_map(|(fired, of)| async move { matches!(fired, Err(FireError::Later(_))).then_some(of) })
                 .collect()
                 .await;
             if left.is_empty() || tries >= TRIES.0 && *fresh.borrow() {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use picasso_engine::Catalog;
 use picasso_store::Store;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +112,11 @@ impl Notifications {
             max_bytes: settings.max_message_bytes,
         };
         Self { intake, store, catalog, settings, next_url: 0 }
+    }
+
+    /// Counts how often subscriptions were read, or changes of them taken in.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.intake.book.changes()
     }
 
     /// Runs until `stopping`, however often the broker goes and comes.

@@ -24,16 +24,26 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub(super) struct SharedBook {
     book: RwLock<Book>,
     is_fresh: watch::Sender<bool>,
+    changes: watch::Sender<u64>,
 }
 
 impl SharedBook {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { book: RwLock::default(), is_fresh: watch::Sender::new(false) })
+        Arc::new(Self {
+            book: RwLock::default(),
+            is_fresh: watch::Sender::new(false),
+            changes: watch::Sender::new(0),
+        })
     }
 
     /// Tells when the book begins and ceases to be fresh.
     pub(super) fn freshness(&self) -> watch::Receiver<bool> {
         self.is_fresh.subscribe()
+    }
+
+    /// Counts how often it was read or changed.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(super) fn subscribed(&self, heard: Heard<'_>) -> Vec<Subscription> {
@@ -45,6 +55,8 @@ impl SharedBook {
         change(&mut book);
         #[expect(clippy::cast_precision_loss, reason = "a gauge of how many there are")]
         metrics::gauge!("picasso_notification_subscriptions").set(book.len() as f64);
+        drop(book);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     fn set_fresh(&self, is_fresh: bool) {

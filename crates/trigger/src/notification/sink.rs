@@ -23,6 +23,6 @@ impl EventSink for Firer {
     }
 
     fn give_up(&self, trigger: &Trigger, event: &Event, reason: &str) {
-        self.note(trigger, event, FiringOutcome::Failed, Some(reason.to_owned()), None);
+        self.note(trigger, event, FiringOutcome::Refused, Some(reason.to_owned()), None);
     }
 }
