@@ -5,6 +5,9 @@ usage: serve_swift.py FOLDER PORT [AUTH_URL]
 Rings of one replica and one device, a plain folder. With AUTH_URL (Keystone), tokens are validated by
 keystonemiddleware as the user in SWIFT_USER, SWIFT_PASSWORD and SWIFT_PROJECT. The S3 face has one key,
 test:tester / testing, which tempauth checks: signatures of version 4.
+
+SWIFT_HOST is the address to listen on (127.0.0.1). SWIFT_FILTER puts a filter of that name into the
+pipeline behind authentication; SWIFT_FILTER_FILE holds its section.
 """
 
 import os
@@ -80,7 +83,7 @@ operator_roles = admin, member, service
 proxy = '''[DEFAULT]
 swift_dir = {etc}
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck listing_formats s3api {auth} tempauth copy slo dlo proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging listing_formats bulk tempurl s3api {auth} tempauth {filter} copy slo dlo proxy-logging proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -92,7 +95,8 @@ user_test_tester = testing .admin
 ''' + ''.join(
     '[filter:%s]\nuse = egg:swift#%s\n' % (name, egg) for name, egg in [
         ('catch_errors', 'catch_errors'), ('gatekeeper', 'gatekeeper'), ('healthcheck', 'healthcheck'),
-        ('listing_formats', 'listing_formats'), ('s3api', 's3api'), ('copy', 'copy'), ('slo', 'slo'),
+        ('listing_formats', 'listing_formats'), ('proxy-logging', 'proxy_logging'), ('bulk', 'bulk'), ('tempurl', 'tempurl'),
+        ('s3api', 's3api'), ('copy', 'copy'), ('slo', 'slo'),
         ('dlo', 'dlo')])
 
 pool = eventlet.GreenPool(1000)
@@ -103,11 +107,15 @@ for kind, socket in sockets.items():
 text = keystone.format(auth_url=auth_url, user=os.environ.get('SWIFT_USER', ''),
                        password=os.environ.get('SWIFT_PASSWORD', ''),
                        project=os.environ.get('SWIFT_PROJECT', '')) if auth_url else ''
-conf = write('proxy.conf', proxy.format(etc=etc, auth='authtoken keystoneauth' if auth_url else '', keystone=text))
+if 'SWIFT_FILTER_FILE' in os.environ:
+    with open(os.environ['SWIFT_FILTER_FILE'], encoding='utf-8') as file:
+        text += file.read()
+conf = write('proxy.conf', proxy.format(etc=etc, auth='authtoken keystoneauth' if auth_url else '', keystone=text,
+                                        filter=os.environ.get('SWIFT_FILTER', '')))
 app = loadapp(conf)
 # The bucket of the S3 face: a container of its key's account.
 made = Request.blank('/v1/TEMP_test/outputs', environ={
     'REQUEST_METHOD': 'PUT', 'swift.authorize_override': True}).get_response(app)
 if made.status_int not in (201, 202):
     sys.exit('the bucket was not made: ' + made.status)
-wsgi.server(eventlet.listen(('127.0.0.1', port)), app, quiet)
+wsgi.server(eventlet.listen((os.environ.get('SWIFT_HOST', '127.0.0.1'), port)), app, quiet)

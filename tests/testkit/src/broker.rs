@@ -5,8 +5,8 @@
 
 mod rabbitmq;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::evidence::note_secret;
+use crate::place::Place;
 use crate::process::{Process, ProcessError, TestDir, free_port};
 use crate::tls::Certificates;
 
@@ -35,6 +36,17 @@ pub enum Kind {
     ForgetfulRedis,
 }
 
+impl Kind {
+    /// The port that its clients expect.
+    fn usual_port(self) -> u16 {
+        match self {
+            Self::RabbitMq => 5672,
+            Self::Nats => 4222,
+            Self::Redis | Self::ForgetfulRedis => 6379,
+        }
+    }
+}
+
 /// A running broker; killed when dropped.
 #[derive(Debug)]
 pub struct Broker {
@@ -44,6 +56,7 @@ pub struct Broker {
     _mapper: Option<Process>,
     dir: TestDir,
     kind: Kind,
+    place: Place,
     port: u16,
     /// Ports of helpers: RabbitMQ's distribution and port mapper.
     helpers: [u16; 2],
@@ -70,32 +83,38 @@ impl Broker {
 
     /// Starts one and waits until it answers.
     pub async fn start(kind: Kind) -> Result<Self, ProcessError> {
-        Self::start_as(kind, None).await
+        Self::start_as(kind, Place::default(), None).await
+    }
+
+    /// Starts one elsewhere than on loopback.
+    pub async fn start_at(place: &Place, kind: Kind) -> Result<Self, ProcessError> {
+        Self::start_as(kind, place.clone(), None).await
     }
 
     /// The same for clients with TLS only.
     pub async fn start_with_tls(kind: Kind, certificates: &Certificates) -> Result<Self, ProcessError> {
         let tls = TlsFiles { certificate: certificates.certificate(), key: certificates.key() };
-        Self::start_as(kind, Some(tls)).await
+        Self::start_as(kind, Place::default(), Some(tls)).await
     }
 
-    async fn start_as(kind: Kind, tls: Option<TlsFiles>) -> Result<Self, ProcessError> {
+    async fn start_as(kind: Kind, place: Place, tls: Option<TlsFiles>) -> Result<Self, ProcessError> {
         let io = |source| ProcessError::Start { program: format!("{kind:?}"), source };
         note_secret(PASSWORD);
         let dir = TestDir::new("broker").map_err(io)?;
-        let port = free_port().map_err(io)?;
+        let port = place.port(kind.usual_port()).map_err(io)?;
         let helpers = [free_port().map_err(io)?, free_port().map_err(io)?];
         let mapper = if kind == Kind::RabbitMq {
-            let mut mapper = Process::spawn("epmd", dir.path(), rabbitmq::mapper(helpers))?;
+            let mut mapper = Process::spawn("epmd", dir.path(), rabbitmq::mapper(&place, helpers))?;
             // A node that does not find it ends at once.
-            let listens = || async { TcpStream::connect(("127.0.0.1", helpers[1])).await.is_ok() };
+            let at = (place.address(), helpers[1]);
+            let listens = || async { TcpStream::connect(at).await.is_ok() };
             mapper.ready(READY_WITHIN, "a listener", listens).await?;
             Some(mapper)
         } else {
             None
         };
-        let process = spawn(kind, dir.path(), port, helpers, tls.as_ref())?;
-        let mut broker = Self { process, _mapper: mapper, dir, kind, port, helpers, tls };
+        let process = spawn(kind, dir.path(), &place, [port, helpers[0], helpers[1]], tls.as_ref())?;
+        let mut broker = Self { process, _mapper: mapper, dir, kind, place, port, helpers, tls };
         broker.ready().await?;
         Ok(broker)
     }
@@ -110,7 +129,7 @@ impl Broker {
             (Kind::Redis | Kind::ForgetfulRedis, None) => ("redis", ""),
             (Kind::Redis | Kind::ForgetfulRedis, Some(_)) => ("rediss", ""),
         };
-        format!("{scheme}://{user}:{PASSWORD}@127.0.0.1:{}", self.port)
+        format!("{scheme}://{user}:{PASSWORD}@{}:{}", self.place.address(), self.port)
     }
 
     /// What only the URL may show.
@@ -144,17 +163,18 @@ impl Broker {
 
     /// Starts it again with the same data, after [`Broker::stop`] or [`Broker::kill`].
     pub async fn start_again(&mut self) -> Result<(), ProcessError> {
-        self.process = spawn(self.kind, self.dir.path(), self.port, self.helpers, self.tls.as_ref())?;
+        let ports = [self.port, self.helpers[0], self.helpers[1]];
+        self.process = spawn(self.kind, self.dir.path(), &self.place, ports, self.tls.as_ref())?;
         self.ready().await
     }
 
     async fn ready(&mut self) -> Result<(), ProcessError> {
-        let (kind, port, root) = (self.kind, self.port, self.dir.path().to_owned());
+        let (kind, at, root) = (self.kind, (self.place.address(), self.port), self.dir.path().to_owned());
         let has_tls = self.tls.is_some();
         self.process
             .ready(READY_WITHIN, "an answer", || {
                 let root = root.clone();
-                async move { answers(kind, port, &root, has_tls).await.unwrap_or(false) }
+                async move { answers(kind, at, &root, has_tls).await.unwrap_or(false) }
             })
             .await
     }
@@ -166,8 +186,8 @@ const REDIS: &str = "/usr/bin/redis-server";
 fn spawn(
     kind: Kind,
     root: &Path,
-    port: u16,
-    helpers: [u16; 2],
+    place: &Place,
+    [port, distribution, mapper]: [u16; 3],
     tls: Option<&TlsFiles>,
 ) -> Result<Process, ProcessError> {
     let io = |source| ProcessError::Start { program: format!("{kind:?}"), source };
@@ -177,9 +197,11 @@ fn spawn(
         Ok(path)
     };
     let folder = root.display();
+    let address = place.address();
     match kind {
         Kind::RabbitMq => {
-            let command = rabbitmq::command(root, port, helpers, PASSWORD, tls).map_err(io)?;
+            let command =
+                rabbitmq::command(root, place, [port, distribution, mapper], PASSWORD, tls).map_err(io)?;
             Process::spawn("rabbitmq", root, command)
         }
         Kind::Nats => {
@@ -190,12 +212,12 @@ fn spawn(
             let config = write(
                 "nats.conf",
                 format!(
-                    "listen: \"127.0.0.1:{port}\"\n{tls}\
+                    "listen: \"{address}:{port}\"\n{tls}\
                      authorization {{ user: picasso, password: \"{PASSWORD}\" }}\n\
                      jetstream {{ store_dir: \"{folder}/data\" }}\n"
                 ),
             )?;
-            let mut command = Command::new(NATS);
+            let mut command = place.command(NATS);
             command.arg("-c").arg(config);
             Process::spawn("nats", root, command)
         }
@@ -214,11 +236,11 @@ fn spawn(
             let config = write(
                 "redis.conf",
                 format!(
-                    "bind 127.0.0.1\n{listener}dir {folder}\nrequirepass {PASSWORD}\n\
+                    "bind {address}\n{listener}dir {folder}\nrequirepass {PASSWORD}\n\
                      appendonly {aof}\nappendfsync always\nsave \"\"\n"
                 ),
             )?;
-            let mut command = Command::new(REDIS);
+            let mut command = place.command(REDIS);
             command.arg(config);
             Process::spawn("redis", root, command)
         }
@@ -226,11 +248,11 @@ fn spawn(
 }
 
 /// Whether the broker takes clients.
-async fn answers(kind: Kind, port: u16, root: &Path, has_tls: bool) -> std::io::Result<bool> {
+async fn answers(kind: Kind, at: (Ipv4Addr, u16), root: &Path, has_tls: bool) -> std::io::Result<bool> {
     if kind == Kind::RabbitMq && !rabbitmq::is_up(root) {
         return Ok(false);
     }
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    let mut stream = BufReader::new(TcpStream::connect(at).await?);
     // NATS greets before it begins with TLS; the others say nothing that is not encrypted.
     if has_tls && kind != Kind::Nats {
         return Ok(true);

@@ -10,7 +10,7 @@ mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use crate::evidence::note_secret;
+use crate::place::Place;
 use crate::process::{Process, ProcessError, TestDir};
 
 pub use admin::User;
@@ -63,11 +64,20 @@ pub struct KeystoneOptions {
     pub functions_url: String,
     /// The lifetime of its tokens, seconds.
     pub token_expiration: u32,
+    /// Where it runs.
+    pub place: Place,
+    /// The broker (`amqp://…`) that it sends its notifications to, in CADF; none: it sends none.
+    pub broker_url: Option<String>,
 }
 
 impl Default for KeystoneOptions {
     fn default() -> Self {
-        Self { functions_url: "http://127.0.0.1:10001".to_owned(), token_expiration: 3600 }
+        Self {
+            functions_url: "http://127.0.0.1:10001".to_owned(),
+            token_expiration: 3600,
+            place: Place::default(),
+            broker_url: None,
+        }
     }
 }
 
@@ -125,7 +135,10 @@ impl Keystone {
         // No idle connections: tests that share it have a runtime each.
         let http =
             Client::builder().pool_max_idle_per_host(0).tls_certs_only([]).timeout(READY_WITHIN).build()?;
-        let (process, url) = launch(dir.path(), 0, &options, &http).await?;
+        let cannot = |source| file_error(Path::new("a port"), source);
+        let port =
+            if options.place == Place::default() { 0 } else { options.place.port(5000).map_err(cannot)? };
+        let (process, url) = launch(dir.path(), port, &options, &http).await?;
         let mut keystone = Self {
             process: Mutex::new(process),
             dir,
@@ -145,12 +158,12 @@ impl Keystone {
         Ok(keystone)
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or its address and port in its place.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `http://127.0.0.1:PORT/v3`, as clients want it.
+    /// The same with `/v3` behind it, as clients want it.
     pub fn auth_url(&self) -> String {
         format!("{}/v3", self.url)
     }
@@ -260,13 +273,17 @@ async fn launch(
     options: &KeystoneOptions,
     http: &Client,
 ) -> Result<(Process, String), KeystoneError> {
-    let mut command = Command::new(keystonectl());
+    let mut command = options.place.command(keystonectl());
+    if let Some(url) = &options.broker_url {
+        let (_, address) = url.split_once("://").unwrap_or(("", url));
+        command.env("KEYSTONE_TRANSPORT_URL", format!("rabbit://{address}/"));
+    }
     command
         .arg("serve")
         .arg(data(dir))
         .arg("--saved")
         .arg(root().join("target/testkit/keystone"))
-        .args(["--port", &port.to_string()])
+        .args(["--host", &options.place.address().to_string(), "--port", &port.to_string()])
         .args(["--functions-url", &options.functions_url])
         .args(["--token-expiration", &options.token_expiration.to_string()]);
     let mut process = Process::spawn("keystone", dir, command)?;

@@ -1,10 +1,11 @@
-//! A real listener of oslo.messaging, and pycadf's judgement on what it heard.
+//! A real listener and a real notifier of oslo.messaging, and pycadf's judgement on what was heard.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::broker::{Broker, Kind};
 use crate::keystone::{Keystone, venv};
@@ -82,6 +83,64 @@ impl OsloListener {
     }
 }
 
+/// A notification as a service sends it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Notification<'a> {
+    /// The exchange; empty for oslo.messaging's default, `openstack`.
+    pub exchange: &'a str,
+    /// The topic: the routing key without its priority.
+    pub topic: &'a str,
+    /// `messagingv2`, or `messaging` for the envelope of before 2013.
+    pub driver: &'a str,
+    /// `info`, `error`, `sample`, …
+    pub priority: &'a str,
+    /// `compute.host1`, for one.
+    pub publisher_id: &'a str,
+    /// `compute.instance.create.end`, for one.
+    pub event_type: &'a str,
+    /// The request context, `project_id` in it where there is one.
+    pub context: Value,
+    /// The payload.
+    pub payload: Value,
+}
+
+impl Default for Notification<'_> {
+    fn default() -> Self {
+        Self {
+            exchange: "",
+            topic: "notifications",
+            driver: "messagingv2",
+            priority: "info",
+            publisher_id: "tests.host",
+            event_type: "",
+            context: json!({}),
+            payload: json!({}),
+        }
+    }
+}
+
+/// Sends notifications, in this order.
+pub async fn notify(broker_url: &str, notifications: &[Notification<'_>]) -> Result<(), ProcessError> {
+    let cannot = |source| ProcessError::Start { program: "a notifier".to_owned(), source };
+    let dir = TestDir::new("oslo").map_err(cannot)?;
+    let file = dir.path().join("notifications.json");
+    std::fs::write(&file, json!(notifications).to_string()).map_err(cannot)?;
+    let mut command =
+        tokio::process::Command::from(python("notifier.py", NOTIFIER, dir.path()).map_err(cannot)?);
+    let (_, address) = broker_url.split_once("://").unwrap_or(("", broker_url));
+    command.arg(&file).env("TRANSPORT_URL", format!("rabbit://{address}/")).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .map_err(|_| ProcessError::Deadline { what: "the end of a notifier".to_owned(), waited: PATIENCE })?
+        .map_err(cannot)?;
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    // A message that could not be sent is logged only.
+    if output.status.success() && !complaint.contains("Could not send notification") {
+        return Ok(());
+    }
+    Err(cannot(std::io::Error::other(complaint)))
+}
+
 /// What pycadf finds wrong with these events; empty when nothing.
 pub fn pycadf_faults(events: &[&Value]) -> Result<String, String> {
     judged(VALIDATOR, &Value::from(events.iter().map(|event| (*event).clone()).collect::<Vec<_>>()))
@@ -114,6 +173,7 @@ fn python(name: &str, script: &str, dir: &Path) -> std::io::Result<Command> {
     Ok(command)
 }
 
+const NOTIFIER: &str = include_str!("oslo/notifier.py");
 const LISTENER: &str = include_str!("oslo/listener.py");
 const VALIDATOR: &str = include_str!("oslo/validator.py");
 const FILTER: &str = include_str!("oslo/filter.py");

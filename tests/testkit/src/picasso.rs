@@ -19,6 +19,8 @@ const START: Duration = Duration::from_mins(1);
 pub struct PicassoOptions {
     /// More TOML, put behind what the testkit writes (sections the testkit does not use).
     pub more_config: String,
+    /// The address that the API and the functions listener have; default: loopback.
+    pub address: Option<Ipv4Addr>,
     /// Whether the API listens on every address of this machine and not on loopback alone.
     pub all_addresses: bool,
     /// Puts the server's data on a disk of its own of so many MiB (a tmpfs), for tests that fill it.
@@ -32,6 +34,9 @@ pub struct PicassoOptions {
     /// A program that becomes the server, with its own arguments: one that passes it sockets.
     pub parent: Vec<String>,
 }
+
+/// Which of the listeners is the one for metrics and health.
+const ADMIN: usize = 2;
 
 /// What servers of the tests seal their shared token cache with.
 const SHARED_CACHE_KEY: &str = "the-shared-cache-key-of-the-tests-0123456789";
@@ -56,6 +61,7 @@ pub struct Picasso {
     _disk: Option<Disk>,
     dir: TestDir,
     ports: [u16; 3],
+    address: Option<Ipv4Addr>,
     namespace: Option<Namespace>,
     parent: Vec<String>,
 }
@@ -115,7 +121,8 @@ impl Picasso {
         let namespace = options.namespace;
         let parent = options.parent;
         let process = spawn(root, namespace.as_ref(), &parent)?;
-        let mut picasso = Self { process, _disk: disk, dir, ports, namespace, parent };
+        let address = options.address;
+        let mut picasso = Self { process, _disk: disk, dir, ports, address, namespace, parent };
         picasso.healthy().await?;
         Ok(picasso)
     }
@@ -138,7 +145,9 @@ impl Picasso {
     }
 
     fn url(&self, listener: usize) -> String {
-        let host = self.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
+        let own = self.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
+        // What it measures is for this machine only.
+        let host = self.address.filter(|_| listener != ADMIN).unwrap_or(own);
         format!("http://{host}:{}", self.ports[listener])
     }
 
@@ -159,7 +168,7 @@ impl Picasso {
 
     /// Metrics and health.
     pub fn admin_url(&self) -> String {
-        self.url(2)
+        self.url(ADMIN)
     }
 
     /// The server's data folder.
@@ -330,7 +339,8 @@ fn config(root: &Path, auth_url: &str, ports: [u16; 3], options: &PicassoOptions
     let [api, functions, admin] = ports;
     let root = root.display();
     let own = options.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, |namespace| namespace.address);
-    let host = if options.all_addresses { Ipv4Addr::UNSPECIFIED } else { own };
+    let at = options.address.unwrap_or(own);
+    let host = if options.all_addresses { Ipv4Addr::UNSPECIFIED } else { at };
     let auth_url = options.namespace.as_ref().map_or(auth_url, |namespace| &namespace.auth_url);
     let mut cache = options.cache_seconds.map(|s| format!("cache_s = {s}\n")).unwrap_or_default();
     if let Some(address) = &options.memcached {
@@ -343,7 +353,7 @@ fn config(root: &Path, auth_url: &str, ports: [u16; 3], options: &PicassoOptions
     format!(
         "[server]\ndata_dir = \"{root}/data\"\n\n\
          [listeners.api]\nhost = \"{host}\"\nport = {api}\n\n\
-         [listeners.functions]\nhost = \"{own}\"\nport = {functions}\n\n\
+         [listeners.functions]\nhost = \"{at}\"\nport = {functions}\n\n\
          [listeners.admin]\nhost = \"{own}\"\nport = {admin}\n\n\
          [keystone]\nauth_url = \"{auth_url}\"\nusername = \"picasso\"\n\
          password_file = \"{root}/etc/service-password\"\n{cache}\n{}",

@@ -4,24 +4,27 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::place::Place;
+
 /// The start script that does not change the user; Debian's in the path wants to be `rabbitmq`.
 pub(super) const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// The command that starts a node with all its files in `root`.
 pub(super) fn command(
     root: &Path,
-    port: u16,
-    [distribution, mapper]: [u16; 2],
+    place: &Place,
+    [port, distribution, mapper]: [u16; 3],
     password: &str,
     tls: Option<&super::TlsFiles>,
 ) -> std::io::Result<Command> {
+    let address = place.address();
     let config = root.join("rabbitmq.conf");
     let listener = tls.map_or_else(
-        || format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+        || format!("listeners.tcp.1 = {address}:{port}\n"),
         |files| {
             let (certificate, key) = (files.certificate.display(), files.key.display());
             format!(
-                "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+                "listeners.tcp = none\nlisteners.ssl.1 = {address}:{port}\n\
                  ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
                  ssl_options.verify = verify_none\n"
             )
@@ -44,7 +47,7 @@ pub(super) fn command(
         let mut file = std::fs::File::options().create_new(true).write(true).mode(0o400).open(cookie)?;
         file.write_all(b"COOKIEOFTHETESTS")?;
     }
-    let mut command = Command::new(SERVER);
+    let mut command = place.command(SERVER);
     command
         .env("HOME", root)
         .env("RABBITMQ_NODENAME", format!("picasso-test-{port}@localhost"))
@@ -67,10 +70,10 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// The command of the map from names of nodes to ports.
-pub(super) fn mapper([_, port]: [u16; 2]) -> Command {
-    let mut command = Command::new("/usr/bin/epmd");
-    command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
+/// The command of the map from names of nodes to ports; it listens on loopback, too.
+pub(super) fn mapper(place: &Place, [_, port]: [u16; 2]) -> Command {
+    let mut command = place.command("/usr/bin/epmd");
+    command.args(["-port", &port.to_string(), "-address", &place.address().to_string()]);
     command
 }
 

@@ -115,6 +115,29 @@ impl Keystone {
         Ok(())
     }
 
+    /// Gives a service of the catalog, by type, one endpoint for each interface, and no others.
+    pub async fn set_endpoint(&self, kind: &str, url: &str) -> Result<(), KeystoneError> {
+        let path = format!("/v3/services?type={kind}");
+        let services = self.as_admin(Method::GET, &path, None).await?;
+        for service in services["services"].as_array().into_iter().flatten() {
+            let path = format!("/v3/services/{}", text(&service["id"]));
+            self.as_admin(Method::DELETE, &path, None).await?;
+        }
+        self.add_service(kind, url).await
+    }
+
+    /// What a service's configuration says of how it validates tokens as `user` of the project
+    /// `service`: the section `[keystone_authtoken]`.
+    pub fn authtoken(&self, user: &str) -> String {
+        format!(
+            "[keystone_authtoken]\nauth_type = password\nauth_url = {url}\n\
+             www_authenticate_uri = {url}\nusername = {user}\npassword = {password}\n\
+             project_name = service\nuser_domain_id = default\nproject_domain_id = default\n",
+            url = self.auth_url(),
+            password = self.password(user)
+        )
+    }
+
     async fn assignment(&self, user: &str, project: &str, role: &str) -> Result<String, KeystoneError> {
         let (project, user) = (self.project_id(project).await?, self.user_id(user).await?);
         let role = self.id_of("roles", role).await?;
