@@ -176,7 +176,7 @@ async fn one_projects_full_queue_holds_up_nobody_and_its_event_is_tried_again() 
     if !possible() {
         return;
     }
-    let hearing = Hearing::start_with(|settings| {
+    let mut hearing = Hearing::start_with(|settings| {
         settings.prefetch = 2;
         settings.max_parallel = 1;
         settings.retry_after = Duration::from_secs(1);
@@ -204,7 +204,7 @@ async fn what_can_never_make_a_call_is_given_up() {
     if !possible() {
         return;
     }
-    let hearing = Hearing::start_with(|settings| {
+    let mut hearing = Hearing::start_with(|settings| {
         settings.retry_after = Duration::from_secs(1);
         settings.give_up_after = Duration::from_secs(2);
     })
@@ -221,7 +221,7 @@ async fn what_cannot_be_read_is_left_out_and_holds_up_nothing() {
     if !possible() {
         return;
     }
-    let hearing = Hearing::start_with(|settings| settings.max_message_bytes = 4096).await;
+    let mut hearing = Hearing::start_with(|settings| settings.max_message_bytes = 4096).await;
     hearing.subscribe("one", "p1", json!({"event_types": ["*"]}), json!([])).await;
     let large = hearing::message(&"x".repeat(5000), "p1");
     let deep = format!(

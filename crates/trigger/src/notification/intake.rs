@@ -1,7 +1,6 @@
 //! What is done with a notification: whose business it is, and the calls that it makes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
@@ -17,8 +16,6 @@ use crate::firing::FireError;
 
 /// Calls of one notification that are accepted at the same time.
 const AT_ONCE: usize = 8;
-/// How often a call is tried before its notification is set aside, and the pause between.
-const TRIES: (u32, Duration) = (3, Duration::from_millis(250));
 
 /// A message as the broker hands it over.
 #[derive(Debug, Clone, Copy)]
@@ -88,20 +85,19 @@ impl Intake {
     pub(super) async fn fire(&self, taken: Taken) -> Taken {
         let Taken { event, subscriptions: mut left } = taken;
         let mut fresh = self.book.freshness();
-        for tries in 1.. {
+        loop {
             left = stream::iter(left)
                 .map(|of| async { (self.sink.fire(&of.trigger, &event).await, of) })
                 .buffered(AT_ONCE)
                 .filter_map(|(fired, of)| async move { matches!(fired, Err(FireError::Later(_))).then_some(of) })
                 .collect()
                 .await;
-            if left.is_empty() || tries >= TRIES.0 && *fresh.borrow() {
-                break;
+            // It may be one project's trouble: nobody else is to wait for that.
+            if left.is_empty() || *fresh.borrow() {
+                return Taken { event, subscriptions: left };
             }
-            tokio::time::sleep(TRIES.1).await;
             // The book's end is the server's: then the broker keeps the notification.
             let _ = fresh.wait_for(|is_fresh| *is_fresh).await;
         }
-        Taken { event, subscriptions: left }
     }
 }

@@ -88,10 +88,11 @@ impl Session {
             match binding.await {
                 Ok(()) => bound += 1,
                 Err(error) if !self.connection.status().connected() => return Err(error),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, exchange, "an exchange cannot be listened to; trying again in a minute");
-                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    exchange,
+                    "an exchange cannot be listened to; trying again in a minute"
+                ),
             }
         }
         Ok(bound)

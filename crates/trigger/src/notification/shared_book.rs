@@ -98,8 +98,10 @@ impl SharedBook {
                 Err(error) => error,
             };
             self.set_fresh(false);
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "subscriptions to notifications cannot be read; notifications wait");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "subscriptions to notifications cannot be read; notifications wait"
+            );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -132,8 +134,10 @@ impl SharedBook {
                     Ok(triggers) => self.change(|book| book.replace(&app, triggers)),
                     Err(error) => {
                         self.set_fresh(false);
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "changed subscriptions to notifications cannot be read");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "changed subscriptions to notifications cannot be read"
+                        );
                         return Some(());
                     }
                 }

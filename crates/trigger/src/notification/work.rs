@@ -37,7 +37,8 @@ struct Worker<'a> {
     session: &'a Session,
     intake: &'a Intake,
     settings: &'a NotificationSettings,
-    permits: Arc<Semaphore>,
+    /// Of each lane its own: what is tried again and again must not hold up what is new.
+    permits: [Arc<Semaphore>; 2],
     tasks: JoinSet<Dealt>,
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn work(
     settings: &NotificationSettings,
     stopping: &CancellationToken,
 ) -> End {
-    let permits = Arc::new(Semaphore::new(settings.max_parallel.max(1)));
+    let permits = [settings.max_parallel, settings.max_parallel / 4].map(|of| Arc::new(Semaphore::new(of.max(1))));
     let mut worker = Worker { session, intake, settings, permits, tasks: JoinSet::new() };
     match worker.run(stopping).await {
         Ok(()) => End::Stopped,
@@ -65,7 +66,7 @@ impl Worker<'_> {
         let mut fresh = self.intake.book.freshness();
         let mut bind = interval_at(Instant::now() + BIND_INTERVAL, BIND_INTERVAL);
         bind.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let permits = self.permits.clone();
+        let room = self.permits[Lane::Told as usize].clone();
         loop {
             // While nobody knows who is subscribed, the broker keeps everything.
             let is_fresh = *fresh.borrow_and_update();
@@ -81,7 +82,7 @@ impl Worker<'_> {
                     self.session.bind(self.settings).await.map_err(told_of)?;
                 }
                 delivery = set_aside.next(), if is_fresh => self.try_again(of_consumer(delivery)?),
-                delivery = next_with_room(&mut told, &permits), if is_fresh => {
+                delivery = next_with_room(&mut told, &room), if is_fresh => {
                     self.take(of_consumer(delivery)?).await?;
                 }
             }
@@ -112,7 +113,7 @@ impl Worker<'_> {
         match self.intake.look(message) {
             None => self.dealt(Ok((Lane::Told, delivery.delivery_tag))).await,
             Some(taken) => {
-                self.tasks.spawn(self.dealing(delivery.delivery_tag).told(delivery, taken));
+                self.tasks.spawn(self.dealing(Lane::Told, delivery.delivery_tag).told(delivery, taken));
                 Ok(())
             }
         }
@@ -120,14 +121,14 @@ impl Worker<'_> {
 
     /// One that was set aside.
     fn try_again(&mut self, delivery: Delivery) {
-        self.tasks.spawn(self.dealing(delivery.delivery_tag).set_aside(delivery));
+        self.tasks.spawn(self.dealing(Lane::SetAside, delivery.delivery_tag).set_aside(delivery));
     }
 
-    fn dealing(&self, tag: u64) -> Dealing {
+    fn dealing(&self, lane: Lane, tag: u64) -> Dealing {
         Dealing {
             tag,
             intake: self.intake.clone(),
-            permits: self.permits.clone(),
+            permits: self.permits[lane as usize].clone(),
             channel: self.session.setting_aside.clone(),
             queue: self.settings.set_aside_queue(),
             retry_after: self.settings.retry_after,
