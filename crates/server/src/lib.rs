@@ -7,6 +7,7 @@ mod catalog_services;
 mod convert;
 mod database;
 mod engine_process;
+mod events;
 mod failure;
 mod handover;
 mod identities;

@@ -92,6 +92,7 @@ async fn serve_until_stopped(
 ) -> Result<ExitCode, ServerFailure> {
     let stopping = CancellationToken::new();
     maintenance::start(parts, &stopping);
+    parts.triggers.hear(settings, &parts.api.catalog, &parts.store, &stopping);
     certificates::keep_current(listeners.certificates(), signals::hangups()?, stopping.clone());
     let ready = listeners.describe();
     let serving = serve_all(listeners, settings, parts, metrics, &stopping);

@@ -87,6 +87,20 @@ impl NotificationSettings {
     }
 }
 
+/// Names the metrics of notifications to the recorder, with what they count.
+pub fn describe_metrics() {
+    metrics::describe_counter!(
+        "picasso_notification_events_total",
+        "Notifications heard, by outcome: ignored (nobody is subscribed), taken, set_aside (to be tried again, \
+         as no call could be accepted), given_up, unreadable or too_large"
+    );
+    metrics::describe_gauge!(
+        "picasso_notification_connected",
+        "1 while a broker hands over notifications of services"
+    );
+    metrics::describe_gauge!("picasso_notification_subscriptions", "Active subscriptions in memory");
+}
+
 /// Hears notifications and fires triggers.
 #[derive(Debug)]
 pub struct Notifications {
