@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use crate::settings::{
-    Calls, Database, Events, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound, Policy,
-    Quota, Settings, Tls, UnixSocket,
+    Calls, Database, Events, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound,
+    Policy, Quota, Settings, Tls, UnixSocket,
 };
 
 /// A broken rule: the setting, what is wrong with it, and a hint.

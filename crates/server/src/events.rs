@@ -8,10 +8,9 @@ use picasso_trigger::notification::{Listened, NotificationSettings};
 /// `None` where nothing is heard.
 pub(crate) fn notifications(settings: &Settings) -> Option<NotificationSettings> {
     let events = &settings.events;
-    let listened = events.listened().map(|(exchange, topic)| Listened {
-        exchange: exchange.to_owned(),
-        topic: topic.to_owned(),
-    });
+    let listened = events
+        .listened()
+        .map(|(exchange, topic)| Listened { exchange: exchange.to_owned(), topic: topic.to_owned() });
     Some(NotificationSettings {
         urls: settings.events_url()?.hosts().to_vec(),
         listen: listened.collect(),

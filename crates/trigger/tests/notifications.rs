@@ -67,7 +67,8 @@ async fn a_payload_that_claims_another_project_is_not_believed() {
         "project_id": "p1", "tenant_id": "p1", "_context_project_id": "p1", "initiator": {"project_id": "p1"},
         "typeURI": "http://schemas.dmtf.org/cloud/audit/1.0/event",
     });
-    let claiming = |event_type, context| Notification { context, payload: claims.clone(), ..told(event_type, "") };
+    let claiming =
+        |event_type, context| Notification { context, payload: claims.clone(), ..told(event_type, "") };
     let sent = [
         claiming("compute.instance.update", json!({"project_id": "p2"})),
         claiming("image.update", json!({})),

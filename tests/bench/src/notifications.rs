@@ -106,7 +106,9 @@ async fn subscribe(stage: &Stage) -> Result<Project, Fault> {
             0 => (json!(["bench.hit"]), json!([])),
             n if n % 3 == 0 => (json!([format!("volume.{n}.*")]), json!([])),
             n if n % 3 == 1 => (json!([format!("network.{n}.end"), format!("image.{n}.end")]), json!([])),
-            n => (json!([format!("*.{n}.update")]), json!([{"field": "data.payload.state", "equals": "gone"}])),
+            n => {
+                (json!([format!("*.{n}.update")]), json!([{"field": "data.payload.state", "equals": "gone"}]))
+            }
         };
         let trigger = json!({
             "name": format!("t{number}"), "app": app, "route": "/heard", "kind": "notification",
@@ -141,7 +143,8 @@ fn message(number: u32, project: &str) -> Vec<u8> {
         0 => "bench.hit".to_owned(),
         other => format!("compute.instance.{other}.update"),
     };
-    let details: Value = (0..30).map(|n| (format!("detail_{n}"), json!(format!("value {n} of it")))).collect();
+    let details: Value =
+        (0..30).map(|n| (format!("detail_{n}"), json!(format!("value {n} of it")))).collect();
     let message = json!({
         "message_id": format!("{}-{number}", micros(SystemTime::now())), "publisher_id": "compute.host1",
         "event_type": event_type, "priority": "INFO", "timestamp": "2026-11-22 15:19:19.219177",
@@ -168,8 +171,11 @@ async fn accepted(stage: &Stage, projects: &[Project]) -> Result<crate::samples:
             if firing["outcome"] != "accepted" {
                 return Err(format!("a call was not accepted: {firing}").into());
             }
-            let published: i64 =
-                firing["event_id"].as_str().and_then(|id| id.split('-').next()).unwrap_or_default().parse()?;
+            let published: i64 = firing["event_id"]
+                .as_str()
+                .and_then(|id| id.split('-').next())
+                .unwrap_or_default()
+                .parse()?;
             let at: jiff::Timestamp = firing["at"].as_str().unwrap_or_default().parse()?;
             samples.add(Duration::from_micros(u64::try_from(at.as_microsecond() - published).unwrap_or(0)));
         }
@@ -211,7 +217,8 @@ pub async fn acknowledge(url: &str) -> Result<Infallible, Fault> {
     let (exchange, key) = ("nova".into(), "notifications.info".into());
     channel.queue_bind(FLOOR_QUEUE.into(), exchange, key, QueueBindOptions::default(), arguments()).await?;
     let options = BasicConsumeOptions::default();
-    let mut consumer = channel.basic_consume(FLOOR_QUEUE.into(), "floor".into(), options, arguments()).await?;
+    let mut consumer =
+        channel.basic_consume(FLOOR_QUEUE.into(), "floor".into(), options, arguments()).await?;
     while let Some(delivery) = consumer.next().await {
         channel.basic_ack(delivery?.delivery_tag, BasicAckOptions::default()).await?;
     }

@@ -67,8 +67,7 @@ impl Telling {
             "config": {"SCRIPT": "b cat"},
         });
         post(format!("{base}/apps/{app}/routes"), json!({"route": route})).await;
-        let trigger =
-            json!({"name": "heard", "app": app, "route": "/heard", "kind": "notification", "options": options});
+        let trigger = json!({"name": "heard", "app": app, "route": "/heard", "kind": "notification", "options": options});
         post(format!("{base}/triggers"), json!({"trigger": trigger})).await;
         token
     }
@@ -189,7 +188,8 @@ impl Nova {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = BasicProperties::default().with_delivery_mode(2);
         let (exchange, key) = ("nova".into(), "notifications.info".into());
-        let sent = self.channel.as_ref()?.basic_publish(exchange, key, options, body, properties).await.ok()?;
+        let sent =
+            self.channel.as_ref()?.basic_publish(exchange, key, options, body, properties).await.ok()?;
         Some(matches!(sent.await.ok()?, Confirmation::Ack(None)))
     }
 }

@@ -162,7 +162,11 @@ mod tests {
             (json!({"event_types": ["x"], "topic": "notifications"}), true),
             (json!({"event_types": ["x"], "exchange": "nova", "topic": "other"}), false),
         ] {
-            assert_eq!(!names(&Book::of(vec![of(options.clone())]), Some("p"), "x").is_empty(), hears, "{options}");
+            assert_eq!(
+                !names(&Book::of(vec![of(options.clone())]), Some("p"), "x").is_empty(),
+                hears,
+                "{options}"
+            );
         }
     }
 

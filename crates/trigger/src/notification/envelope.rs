@@ -78,8 +78,7 @@ impl<'a> Notification<'a> {
         let event_type = name(wire.event_type).ok_or(Unreadable::Name("event_type"))?;
         let publisher_id = name(wire.publisher_id).ok_or(Unreadable::Name("publisher_id"))?;
         let payload = wire.payload.unwrap_or(RawValue::NULL);
-        let claims =
-            Claims { project_id: wire.project_id, tenant_id: wire.tenant_id, tenant: wire.tenant };
+        let claims = Claims { project_id: wire.project_id, tenant_id: wire.tenant_id, tenant: wire.tenant };
         let project = project_of(&claims, &event_type, &publisher_id, payload);
         Ok(Self {
             message_id: name(wire.message_id),

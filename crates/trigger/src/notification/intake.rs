@@ -89,7 +89,9 @@ impl Intake {
             left = stream::iter(left)
                 .map(|of| async { (self.sink.fire(&of.trigger, &event).await, of) })
                 .buffered(AT_ONCE)
-                .filter_map(|(fired, of)| async move { matches!(fired, Err(FireError::Later(_))).then_some(of) })
+                .filter_map(
+                    |(fired, of)| async move { matches!(fired, Err(FireError::Later(_))).then_some(of) },
+                )
                 .collect()
                 .await;
             // It may be one project's trouble: nobody else is to wait for that.

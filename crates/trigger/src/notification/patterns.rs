@@ -116,9 +116,14 @@ mod tests {
         for (pattern, number) in PATTERNS.iter().zip(0..) {
             patterns.insert(pattern, number);
         }
-        for event_type in
-            ["compute.instance.create.end", "compute.instance.create.start", "identity.x", "käse.end", "c", ""]
-        {
+        for event_type in [
+            "compute.instance.create.end",
+            "compute.instance.create.start",
+            "identity.x",
+            "käse.end",
+            "c",
+            "",
+        ] {
             let expected: Vec<u32> =
                 PATTERNS.iter().zip(0..).filter(|(p, _)| glob(p, event_type)).map(|(_, n)| n).collect();
             assert_eq!(matching(&patterns, event_type), expected, "{event_type}");

@@ -108,7 +108,8 @@ mod tests {
             (json!({"project": "p", "user": "u"}), None),
             (json!({}), None),
         ] {
-            let claimed = json!({"project_id": "victim", "tenant_id": "victim", "_context_project_id": "victim"});
+            let claimed =
+                json!({"project_id": "victim", "tenant_id": "victim", "_context_project_id": "victim"});
             let found = project("compute.instance.update", "compute.h", &context, &claimed);
             assert_eq!(found.as_deref(), expected, "{context}");
         }

@@ -80,7 +80,13 @@ impl Session {
                     let key = format!("{}.{priority}", listened.topic);
                     let (queue, options) = (settings.queue.as_str().into(), QueueBindOptions::default());
                     channel
-                        .queue_bind(queue, exchange.into(), key.as_str().into(), options, FieldTable::default())
+                        .queue_bind(
+                            queue,
+                            exchange.into(),
+                            key.as_str().into(),
+                            options,
+                            FieldTable::default(),
+                        )
                         .await?;
                 }
                 Ok::<_, lapin::Error>(())

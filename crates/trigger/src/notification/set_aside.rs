@@ -46,7 +46,12 @@ pub(super) enum SetAsideError {
 
 impl Slip {
     /// For a notification that is set aside now, the first time or, with `before`, again.
-    pub(super) fn new(message: Message<'_>, before: Option<&Self>, left: &[Subscription], pause: Duration) -> Self {
+    pub(super) fn new(
+        message: Message<'_>,
+        before: Option<&Self>,
+        left: &[Subscription],
+        pause: Duration,
+    ) -> Self {
         let now = SystemClock.now();
         let ids: Vec<&str> = left.iter().map(|of| of.trigger.id.as_str()).collect();
         let ids = ids.join(",");

@@ -50,7 +50,8 @@ pub(super) async fn work(
     settings: &NotificationSettings,
     stopping: &CancellationToken,
 ) -> End {
-    let permits = [settings.max_parallel, settings.max_parallel / 4].map(|of| Arc::new(Semaphore::new(of.max(1))));
+    let permits =
+        [settings.max_parallel, settings.max_parallel / 4].map(|of| Arc::new(Semaphore::new(of.max(1))));
     let mut worker = Worker { session, intake, settings, permits, tasks: JoinSet::new() };
     match worker.run(stopping).await {
         Ok(()) => End::Stopped,

@@ -77,10 +77,8 @@ impl Hearing {
         store.upgrade().await.unwrap();
         let store = Arc::new(store);
         let catalog = Arc::new(Catalog::new(store.clone(), Duration::from_mins(1)));
-        let listened = |exchange: &str, topic: &str| Listened {
-            exchange: exchange.to_owned(),
-            topic: topic.to_owned(),
-        };
+        let listened =
+            |exchange: &str, topic: &str| Listened { exchange: exchange.to_owned(), topic: topic.to_owned() };
         let mut settings = NotificationSettings {
             // The first broker is not there.
             urls: vec!["amqp://nobody:x@127.0.0.1:1/%2f".into(), broker.url().into()],
@@ -103,8 +101,7 @@ impl Hearing {
         change(&mut settings);
         let (sink, running) = Default::default();
         let (_, changes) = watch::channel(0);
-        let mut hearing =
-            Self { broker, settings, sink, store, catalog, running, changes, _folder: folder };
+        let mut hearing = Self { broker, settings, sink, store, catalog, running, changes, _folder: folder };
         hearing.listen().await;
         hearing
     }
