@@ -12,7 +12,6 @@ for wanted in json.load(open(sys.argv[1])):
     exchange = wanted["exchange"]
     if exchange:
         oslo_messaging.set_transport_defaults(control_exchange=exchange)
-        conf.set_override("control_exchange", exchange)
     transport = oslo_messaging.get_notification_transport(conf, url=os.environ["TRANSPORT_URL"])
     notifier = oslo_messaging.Notifier(
         transport, driver=wanted["driver"], publisher_id=wanted["publisher_id"], topics=[wanted["topic"]])
