@@ -139,7 +139,7 @@ async fn what_was_told_while_we_were_away_or_the_broker_was_killed_is_heard_once
     }
     let mut hearing = Hearing::start_with(|settings| settings.durable = true).await;
     hearing.subscribe("one", "p1", json!({"event_types": ["*"]}), json!([])).await;
-    notify(&hearing.broker.url(), &[told("before", "p1")]).await.unwrap();
+    hearing.publish("nova", "notifications.info", &hearing::message("before", "p1")).await;
     hearing.heard_events("one", 1).await;
     hearing.stop().await;
     hearing.publish("nova", "notifications.info", &hearing::message("while-away", "p1")).await;
