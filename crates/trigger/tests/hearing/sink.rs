@@ -20,8 +20,9 @@ pub struct Written {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the trigger's name.
+    /// By the trigger's name; an event's id makes one, as in the store.
     events: BTreeMap<String, Vec<Event>>,
+    asked: BTreeMap<String, usize>,
     refusing: BTreeSet<String>,
     given_up: Vec<String>,
 }
@@ -39,6 +40,11 @@ impl Written {
 
     pub fn events(&self, name: &str) -> Vec<Event> {
         self.state().events.get(name).cloned().unwrap_or_default()
+    }
+
+    /// How many events of a trigger came without being refused, the same one again among them.
+    pub fn asked(&self, name: &str) -> usize {
+        self.state().asked.get(name).copied().unwrap_or_default()
     }
 
     /// From now on nothing is finished.
@@ -91,7 +97,12 @@ impl EventSink for Written {
         if state.refusing.contains(&name) {
             return Err(FireError::Later("the project's queue is full".to_owned()));
         }
-        state.events.entry(name).or_default().push(event.clone());
+        *state.asked.entry(name.clone()).or_default() += 1;
+        let events = state.events.entry(name).or_default();
+        if events.iter().any(|known| known.id == event.id) {
+            return Ok(Fired::Duplicate(CallId::generate()));
+        }
+        events.push(event.clone());
         Ok(Fired::Accepted(CallId::generate()))
     }
 
