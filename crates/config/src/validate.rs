@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use crate::settings::{
-    Calls, Database, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound, Policy,
-    Quota, Settings, Tls, Triggers, UnixSocket,
+    Calls, Database, Events, Keystone, Messaging, NotificationDriver, Notifications, ObjectsUrl, Outbound,
+    Policy, Quota, Settings, Tls, Triggers, UnixSocket,
 };
 
 /// A broken rule: the setting, what is wrong with it, and a hint.
@@ -29,6 +29,7 @@ pub(crate) fn broken_rules(settings: &Settings) -> Vec<BrokenRule> {
     outbound(&settings.outbound, &mut rules);
     messaging(&settings.messaging, &mut rules);
     notifications(&settings.notifications, &mut rules);
+    events(settings, &mut rules);
     bounds(settings, &mut rules);
     quota(&settings.quota, &mut rules);
     rules.range("identity.max_tokens", settings.identity.max_tokens, 1, 10_000_000);
@@ -282,6 +283,39 @@ fn notifications(notifications: &Notifications, rules: &mut Rules) {
         rules.broken("notifications.publisher_id", "must be 1 to 200 visible ASCII characters");
     }
     rules.range("notifications.max_waiting", notifications.max_waiting, 1, 100_000);
+}
+
+fn events(settings: &Settings, rules: &mut Rules) {
+    let events: &Events = &settings.events;
+    if events.enabled && settings.events_url().is_none() {
+        rules.hinted(
+            "events.transport_url",
+            "is required, or notifications.transport_url",
+            "write the transport_url that the other services of the cloud have: \
+             \"rabbit://user:password@host:5672/\"",
+        );
+    }
+    // AMQP's short strings have 255 bytes; something is put behind each of these.
+    let is_name = |name: &str| (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    let is_listened = |listened: &String| {
+        listened.split_once('/').is_some_and(|(exchange, topic)| is_name(exchange) && is_name(topic))
+    };
+    if !(1..=256).contains(&events.listen.len()) || !events.listen.iter().all(is_listened) {
+        rules.broken("events.listen", "must be 1 to 256 of EXCHANGE/TOPIC in visible ASCII characters");
+    }
+    let is_priority =
+        |name: &String| (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase());
+    if !(1..=16).contains(&events.priorities.len()) || !events.priorities.iter().all(is_priority) {
+        rules.broken("events.priorities", "must be 1 to 16 words like \"info\"");
+    }
+    if !is_name(&events.pool) {
+        rules.broken("events.pool", "must be a name of 1 to 200 visible ASCII characters");
+    }
+    rules.range("events.prefetch", events.prefetch, 1, 10_000);
+    rules.range("events.max_parallel", events.max_parallel, 1, 1000);
+    rules.range("events.max_message_bytes", events.max_message_bytes, 4 << 10, 16 << 20);
+    rules.range("events.retry_after_s", events.retry_after_s, 1, 3600);
+    rules.range("events.give_up_after_s", events.give_up_after_s, events.retry_after_s, 30 * 86_400);
 }
 
 fn database(database: &Database, rules: &mut Rules) {

@@ -261,6 +261,11 @@ impl Catalog {
         ChangesFollower(self.followers.subscribe())
     }
 
+    /// Tells whether the store does not answer, so that changes pass unheard.
+    pub fn away(&self) -> watch::Receiver<bool> {
+        self.away.subscribe()
+    }
+
     /// Drops what is cached of an app; called after every change of it or its routes, before the
     /// change is answered.
     pub async fn forget(&self, app: &AppId) {

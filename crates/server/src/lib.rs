@@ -7,6 +7,7 @@ mod catalog_services;
 mod convert;
 mod database;
 mod engine_process;
+mod events;
 mod failure;
 mod handover;
 mod identities;
@@ -17,6 +18,7 @@ mod objects;
 mod policy;
 mod queue;
 mod start;
+mod trigger_tokens;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,11 +10,15 @@ pub fn is_taken(filter: &Filter, event: &Event) -> bool {
     if filter.conditions().is_empty() {
         return true;
     }
-    let data = event.json();
+    passes(filter, event, &event.json())
+}
+
+/// The same where the event's data have been parsed.
+pub(crate) fn passes(filter: &Filter, event: &Event, data: &Value) -> bool {
     filter
         .conditions()
         .iter()
-        .all(|condition| holds(&condition.test, event.at(&condition.field, &data).as_ref()))
+        .all(|condition| holds(&condition.test, event.at(&condition.field, data).as_ref()))
 }
 
 fn holds(test: &Test, value: Option<&Value>) -> bool {

@@ -9,6 +9,7 @@ mod filter;
 mod firing;
 mod firings;
 mod input;
+pub mod notification;
 pub mod object;
 mod queue;
 mod rounds;

@@ -1,7 +1,7 @@
 //! `make bench`: measures what the project promises about speed, beside a peer or a floor in the
 //! same run. The machines are shared and noisy: ratios hold, absolute figures do not.
 //!
-//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept] [drain] [backlog]     (all of them by default)
+//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept] [drain] [backlog] [notifications]     (all of them by default)
 
 mod accept;
 mod backlog;
@@ -11,6 +11,7 @@ mod http;
 mod idle;
 mod load;
 mod memory;
+mod notifications;
 mod peer;
 mod queued;
 mod report;
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 
 use stage::Fault;
 
-const TABLES: [&str; 8] = ["cold", "warm", "load", "idle", "routes", "accept", "drain", "backlog"];
+const TABLES: [&str; 9] =
+    ["cold", "warm", "load", "idle", "routes", "accept", "drain", "backlog", "notifications"];
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a command for people")]
@@ -43,6 +45,11 @@ async fn run(words: &[String]) -> Result<(), Fault> {
         && first == peer::PROXY
     {
         match peer::proxy(port.parse()?, socket.into()).await? {}
+    }
+    if let [first, url] = words
+        && first == notifications::FLOOR
+    {
+        match notifications::acknowledge(url).await? {}
     }
     if let Some(word) = words.iter().find(|word| !TABLES.contains(&word.as_str())) {
         return Err(format!("there is no table {word}; choose of: {}", TABLES.join(", ")).into());
@@ -71,6 +78,9 @@ async fn run(words: &[String]) -> Result<(), Fault> {
     }
     if wanted("backlog") {
         backlog::measure().await?;
+    }
+    if wanted("notifications") {
+        notifications::measure().await?;
     }
     Ok(())
 }

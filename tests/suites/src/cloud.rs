@@ -76,7 +76,12 @@ impl Cloud {
     /// Starts both and loads [`SHELL_IMAGE`].
     pub async fn start_with(options: PicassoOptions) -> Self {
         install_tls_provider();
-        let keystone = Keystone::shared().await.expect("Keystone starts");
+        Self::start_on(Keystone::shared().await.expect("Keystone starts"), options).await
+    }
+
+    /// The same on a Keystone of the test's own.
+    pub async fn start_on(keystone: Arc<Keystone>, options: PicassoOptions) -> Self {
+        install_tls_provider();
         let picasso = Picasso::start_with(&keystone, options).await.expect("picasso serve starts");
         let dir = TestDir::new("cloud").expect("a folder");
         let archive = shell_image(dir.path(), &[]);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod engine;
+mod events;
 mod host;
 mod identity;
 mod images;
@@ -24,6 +25,7 @@ mod triggers;
 
 pub use calls::Calls;
 pub use engine::{Engine, Queue};
+pub use events::Events;
 pub use host::{Database, DatabaseUrl, Encryption, Log, LogFormat, Server};
 pub use identity::Identity;
 pub use images::{Images, Registry, RegistryCredential};
@@ -86,6 +88,8 @@ section! {
         pub messaging: Messaging,
         /// What is told on OpenStack's message bus: changes, and audit events.
         pub notifications: Notifications,
+        /// What is heard on OpenStack's message bus: notifications of services, which fire triggers.
+        pub events: Events,
         /// Secrets of Barbican as secrets of apps and routes.
         pub key_manager: KeyManager,
         /// How functions act in OpenStack.
@@ -106,6 +110,12 @@ impl Settings {
     pub fn database_url(&self) -> DatabaseUrl {
         let default = || DatabaseUrl::Sqlite(self.server.data_dir.join("picasso.db"));
         self.database.url.clone().unwrap_or_else(default)
+    }
+
+    /// The broker that notifications of services come from; `None` where nothing is heard.
+    pub fn events_url(&self) -> Option<&TransportUrl> {
+        let url = self.events.transport_url.as_ref().or(self.notifications.transport_url.as_ref());
+        url.filter(|_| self.events.enabled)
     }
 
     /// The policy file, and whether there must be one.

@@ -25,6 +25,7 @@ use super::no_keystone::NoKeystone;
 use super::triggers::Triggers;
 use crate::failure::ServerFailure;
 use crate::policy::PolicyInForce;
+use crate::trigger_tokens::ByTrust;
 use crate::{catalog_services, convert, database, notifications};
 
 /// The running parts.
@@ -100,7 +101,12 @@ impl Parts {
         let policy = PolicyInForce::open(settings)?;
         let notifier = notifications::open(settings);
         let key_manager = catalog_services::barbican(settings, keystone.clone())?;
-        let triggers = Triggers::new(engine.clone(), catalog.clone(), store.clone(), instance, clock.clone());
+        let tokens = identities.as_ref().map(|(trusts, _)| {
+            ByTrust::open(trusts.clone(), clock.clone(), settings.identity.max_tokens.into())
+        });
+        let queues = zaqar.clone().zip(tokens);
+        let triggers =
+            Triggers::new(engine.clone(), catalog.clone(), store.clone(), instance, clock.clone(), queues);
         let api = ApiState {
             store: store.clone(),
             catalog,

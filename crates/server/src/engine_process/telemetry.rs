@@ -110,6 +110,7 @@ pub(super) fn start_metrics(logs: &Logs) -> Result<MetricsText, ServerFailure> {
         .map_err(failed)?;
     picasso_api::describe_metrics();
     picasso_notify::describe_metrics();
+    picasso_trigger::notification::describe_metrics();
     metrics::describe_counter!(
         "picasso_log_lines_lost_total",
         "Log lines below warnings that were dropped because standard error was read too slowly"
