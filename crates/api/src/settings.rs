@@ -38,6 +38,8 @@ pub struct ApiSettings {
     pub max_image_bytes: u64,
     /// How long the next piece of a request body may take, and a body of the API as a whole.
     pub body_timeout: Duration,
+    /// Whether notifications of OpenStack's services are listened to.
+    pub hears_notifications: bool,
     /// The least time between two times of a schedule, seconds.
     pub least_schedule_interval_s: u64,
     /// How long `/healthcheck` waits for the database.
@@ -62,6 +64,7 @@ impl Default for ApiSettings {
             max_result_bytes: 6 * 1024 * 1024,
             max_image_bytes: 2 * 1024 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
+            hears_notifications: true,
             least_schedule_interval_s: 1,
             health_timeout: Duration::from_secs(2),
         }

@@ -243,12 +243,16 @@ pub(crate) struct PostedAnswer {
 impl PostedAnswer {
     pub(crate) fn accepted(calls: &[picasso_types::CallId], events: usize) -> Self {
         let all = calls.iter().map(ToString::to_string);
-        let (call_id, call_ids) = if events == 1 { (all.last(), Vec::new()) } else { (None, all.collect()) };
+        let (call_id, call_ids) = if events == 1 {
+            (calls.last().map(ToString::to_string), Vec::new())
+        } else {
+            (None, all.collect())
+        };
         let message = if calls.is_empty() { "No event was taken" } else { "Accepted" };
         Self { call_id, call_ids, skipped: events - calls.len(), message: message.to_owned() }
     }
 
-    pub(crate) fn skipped(events: usize, reason: String) -> Self {
+    pub(crate) fn skipped(events: usize, reason: &str) -> Self {
         Self { call_id: None, call_ids: Vec::new(), skipped: events, message: format!("Skipped: {reason}") }
     }
 

@@ -342,6 +342,7 @@ pub(crate) fn api(settings: &Settings) -> ApiSettings {
         api_base: base(&api.public_url),
         functions_base: base(&functions.public_url),
         functions_port: functions.port,
+        hears_notifications: settings.events.enabled,
         least_schedule_interval_s: settings.triggers.schedule_least_interval_s.into(),
         trusted_proxies: settings.listeners.trusted_proxies.clone(),
         health_sources: settings.listeners.healthcheck.allowed_source_ranges.clone(),

@@ -12,11 +12,11 @@ use picasso_types::trigger::{
 };
 use picasso_types::{
     AppId, CallId, FiringId, InstanceId, OverLimit, ProjectId, Resource, RouteId, Sealed, Selector,
-    Timestamp, TriggerId,
+    Timestamp, TriggerId, TrustId,
 };
 use sqlx::query;
 
-use super::{Connection, changes, lock_project, sql};
+use super::{Connection, changes, identities, lock_project, sql};
 use crate::error::Context as _;
 use crate::rows::{Columns, column, json, optional_json, parsed, to_json};
 use crate::{StoreError, TriggerPlan};
@@ -293,6 +293,26 @@ pub(crate) async fn delete(db: &mut Connection, id: &TriggerId, now: Timestamp) 
     changes::note(db, &app, now).await
 }
 
+/// What the deletion of a route leaves of its triggers: trusts that are to be revoked.
+pub(crate) async fn leave_trusts(
+    db: &mut Connection,
+    route: &RouteId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let rows = query(sql("SELECT identity FROM triggers WHERE route_id = ? AND identity IS NOT NULL"))
+        .bind(route.as_str())
+        .fetch_all(&mut *db)
+        .await
+        .context("looking for trusts of a route's triggers")?;
+    for row in &rows {
+        let identity: TriggerIdentity = json(row, "identity")?;
+        let trust = TrustId::parse(&identity.trust_id)
+            .map_err(|fault| StoreError::Damaged { what: "identity", detail: fault.to_string() })?;
+        identities::add_revocation(db, &trust, now).await?;
+    }
+    Ok(())
+}
+
 /// Those that may be taken; whoever gets one is decided by [`take`].
 pub(crate) async fn list_due(
     db: &mut Connection,
@@ -388,17 +408,18 @@ pub(crate) async fn plan(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let (state, reason) = match &plan.state {
-        Some((state, reason)) => (*state, reason.as_deref()),
-        None => (trigger.state, trigger.state_reason.as_deref()),
+        Some((state, reason)) => (Some(state.as_str()), reason.as_deref()),
+        // Somebody may have stopped it meanwhile: that stays.
+        None => (None, None),
     };
-    let planned = query(sql(
-        "UPDATE triggers SET next_at = ?, progress = ?, state = ?, state_reason = ?, lease_owner = NULL, \
-         lease_until = 0 WHERE id = ? AND revision = ? AND lease_owner = ?",
-    ))
+    let planned = query(sql("UPDATE triggers SET next_at = ?, progress = ?, \
+         state_reason = CASE WHEN ? IS NULL THEN state_reason ELSE ? END, state = coalesce(?, state), \
+         lease_owner = NULL, lease_until = 0 WHERE id = ? AND revision = ? AND lease_owner = ?"))
     .bind(plan.next_at.map(|at| at.0))
     .bind(plan.progress.as_deref())
-    .bind(state.as_str())
+    .bind(state)
     .bind(reason.map(|reason| cut(reason, MAX_REASON)))
+    .bind(state)
     .bind(trigger.id.as_str())
     .bind(integer(trigger.revision))
     .bind(owner.as_str())
@@ -408,7 +429,7 @@ pub(crate) async fn plan(
     if planned.rows_affected() == 0 {
         return Ok(false);
     }
-    if state != trigger.state {
+    if state.is_some() {
         changes::note(db, &trigger.spec.app_id, now).await?;
     }
     Ok(true)

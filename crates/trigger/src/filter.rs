@@ -22,15 +22,15 @@ pub(crate) fn passes(filter: &Filter, event: &Event, data: &Value) -> bool {
 }
 
 fn holds(test: &Test, value: Option<&Value>) -> bool {
-    let text = value.and_then(Value::as_str);
+    let as_text = value.and_then(Value::as_str);
     let number = value.and_then(Value::as_f64);
     match test {
         Test::Equals(wanted) => value.is_some_and(|value| is_equal(value, wanted)),
         Test::NotEquals(unwanted) => !value.is_some_and(|value| is_equal(value, unwanted)),
         Test::OneOf(wanted) => value.is_some_and(|value| wanted.iter().any(|one| is_equal(value, one))),
-        Test::Glob(pattern) => text.is_some_and(|text| glob(pattern, text)),
-        Test::Prefix(prefix) => text.is_some_and(|text| text.starts_with(prefix.as_str())),
-        Test::Suffix(suffix) => text.is_some_and(|text| text.ends_with(suffix.as_str())),
+        Test::Glob(pattern) => as_text.is_some_and(|text| glob(pattern, text)),
+        Test::Prefix(prefix) => as_text.is_some_and(|text| text.starts_with(prefix.as_str())),
+        Test::Suffix(suffix) => as_text.is_some_and(|text| text.ends_with(suffix.as_str())),
         Test::Exists(wanted) => value.is_some() == *wanted,
         Test::AtLeast(bound) => number.is_some_and(|number| number >= *bound),
         Test::AtMost(bound) => number.is_some_and(|number| number <= *bound),

@@ -133,7 +133,7 @@ impl News {
         };
         if heard.is_none() {
             self.0 = None;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

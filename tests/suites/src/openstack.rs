@@ -1,5 +1,11 @@
 //! The `openstack` command with our own client in it, as people run it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a client that does not run fails the test that needs it"
+)]
+
 use std::process::{Output, Stdio};
 
 use picasso_testkit::keystone::client_venv;

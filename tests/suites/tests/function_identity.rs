@@ -1,6 +1,8 @@
 //! Functions with an identity, through the whole: a trust of a real Keystone, its token in real
 //! sandboxes, and what becomes of both when another user changes the function.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! Our own client (`clients/python-picassoclient`) in the real `openstack` command and in openstacksdk,
 //! against a running Picasso and a real Keystone.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is the failed test")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::time::Duration;
@@ -30,7 +32,6 @@ async fn cloud() -> Option<(Cloud, MutexGuard<'static, ()>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "what a user does first, in that order")]
 async fn the_first_five_minutes_need_nothing_but_the_client() {
     let Some((cloud, _turn)) = cloud().await else { return };
     let archive = cloud.unknown_shell();

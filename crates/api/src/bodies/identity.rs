@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    fn fault(fields: Value) -> String {
+    fn fault(fields: &Value) -> String {
         let body: SetIdentity = serde_json::from_value(json!({ "identity": fields })).unwrap();
         match body.into_wanted() {
             Err(ApiError::InvalidField(fault)) => fault.field,
@@ -122,7 +122,7 @@ mod tests {
             ),
         ];
         for (fields, field) in cases {
-            assert_eq!(fault(fields.clone()), field, "{fields}");
+            assert_eq!(fault(&fields), field, "{fields}");
         }
     }
 

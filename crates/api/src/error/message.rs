@@ -39,8 +39,6 @@ impl ApiError {
             Self::TriggerExists(_) => Kind::TriggerExists,
             Self::TriggerRefused(_) => Kind::TriggerRefused,
             Self::TriggerBusy(_) => Kind::TriggerBusy,
-            Self::InvalidPosting(_) => Kind::InvalidBody,
-            Self::HookRefused(_) => Kind::WebhookRefused,
             Self::IdentityNotFound(_) => Kind::IdentityNotFound,
             Self::NotTheGrantor => Kind::NotTheGrantor,
             Self::VersionNotReady { .. } => Kind::VersionNotReady,
@@ -50,11 +48,11 @@ impl ApiError {
             Self::OverLimit(_) | Self::TooManyAliases(_) => Kind::LimitReached,
             Self::SourceNotAllowed => Kind::SourceNotAllowed,
             Self::JwtRefused(_) => Kind::JwtRefused,
-            Self::WebhookRefused(_) => Kind::WebhookRefused,
+            Self::WebhookRefused(_) | Self::HookRefused(_) => Kind::WebhookRefused,
             Self::ProjectQueueFull(_) => Kind::ProjectQueueFull,
             Self::ServiceQueueFull => Kind::ServiceQueueFull,
             Self::InvalidContentType => Kind::InvalidContentType,
-            Self::InvalidBody(_) => Kind::InvalidBody,
+            Self::InvalidBody(_) | Self::InvalidPosting(_) => Kind::InvalidBody,
             Self::InvalidField(_) => Kind::InvalidField,
             Self::InvalidEvent(_) => Kind::InvalidEvent,
             Self::AmbiguousLength => Kind::AmbiguousLength,
@@ -113,7 +111,6 @@ impl ApiError {
             Self::TriggerNotFound(name) => format!("Trigger {name} not found"),
             Self::TriggerExists(name) => format!("The project has a trigger {name} already"),
             Self::TriggerRefused(reason) => format!("The trigger cannot fire: {reason}"),
-            Self::InvalidPosting(sentence) => sentence.clone(),
             Self::HookRefused(reason) => format!("The webhook takes only what is signed: {reason}"),
             Self::TriggerBusy(reason) => format!("The trigger cannot fire now: {reason}; try again later"),
             Self::VersionNotReady { number, reason: None } => {
@@ -168,9 +165,10 @@ impl ApiError {
             Self::ServiceQueueFull => {
                 "The service has as many queued calls as it takes (queue.max_calls); try again later".into()
             }
-            Self::InvalidBody(sentence) | Self::InvalidImage(sentence) | Self::ImageTooLarge(sentence) => {
-                sentence.clone()
-            }
+            Self::InvalidPosting(sentence)
+            | Self::InvalidBody(sentence)
+            | Self::InvalidImage(sentence)
+            | Self::ImageTooLarge(sentence) => sentence.clone(),
             Self::InvalidField(fault) => fault.to_string(),
             Self::InvalidEvent(fault) => fault.to_string(),
             Self::AmbiguousLength => {

@@ -87,7 +87,7 @@ pub(crate) async fn receive_event(
         for event in &events {
             state.firer.note(&trigger, event, FiringOutcome::Skipped, Some(reason.clone()), None);
         }
-        return Ok((StatusCode::ACCEPTED, Json(PostedAnswer::skipped(events.len(), reason))).into_response());
+        return Ok((StatusCode::ACCEPTED, Json(PostedAnswer::skipped(events.len(), &reason))).into_response());
     }
     let target = state.firer.target(&trigger).await?;
     let begun = state.engine.begin_call(&target, options.require_token);
@@ -258,7 +258,7 @@ async fn wait(
     inbound: Inbound,
 ) -> Result<Response, ApiError> {
     if !picasso_trigger::is_taken(&trigger.spec.filter, event) {
-        let answer = PostedAnswer::skipped(1, "the trigger's filter does not let it through".to_owned());
+        let answer = PostedAnswer::skipped(1, "the trigger's filter does not let it through");
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
     }
     let invocation = state.firer.invocation(trigger, event, &options).await?;

@@ -72,7 +72,7 @@ impl Granted {
 
     async fn is_revoked(&self, trust: &str) {
         let gone = async || !self.is_in_keystone(trust).await;
-        let limit = std::time::Duration::from_secs(60);
+        let limit = std::time::Duration::from_mins(1);
         picasso_testkit::process::wait_until(limit, "the end of a trust", gone).await.unwrap();
     }
 }
@@ -154,7 +154,7 @@ async fn a_trust_goes_with_its_identity_its_replacement_and_its_route() {
     it.is_revoked(&third).await;
     let store = &it.world.server.state.store;
     let none = async || store.list_trust_revocations(10).await.unwrap().is_empty();
-    let limit = std::time::Duration::from_secs(60);
+    let limit = std::time::Duration::from_mins(1);
     picasso_testkit::process::wait_until(limit, "nothing to be left to revoke", none).await.unwrap();
 }
 

@@ -24,7 +24,7 @@ const PUBLIC: &[&str] = &[
 ];
 
 /// What handlers ask for beside their own rule, for some requests.
-const ASKED_WITHIN: &[&str] = &["functions:trigger:all_projects"];
+pub const ASKED_WITHIN: &[&str] = &["functions:trigger:all_projects"];
 
 #[test]
 fn every_handler_enforces_a_named_rule_or_is_listed_as_public() {

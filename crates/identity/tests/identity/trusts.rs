@@ -10,6 +10,7 @@ use picasso_identity::{
     Trusts,
 };
 use picasso_testkit::keystone::{Keystone, User};
+use picasso_testkit::process::wait_until;
 use picasso_types::{ProjectId, TrustId};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -92,7 +93,11 @@ async fn a_trust_of_a_user_who_may_not_act_any_more_is_refused_and_not_taken_for
     refused(trusts.token(&of_disabled).await);
     refused(trusts.delete(&of_disabled).await); //"it is there, and nobody may delete it for now"
     keystone.set_user_enabled(&disabled.name, true).await.unwrap();
-    trusts.delete(&of_disabled).await.unwrap();
+    // Keystone takes back what it gives within the second in which the user was disabled.
+    let deleted = wait_until(Duration::from_secs(30), "the user to act again", async || {
+        trusts.delete(&of_disabled).await.is_ok()
+    });
+    deleted.await.unwrap();
 
     let (without_role, of_former) = trust(&keystone, &trusts, &["member"], &["member"]).await;
     keystone.remove_role(&without_role.name, "demo1", "member").await.unwrap();

@@ -3,7 +3,7 @@
 use picasso_types::ProjectId;
 use sqlx::MySqlConnection as Connection;
 
-use super::changes;
+use super::{changes, identities};
 use crate::StoreError;
 use crate::error::Context as _;
 

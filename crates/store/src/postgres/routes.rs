@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{PgConnection, PgExecutor};
 
-use super::{apps, calls, changes, identities, versions};
+use super::{apps, calls, changes, identities, triggers, versions};
 use crate::StoreError;
 use crate::error::{Context as _, expect};
 use crate::preparation::{Merged, Preparation};
@@ -287,6 +287,7 @@ pub(super) async fn change_webhook(
 pub(super) async fn delete(db: &mut PgConnection, id: &RouteId, now: Timestamp) -> Result<(), StoreError> {
     let app = apps::lock_of_route(db, id).await?;
     identities::forget_of_route(db, id, now).await?;
+    triggers::leave_trusts(db, id, now).await?;
     let deleted = sqlx::query("DELETE FROM routes WHERE id = $1")
         .bind(id.as_str())
         .execute(&mut *db)

@@ -1,9 +1,11 @@
 //! What triggers need to know of PostgreSQL; the statements are in `trigger_sql.rs`.
 
+use std::fmt::Write as _;
+
 use picasso_types::ProjectId;
 use sqlx::{AssertSqlSafe, PgConnection as Connection};
 
-use super::changes;
+use super::{changes, identities};
 use crate::StoreError;
 use crate::error::Context as _;
 
@@ -20,7 +22,8 @@ fn sql(text: &'static str) -> AssertSqlSafe<String> {
     let mut numbered = String::with_capacity(text.len() + 32);
     for (number, piece) in text.split('?').enumerate() {
         if number > 0 {
-            numbered.push_str(&format!("${number}"));
+            // Writing into a text cannot fail.
+            let _ = write!(numbered, "${number}");
         }
         numbered.push_str(piece);
     }

@@ -6,7 +6,7 @@ use picasso_types::{
 };
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::{apps, calls, changes, identities, versions};
+use super::{apps, calls, changes, identities, triggers, versions};
 use crate::StoreError;
 use crate::error::{Context as _, expect};
 use crate::preparation::{Merged, Preparation};
@@ -275,6 +275,7 @@ pub(super) async fn delete(
 ) -> Result<(), StoreError> {
     let app = changes::app_of_route(db, id).await?;
     identities::forget_of_route(db, id, now).await?;
+    triggers::leave_trusts(db, id, now).await?;
     let deleted = sqlx::query("DELETE FROM routes WHERE id = ?1")
         .bind(id.as_str())
         .execute(&mut *db)

@@ -3,7 +3,7 @@
 use picasso_types::ProjectId;
 use sqlx::SqliteConnection as Connection;
 
-use super::changes;
+use super::{changes, identities};
 use crate::StoreError;
 
 #[path = "../trigger_sql.rs"]
@@ -16,7 +16,6 @@ const fn sql(text: &'static str) -> &'static str {
 }
 
 /// There is one writer at a time.
-#[expect(clippy::unused_async, reason = "other databases take a lock here")]
 async fn lock_project(_: &mut Connection, _: &ProjectId) -> Result<(), StoreError> {
     Ok(())
 }

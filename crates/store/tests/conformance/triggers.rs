@@ -199,7 +199,7 @@ pub async fn due_triggers_are_taken_once_and_planned_by_who_holds_them(f: Fixtur
     let (a, b) = (node("node-a"), node("node-b"));
     let due = f
         .store
-        .create_trigger(&new(spec(&app, &route, "due", hourly()), Some(f.after(1 * SECOND))), MANY)
+        .create_trigger(&new(spec(&app, &route, "due", hourly()), Some(f.after(SECOND))), MANY)
         .await
         .unwrap();
     f.store
@@ -210,7 +210,7 @@ pub async fn due_triggers_are_taken_once_and_planned_by_who_holds_them(f: Fixtur
     let take = async |by: &InstanceId| {
         f.store.take_due_triggers(TriggerType::Schedule, by, f.after(30 * SECOND), 10).await.unwrap()
     };
-    assert_eq!(f.store.next_due_trigger(TriggerType::Schedule).await.unwrap(), Some(f.after(1 * SECOND)));
+    assert_eq!(f.store.next_due_trigger(TriggerType::Schedule).await.unwrap(), Some(f.after(SECOND)));
     assert_eq!(take(&a).await, []);
     f.clock.advance(SECOND);
     let taken = take(&a).await;

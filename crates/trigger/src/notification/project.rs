@@ -87,7 +87,7 @@ mod tests {
             message[format!("_context_{key}")] = value.clone();
         }
         let text = message.to_string();
-        Notification::read(&text).unwrap().project.map(|project| project.into_owned())
+        Notification::read(&text).unwrap().project.map(std::borrow::Cow::into_owned)
     }
 
     #[test]

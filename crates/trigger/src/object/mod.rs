@@ -84,7 +84,7 @@ impl ObjectTriggers {
         let event = change.event();
         let mut calls = 0;
         // One event may come several times for its subscriptions; triggers know it by its id.
-        for trigger in self.book.of(project).await.map_err(failed)?.iter() {
+        for trigger in self.book.of(project).await.map_err(|error| failed(&error))?.iter() {
             if let TriggerKind::Object(options) = &trigger.spec.kind
                 && wants(options, change)
             {
@@ -93,8 +93,11 @@ impl ObjectTriggers {
         }
         if let Some(subscription) = &change.subscription {
             let path = format!("/{}", subscription.route.trim_start_matches('/'));
-            let found =
-                self.catalog.lookup(project, &subscription.app, &path, "POST").await.map_err(failed)?;
+            let found = self
+                .catalog
+                .lookup(project, &subscription.app, &path, "POST")
+                .await
+                .map_err(|error| failed(&error))?;
             if let Lookup::Found(target, _) = found {
                 let unnamed = Unnamed { way: "metadata", project, target: &target };
                 calls += self.fire_unnamed(&unnamed, change, &event).await?;
@@ -119,7 +122,7 @@ impl ObjectTriggers {
             }
             Some(_) => return Ok(0),
         };
-        match found.map_err(failed)? {
+        match found.map_err(|error| failed(&error))? {
             Lookup::Found(target, _) if project.is_some() || target.route.is_public => {
                 let owner = target.app.project_id.clone();
                 let unnamed = Unnamed { way: "header", project: &owner, target: &target };
@@ -172,7 +175,7 @@ impl ObjectTriggers {
                 IdentityGrant::ApplicationCredential { id, .. } => change.is_by(id),
             }),
             Err(StoreError::NotFound) => Ok(false),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -186,7 +189,7 @@ impl ObjectTriggers {
             .store
             .set_trigger_state(&trigger.id, trigger.revision, TriggerState::Stopped, Some(&reason))
             .await;
-        stopped.map_err(failed)?;
+        stopped.map_err(|error| failed(&error))?;
         self.catalog.forget(&trigger.spec.app_id).await;
         Ok(())
     }
@@ -258,9 +261,9 @@ impl Unnamed<'_> {
     }
 }
 
-fn failed(error: StoreError) -> ObjectFault {
+fn failed(error: &StoreError) -> ObjectFault {
     tracing::error!(
-        error = &error as &dyn std::error::Error,
+        error = error as &dyn std::error::Error,
         "what an object's change fires cannot be looked up"
     );
     ObjectFault::Later("the database does not answer".to_owned())

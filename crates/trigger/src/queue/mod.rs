@@ -26,7 +26,7 @@ use reader::Reader;
 pub use tokens::{TokenError, TriggerTokens};
 
 /// How long a queue is held: longer than Zaqar may take for one look.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Reads queues until it is told to stop.
 #[derive(Debug)]

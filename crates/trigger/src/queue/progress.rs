@@ -8,7 +8,7 @@ use picasso_types::{CallId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Longest pause between two looks at a queue where nothing was to be had, or nothing could be done.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// Longest pause of a queue that is merely empty.
 const MAX_IDLE: Duration = Duration::from_secs(8);
 

@@ -86,7 +86,7 @@ async fn waiting(world: &World) -> Vec<Call> {
 /// Runs a call as a worker does; the messages that it got.
 async fn run(world: &World, call: &CallId, state: CallState, answer: &Value) -> Vec<Value> {
     let owner = InstanceId::generate();
-    let until = world.clock.now().plus(Duration::from_secs(60));
+    let until = world.clock.now().plus(Duration::from_mins(1));
     let claimed = world.stores[0].claim_call(call, &owner, until).await.unwrap().unwrap();
     let got: Value = serde_json::from_slice(&claimed.payload).unwrap();
     let outcome = CallOutcome {

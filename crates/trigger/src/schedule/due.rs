@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    const GRACE: Duration = Duration::from_secs(60);
+    const GRACE: Duration = Duration::from_mins(1);
 
     fn options(value: serde_json::Value) -> ScheduleOptions {
         match TriggerKind::parse(TriggerType::Schedule, value) {

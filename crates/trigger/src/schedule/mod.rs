@@ -34,7 +34,7 @@ pub struct ScheduleSettings {
 
 impl Default for ScheduleSettings {
     fn default() -> Self {
-        Self { missed_after: Duration::from_secs(60) }
+        Self { missed_after: Duration::from_mins(1) }
     }
 }
 

@@ -7,7 +7,7 @@ use picasso_types::trigger::Trigger;
 use serde::{Deserialize, Serialize};
 
 /// Longest time until a planned time that could not fire is tried again.
-const MAX_BACK_OFF: Duration = Duration::from_secs(60);
+const MAX_BACK_OFF: Duration = Duration::from_mins(1);
 
 /// What is written into the trigger's `progress`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use crate::firing::{FireError, FireOptions, Fired};
 use crate::rounds::News;
 use crate::testing::{Process, SECOND, World};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What became of the planned times of triggers, in their order.
 type Book = Arc<Mutex<BTreeMap<(String, String), Vec<&'static str>>>>;
@@ -97,7 +97,7 @@ fn start(world: &World, process: Process, book: &Book, fault: Fault) -> JoinHand
         store: process.store,
         instance: process.instance,
         clock: world.clock.clone(),
-        missed_after: Duration::from_secs(60),
+        missed_after: Duration::from_mins(1),
     };
     let poll = Duration::from_millis(20);
     tokio::spawn(Schedules::of(server, News(None), poll).run(CancellationToken::new()))

@@ -10,8 +10,10 @@ use crate::event::Event;
 /// What of an alarm the event's attributes are made of; the function gets all of it.
 #[derive(Deserialize)]
 struct Alarm {
-    alarm_id: String,
-    alarm_name: Option<String>,
+    #[serde(rename = "alarm_id")]
+    id: String,
+    #[serde(rename = "alarm_name")]
+    name: Option<String>,
     current: String,
     severity: Option<String>,
 }
@@ -24,8 +26,8 @@ pub(super) fn read(headers: &HeaderMap, body: Bytes) -> Result<Event, PostedFaul
         // Aodh gives each sending of an alarm its own.
         id: given_id(headers, "x-openstack-request-id"),
         kind: format!("org.openstack.aodh.alarm.{}", alarm.current.replace(' ', "_")),
-        source: format!("/aodh/alarms/{}", alarm.alarm_id),
-        subject: alarm.alarm_name,
+        source: format!("/aodh/alarms/{}", alarm.id),
+        subject: alarm.name,
         time: None,
         extensions: severity.into_iter().collect(),
         content_type: Some("application/json".to_owned()),

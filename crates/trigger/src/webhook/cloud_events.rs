@@ -86,6 +86,8 @@ mod tests {
     use super::super::{Posted, read as read_posted};
     use super::*;
 
+    const DOCUMENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"Käse","team":"x","datacontenttype":"application/json","data":{"a":1}}"#;
+
     #[test]
     fn an_event_is_the_same_in_every_mode() {
         let binary = one(
@@ -103,7 +105,6 @@ mod tests {
         );
         assert_eq!(binary.subject.as_deref(), Some("Käse"));
         assert_eq!(binary.attribute("team"), Some("x"));
-        const DOCUMENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"Käse","team":"x","datacontenttype":"application/json","data":{"a":1}}"#;
         let structured =
             one(Sender::CloudEvents, &[("content-type", "application/cloudevents+json")], DOCUMENT);
         assert_eq!(structured, binary);

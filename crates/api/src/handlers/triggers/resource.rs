@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
-use picasso_types::trigger::{IdentityWish, NewTrigger, Trigger, TriggerChange, TriggerSpec, TriggerState};
+use picasso_types::trigger::webhook::Signature;
+use picasso_types::trigger::{
+    IdentityWish, NewTrigger, Trigger, TriggerChange, TriggerKind, TriggerSpec, TriggerState,
+};
 use picasso_types::{Resource, TriggerId};
 
 use super::hook::Hook;
@@ -23,7 +26,7 @@ use crate::request::origin::Origin;
 use crate::request::path::TriggerPath;
 use crate::request::preconditions::{Preconditions, tagged};
 use crate::state::ApiState;
-use crate::trigger_views::{TriggerAnswer, TriggerView, TriggersAnswer};
+use crate::trigger_views::{HookView, TriggerAnswer, TriggerView, TriggersAnswer};
 use crate::views::Done;
 
 /// Triggers in lists.
@@ -228,7 +231,9 @@ pub(crate) async fn update_trigger(
     auth.about(&before);
     preconditions.allow_change(&tag(&before)?)?;
     let wanted = body.parse::<UpdateTrigger>()?.into_wanted(before.spec.kind.trigger_type())?;
-    if let Some(kind) = &wanted.kind {
+    // Who may not subscribe to all projects does not change such a subscription either.
+    let subscription = Some(&before.spec.kind).filter(|kind| matches!(kind, TriggerKind::Notification(_)));
+    if let Some(kind) = wanted.kind.as_ref().or(subscription) {
         check_kind(&state, &auth, kind, "").await?;
     }
     if let Some(selector) = &wanted.selector {
@@ -282,10 +287,7 @@ fn change_of(
     before: &Trigger,
     wanted: WantedChange,
     user: &str,
-) -> Result<(TriggerChange, Option<crate::trigger_views::HookView>), ApiError> {
-    use picasso_types::trigger::TriggerKind;
-    use picasso_types::trigger::webhook::Signature;
-
+) -> Result<(TriggerChange, Option<HookView>), ApiError> {
     let spec = before.spec.clone();
     let has_new_options = wanted.kind.is_some();
     let kind = wanted.kind.unwrap_or(spec.kind);
@@ -306,7 +308,7 @@ fn change_of(
         (Some(key), true) => (Some(key.clone()), None),
         (None, true) => {
             let (key, shown) = Hook::new_key(state, &before.id)?;
-            (Some(key), Some(crate::trigger_views::HookView { url: None, signing_key: Some(shown) }))
+            (Some(key), Some(HookView { url: None, signing_key: Some(shown) }))
         }
     };
     let change = TriggerChange {

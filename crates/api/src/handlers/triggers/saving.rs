@@ -59,7 +59,14 @@ pub(super) async fn check_kind(
     kind: &TriggerKind,
     wrapper: &str,
 ) -> Result<(), ApiError> {
+    let unserved = |message: &str| Err(FieldFault::new(format!("{wrapper}kind"), message).into());
     match kind {
+        TriggerKind::Notification(_) if !state.settings.hears_notifications => unserved(
+            "cannot be \"notification\": this service does not listen to the message bus (events.enabled)",
+        ),
+        TriggerKind::Queue(_) if state.messaging.is_none() || state.trusts.is_none() => {
+            unserved("cannot be \"queue\": this service does not use Zaqar (messaging.enabled)")
+        }
         TriggerKind::Notification(options) if options.scope == Scope::All => {
             if auth.may(state, rule::SubscribeToAllProjects::RULE).await? {
                 return Ok(());

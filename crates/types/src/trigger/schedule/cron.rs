@@ -82,7 +82,7 @@ impl CronText {
     pub(super) fn least_interval_s(&self) -> u64 {
         let pattern = &self.cron.pattern;
         let [hours, minutes, seconds] =
-            [&pattern.hours, &pattern.minutes, &pattern.seconds].map(|field| field.values());
+            [&pattern.hours, &pattern.minutes, &pattern.seconds].map(croner::CronComponent::values);
         let mut of_day = hours.iter().flat_map(|hour| {
             let of_hour = minutes.iter().flat_map(|minute| {
                 seconds.iter().map(move |second| u32::from(*minute) * 60 + u32::from(*second))
@@ -90,8 +90,9 @@ impl CronText {
             of_hour.map(move |second| u32::from(*hour) * 3600 + second)
         });
         let Some(first) = of_day.next() else { return DAY_S.into() };
-        let (last, least) = of_day.fold((first, DAY_S), |(last, least), time| (time, least.min(time - last)));
-        least.min(DAY_S + first - last).into()
+        let (end, least) =
+            of_day.fold((first, DAY_S), |(before, least), time| (time, least.min(time - before)));
+        least.min(DAY_S + first - end).into()
     }
 
     /// Wall-clock times become moments one by one.

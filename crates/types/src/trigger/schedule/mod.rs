@@ -42,7 +42,7 @@ pub struct ScheduleOptions {
 /// The text that says when, taken apart.
 #[derive(Debug, Clone, PartialEq)]
 enum Times {
-    Cron(CronText),
+    Cron(Box<CronText>),
     Every(Every),
     At(Written),
 }
@@ -141,7 +141,7 @@ impl TryFrom<RawSchedule> for ScheduleOptions {
             (Some(cron), None) if cron.trim_start().starts_with("@every") => {
                 Times::Every(Every::parse(cron)?)
             }
-            (Some(cron), None) => Times::Cron(CronText::parse(cron)?),
+            (Some(cron), None) => Times::Cron(Box::new(CronText::parse(cron)?)),
             (None, Some(at)) => {
                 let bounds = [
                     ("first_at", first_at.is_some()),
