@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    fn takes(condition: Value) -> bool {
+    fn takes(condition: &Value) -> bool {
         let data = json!({"state": "stopped", "n": 5, "none": null, "list": [{"a": "x"}]});
         let mut event = Event::of_json("7".into(), "compute.instance.update".into(), "/s".into(), &data);
         event.subject = Some("in/cat.jpg".to_owned());
@@ -105,7 +105,7 @@ mod tests {
             json!({"field": "data.list[0].a", "one_of": ["y", "x"]}),
             json!({"field": "id", "equals": "7"}),
         ] {
-            assert!(takes(held.clone()), "{held}");
+            assert!(takes(&held), "{held}");
         }
         for not in [
             json!({"field": "type", "glob": "compute"}),
@@ -116,7 +116,7 @@ mod tests {
             json!({"field": "data.list[1].a", "one_of": ["x"]}),
             json!({"field": "nothing", "exists": true}),
         ] {
-            assert!(!takes(not.clone()), "{not}");
+            assert!(!takes(&not), "{not}");
         }
     }
 

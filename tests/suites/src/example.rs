@@ -58,7 +58,8 @@ impl Testbed {
         let mut options = openstack.picasso_options()?;
         // The message bus that the services of this cloud notify.
         let bus = openstack.broker_url().replacen("amqp:", "rabbit:", 1);
-        options.more_config += &format!("[events]\nenabled = true\ntransport_url = \"{bus}\"\n");
+        let section = ["[events]\nenabled = true\ntransport_url = \"", &bus, "\"\n"].concat();
+        options.more_config.push_str(&section);
         let picasso = Picasso::start_with(&openstack.keystone, options).await?;
         openstack.keystone.set_functions_url(&picasso.api_url()).await?;
         Ok(Self { picasso, openstack, spool: TestDir::new("spool")?, servers: OnceCell::new() })

@@ -128,11 +128,10 @@ async fn no_notification_is_lost_and_none_comes_to_another_project_whatever_dies
         }
         match number {
             10 | 40 => telling.cloud.picasso.kill_engine(),
-            12 => telling.cloud.picasso.start_again().await.unwrap(),
+            12 | 45 => telling.cloud.picasso.start_again().await.unwrap(),
             20 => telling.broker.kill().await.unwrap(),
             30 => drop(telling.keystone.stop()),
             42 => telling.keystone.restart().await.unwrap(),
-            45 => telling.cloud.picasso.start_again().await.unwrap(),
             _ => {}
         }
         if number == 20 {

@@ -118,7 +118,7 @@ impl SharedBook {
             let apps = tokio::select! {
                 // First what was changed, then that the database is back: the catalog tells it so.
                 biased;
-                changed = changes.next() => match changed? {
+                heard = changes.next() => match heard? {
                     Changed::Anything => return Some(()),
                     Changed::Apps(apps) => apps,
                 },

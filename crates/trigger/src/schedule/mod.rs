@@ -53,8 +53,8 @@ impl Schedules {
         follower: ChangesFollower,
         settings: &ScheduleSettings,
     ) -> Self {
-        let fires = Arc::new(firer);
-        let server = Server { fires, store, instance, clock, missed_after: settings.missed_after };
+        let missed_after = settings.missed_after;
+        let server = Server { fires: Arc::new(firer), store, instance, clock, missed_after };
         Self::of(server, News(Some(follower)), POLL)
     }
 
