@@ -131,7 +131,14 @@ async fn what_the_functions_own_identity_changed_is_skipped_unless_the_trigger_s
     let change = json!({"options": {"container": "photos", "allow_self": true}});
     let url = format!("/v1/{PROJECT}/triggers/photos");
     assert_eq!(world.server.api.put(&url, "member", &change).await.status, 200);
-    assert_eq!(world.accepted(&[by("e3", "trust1")]).await, 1);
+    let (mut number, world_now) = (3, &world);
+    wait_until(SOON, "the change of the trigger to be heard", || {
+        number += 1;
+        let event = by(&format!("e{number}"), "trust1");
+        async move { world_now.accepted(&[event]).await == 1 }
+    })
+    .await
+    .unwrap();
     wait_until(SOON, "the skipped event to be written down", async || {
         let firings = world.server.api.get(&format!("{url}/firings"), "reader").await.json();
         let all = firings["firings"].as_array().unwrap().clone();

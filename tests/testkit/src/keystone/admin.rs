@@ -54,6 +54,15 @@ impl Keystone {
         Ok(name)
     }
 
+    /// Makes a project with a token of `user` in `project`, who must be an administrator.
+    pub async fn create_project_as(&self, user: &str, project: &str) -> Result<(), KeystoneError> {
+        let token = self.token(user, project).await?;
+        let body = json!({"project": {"name": self.unique_name("project"), "domain_id": "default"}});
+        let answer = self.request(Method::POST, "/v3/projects", Some(&token), Some(&body)).await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
     /// Disables or enables a project.
     pub async fn set_project_enabled(&self, project: &str, enabled: bool) -> Result<(), KeystoneError> {
         let path = format!("/v3/projects/{}", self.project_id(project).await?);

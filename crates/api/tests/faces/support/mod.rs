@@ -154,14 +154,14 @@ impl Server {
         let engine = Arc::new(engine);
         let shutdown = CancellationToken::new();
         let (firings, _) = Firings::start(store.clone(), shutdown.clone());
+        let firer = Firer::new(engine.clone(), catalog.clone(), firings);
+        let objects = ObjectTriggers::new(firer.clone(), catalog.clone(), store.clone(), object_clock);
+        let objects = Arc::new(objects);
+        let (following, until) = (objects.clone(), shutdown.clone());
+        tokio::spawn(async move { following.follow(until).await });
         let state = ApiState {
-            objects: Arc::new(ObjectTriggers::new(
-                Firer::new(engine.clone(), catalog.clone(), firings.clone()),
-                catalog.clone(),
-                store.clone(),
-                object_clock,
-            )),
-            firer: Firer::new(engine.clone(), catalog.clone(), firings),
+            objects,
+            firer,
             key_manager: None,
             messaging: None,
             trusts: options.trusts,
