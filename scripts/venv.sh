@@ -44,7 +44,7 @@ make_venv() {
             rm -rf "$dir"
             # The lock belongs to this script alone, not to what it starts.
             "$python" -m venv "$dir" 9>&-
-            if ! "$dir/bin/pip" install --quiet --disable-pip-version-check \
+            if ! "$dir/bin/pip" install --quiet --quiet --disable-pip-version-check \
                 --constraint "$constraints" "$@" 9>&- >&2; then
                 echo "$name: pip could not install $*" >&2
                 echo "hint: PyPI (or the index in pip's configuration) must be reachable once" >&2
