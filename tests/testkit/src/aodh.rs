@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, Kind};
-use crate::keystone::{Keystone, root, venv};
+use crate::keystone::{Keystone, root, services_venv};
 use crate::oslo::{Notification, notify};
 use crate::place::Place;
 use crate::process::{Process, ProcessError, TestDir, run};
@@ -53,7 +53,7 @@ impl Aodh {
         let broker_url = broker.url();
         configure(dir.path(), keystone, &user.name, &broker_url).map_err(cannot)?;
         let port = place.port(8042).map_err(cannot)?;
-        let venv = venv().map_err(told)?;
+        let venv = services_venv().map_err(told)?;
         let mut command = place.command(venv.join("bin/gunicorn"));
         command
             .args(["--bind", &format!("{}:{port}", place.address()), "--no-control-socket"])
@@ -135,7 +135,7 @@ impl Aodh {
 }
 
 fn prepare(folder: &Path) -> Result<(), String> {
-    let venv = venv()?;
+    let venv = services_venv()?;
     let written = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::write(folder.join("aodh.conf"), CONFIG).map_err(written)?;
     let program = venv.join("bin/aodh-dbsync").display().to_string();

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::evidence::note_secret;
-use crate::keystone::{Keystone, root, venv};
+use crate::keystone::{Keystone, root, services_venv};
 use crate::process::{Process, ProcessError, TestDir, free_port};
 
 /// Python takes its time where the machine is busy.
@@ -113,7 +113,7 @@ fn configure(dir: &Path, port: u16, keystone: &Keystone) -> std::io::Result<()> 
 }
 
 fn spawn(dir: &Path, port: u16) -> Result<Process, ProcessError> {
-    let venv = venv().map_err(|error| cannot(std::io::Error::other(error)))?;
+    let venv = services_venv().map_err(|error| cannot(std::io::Error::other(error)))?;
     let mut command = Command::new(venv.join("bin/gunicorn"));
     command
         .args(["--bind", &format!("127.0.0.1:{port}"), "--no-control-socket", "--workers", "1"])

@@ -247,16 +247,23 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The Python environment of Keystone and the other services, made where it is missing.
+/// The Python environment of Keystone, made where it is missing.
 pub(crate) fn venv() -> Result<PathBuf, String> {
     let made = crate::process::run("bash", [root().join("scripts/openstack-venv")])?;
     Ok(PathBuf::from(made.trim()))
 }
 
-/// The Python of that environment, which knows OpenStack's libraries: for tests that hold ours against
-/// them.
+/// The same with the other services in it, which take as long to install again.
+pub(crate) fn services_venv() -> Result<PathBuf, String> {
+    let script = root().join("scripts/openstack-venv");
+    let made = crate::process::run("bash", [script.as_path(), Path::new("--services")])?;
+    Ok(PathBuf::from(made.trim()))
+}
+
+/// The Python of that environment, which knows OpenStack's libraries and clients: for tests that hold
+/// ours against them.
 pub fn python() -> Result<PathBuf, String> {
-    Ok(venv()?.join("bin/python"))
+    Ok(services_venv()?.join("bin/python"))
 }
 
 fn data(dir: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use crate::keystone::{Keystone, root, venv};
+use crate::keystone::{Keystone, root, services_venv};
 use crate::place::Place;
 use crate::process::{Process, ProcessError, TestDir, run};
 use crate::saved::{restore, saved};
@@ -53,7 +53,7 @@ impl Nova {
         let text = format!("{CONFIG}{}", keystone.authtoken("picasso"));
         std::fs::write(dir.path().join("nova.conf"), text).map_err(cannot)?;
         let port = place.port(8774).map_err(cannot)?;
-        let mut command = place.command(venv().map_err(told)?.join("bin/gunicorn"));
+        let mut command = place.command(services_venv().map_err(told)?.join("bin/gunicorn"));
         command
             .args(["--bind", &format!("{}:{port}", place.address()), "--no-control-socket"])
             .args(["--workers", "1", "--worker-class", "gthread", "--threads", "2"])
@@ -88,7 +88,7 @@ impl Nova {
         user_id: &str,
         names: &[&str],
     ) -> Result<Vec<String>, ProcessError> {
-        let mut command = tokio::process::Command::new(venv().map_err(told)?.join("bin/python"));
+        let mut command = tokio::process::Command::new(services_venv().map_err(told)?.join("bin/python"));
         command
             .args(["-W", "ignore"])
             .arg(root().join("scripts/nova/add_server.py"))
@@ -106,7 +106,7 @@ impl Nova {
 }
 
 fn prepare(folder: &Path) -> Result<(), String> {
-    let venv = venv()?;
+    let venv = services_venv()?;
     let written = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::write(folder.join("nova.conf"), CONFIG).map_err(written)?;
     std::fs::copy(venv.join("etc/nova/api-paste.ini"), folder.join("api-paste.ini")).map_err(written)?;

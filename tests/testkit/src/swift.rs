@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::keystone::{Keystone, root, venv};
+use crate::keystone::{Keystone, root, services_venv};
 use crate::place::Place;
 use crate::process::{Process, ProcessError, TestDir};
 
@@ -113,7 +113,7 @@ fn spawn(
     filter: Option<&Filter>,
 ) -> Result<Process, ProcessError> {
     let cannot = |source| ProcessError::Start { program: "swift".to_owned(), source };
-    let venv = venv().map_err(|error| cannot(std::io::Error::other(error)))?;
+    let venv = services_venv().map_err(|error| cannot(std::io::Error::other(error)))?;
     let mut command = place.command(venv.join("bin/python"));
     command
         .arg(root().join("scripts/swift/serve_swift.py"))

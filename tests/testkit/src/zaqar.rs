@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::broker::{Broker, Kind};
 use crate::evidence::note_secret;
-use crate::keystone::{Keystone, root, venv};
+use crate::keystone::{Keystone, root, services_venv};
 use crate::process::{Process, ProcessError, TestDir, free_port};
 
 /// Python takes its time where the machine is busy.
@@ -129,7 +129,7 @@ fn configure(
 }
 
 fn spawn(dir: &Path, port: u16) -> Result<Process, ProcessError> {
-    let venv = venv().map_err(|error| cannot(std::io::Error::other(error)))?;
+    let venv = services_venv().map_err(|error| cannot(std::io::Error::other(error)))?;
     let mut command = Command::new(venv.join("bin/gunicorn"));
     command
         .args(["--bind", &format!("127.0.0.1:{port}"), "--no-control-socket", "--workers", "1"])
