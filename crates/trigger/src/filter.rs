@@ -7,10 +7,7 @@ use crate::event::Event;
 
 /// Whether every condition holds.
 pub fn is_taken(filter: &Filter, event: &Event) -> bool {
-    if filter.conditions().is_empty() {
-        return true;
-    }
-    passes(filter, event, &event.json())
+    filter.conditions().is_empty() || passes(filter, event, &event.json())
 }
 
 /// The same where the event's data have been parsed.

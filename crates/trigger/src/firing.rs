@@ -1,5 +1,6 @@
 //! From an event to an accepted call.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,11 +8,12 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, header};
 use picasso_engine::{AcceptError, AcceptOptions, Catalog, Engine, Invocation, Selected, Target};
 use picasso_store::StoreError;
-use picasso_types::trigger::{FiringOutcome, NewFiring, Trigger};
+use picasso_types::trigger::{FiringOutcome, NewFiring, Trigger, TriggerType};
 use picasso_types::{CallId, Failure, FiringId, PathParams, RequestId, Timestamp, random};
+use serde_json::Value;
 
 use crate::event::Event;
-use crate::filter::is_taken;
+use crate::filter::passes;
 use crate::firings::Firings;
 use crate::input::filled;
 
@@ -34,6 +36,17 @@ pub struct FireOptions {
     pub depth: u32,
     /// The event does not have to pass the trigger's filter: somebody tries the trigger.
     pub is_test: bool,
+}
+
+/// What of a call is not the event's.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    /// Tells its calls from those that others make of the same event.
+    pub(crate) key: &'a str,
+    /// What the function is told as the trigger's name.
+    pub(crate) name: &'a str,
+    pub(crate) kind: TriggerType,
+    pub(crate) target: Arc<Target>,
 }
 
 /// What became of an event.
@@ -64,23 +77,19 @@ impl Firer {
         Self { engine, catalog, firings }
     }
 
-    /// Makes the call of an event, once for each id of an event.
+    /// Makes the call of an event, once for each id of an event, and writes down what became of it.
     pub async fn fire(
         &self,
         trigger: &Trigger,
         event: &Event,
         options: FireOptions,
     ) -> Result<Fired, FireError> {
-        if !options.is_test && !is_taken(&trigger.spec.filter, event) {
+        let data = parsed(trigger, event);
+        if !options.is_test && !passes(&trigger.spec.filter, event, &data) {
             return Ok(Fired::Filtered);
         }
-        let accepting = AcceptOptions {
-            not_before: options.not_before,
-            idempotency_key: Some(format!("trigger:{}:{}", trigger.id, event.id)),
-            ..AcceptOptions::default()
-        };
-        let made = match self.invocation(trigger, event, &options).await {
-            Ok(invocation) => self.accept(invocation, accepting).await,
+        let made = match self.target(trigger).await {
+            Ok(target) => self.order(ordered(trigger, target), &mapped(trigger, event, &data), options).await,
             Err(error) => Err(error),
         };
         let (outcome, reason, call) = match &made {
@@ -91,6 +100,21 @@ impl Firer {
         };
         self.note(trigger, event, outcome, reason, call.cloned());
         made
+    }
+
+    /// Makes the call of an event for a function, once for each key and id of an event.
+    pub(crate) async fn order(
+        &self,
+        order: Order<'_>,
+        event: &Event,
+        options: FireOptions,
+    ) -> Result<Fired, FireError> {
+        let accepting = AcceptOptions {
+            not_before: options.not_before,
+            idempotency_key: Some(format!("trigger:{}:{}", order.key, event.id)),
+            ..AcceptOptions::default()
+        };
+        self.accept(invocation(order, event, &options), accepting).await
     }
 
     /// Writes down that an event was passed over, or what became of it where [`Firer::fire`] was not
@@ -122,34 +146,8 @@ impl Firer {
         options: &FireOptions,
     ) -> Result<Invocation, FireError> {
         let target = self.target(trigger).await?;
-        let mapped = trigger.spec.input.as_ref().map(|template| filled(template, event));
-        let event = mapped.as_ref().unwrap_or(event);
-        let mut headers = event.headers();
-        if let Ok(name) = HeaderValue::try_from(trigger.spec.name.as_str()) {
-            headers.insert("ce-picassotrigger", name);
-        }
-        add_transport(&mut headers, &event.data);
-        let body = event.data.clone();
-        let method = target.route.methods.as_slice();
-        let method = if method.is_empty() || method.iter().any(|method| method == "POST") {
-            Method::POST
-        } else {
-            method.first().and_then(|method| method.parse().ok()).unwrap_or(Method::POST)
-        };
-        Ok(Invocation {
-            call_id: CallId::generate(),
-            request_id: options.request_id.clone().unwrap_or_else(RequestId::generate),
-            trigger: trigger.spec.kind.trigger_type().of_call(),
-            client: None,
-            method,
-            url: format!("http://localhost{}", target.route.pattern),
-            target,
-            headers,
-            params: PathParams::new(),
-            body: Box::pin(stream::once(async { Ok(body) })),
-            depth: options.depth,
-            kept: None,
-        })
+        let data = parsed(trigger, event);
+        Ok(invocation(ordered(trigger, target), &mapped(trigger, event, &data), options))
     }
 
     /// What the trigger's calls run now.
@@ -184,6 +182,59 @@ impl Firer {
                 Err(FireError::Never(error.to_string()))
             }
         }
+    }
+}
+
+/// The event's data where something of the trigger looks into them; they may be long.
+fn parsed(trigger: &Trigger, event: &Event) -> Value {
+    let is_needed = !trigger.spec.filter.conditions().is_empty() || trigger.spec.input.is_some();
+    if is_needed { event.json() } else { Value::Null }
+}
+
+/// The event as the function gets it.
+fn mapped<'a>(trigger: &Trigger, event: &'a Event, data: &Value) -> Cow<'a, Event> {
+    match &trigger.spec.input {
+        Some(template) => Cow::Owned(filled(template, event, data)),
+        None => Cow::Borrowed(event),
+    }
+}
+
+fn ordered(trigger: &Trigger, target: Arc<Target>) -> Order<'_> {
+    Order {
+        key: trigger.id.as_str(),
+        name: trigger.spec.name.as_str(),
+        kind: trigger.spec.kind.trigger_type(),
+        target,
+    }
+}
+
+fn invocation(order: Order<'_>, event: &Event, options: &FireOptions) -> Invocation {
+    let mut headers = event.headers();
+    if let Ok(name) = HeaderValue::try_from(order.name) {
+        headers.insert("ce-picassotrigger", name);
+    }
+    add_transport(&mut headers, &event.data);
+    let body = event.data.clone();
+    let target = order.target;
+    let method = target.route.methods.as_slice();
+    let method = if method.is_empty() || method.iter().any(|method| method == "POST") {
+        Method::POST
+    } else {
+        method.first().and_then(|method| method.parse().ok()).unwrap_or(Method::POST)
+    };
+    Invocation {
+        call_id: CallId::generate(),
+        request_id: options.request_id.clone().unwrap_or_else(RequestId::generate),
+        trigger: order.kind.of_call(),
+        client: None,
+        method,
+        url: format!("http://localhost{}", target.route.pattern),
+        target,
+        headers,
+        params: PathParams::new(),
+        body: Box::pin(stream::once(async { Ok(body) })),
+        depth: options.depth,
+        kept: None,
     }
 }
 

@@ -7,10 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::event::Event;
 
-/// The event with the body that the template makes of it.
-pub(crate) fn filled(template: &InputTemplate, event: &Event) -> Event {
-    let data = event.json();
-    let body = fill(template.value(), event, &data);
+/// The event with the body that the template makes of it; `data` are its data as JSON.
+pub(crate) fn filled(template: &InputTemplate, event: &Event, data: &Value) -> Event {
+    let body = fill(template.value(), event, data);
     Event {
         content_type: Some("application/json".to_owned()),
         data: Bytes::from(body.to_string()),
@@ -65,7 +64,7 @@ mod tests {
         }}));
         let mut event = Event::of_json("1".into(), "t".into(), "/s".into(), &json!({"ids": [7, "x"]}));
         event.subject = Some("it".to_owned());
-        let filled = filled(&template.unwrap(), &event);
+        let filled = filled(&template.unwrap(), &event, &event.json());
         assert_eq!(
             filled.json(),
             json!({

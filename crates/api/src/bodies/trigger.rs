@@ -137,6 +137,7 @@ pub(crate) struct WantedTrigger {
 }
 
 /// What of a trigger is to be different.
+#[derive(Default)]
 #[expect(clippy::option_option, reason = "absent, none and a value are three things")]
 pub(crate) struct WantedChange {
     pub(crate) name: Option<TriggerName>,

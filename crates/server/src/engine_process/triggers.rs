@@ -55,8 +55,7 @@ impl Triggers {
 
     /// Lets what makes or follows events by itself begin; it ends with `stopping`.
     pub(super) fn start(&self, settings: &Settings, stopping: &CancellationToken) {
-        let (objects, until) = (self.objects.clone(), stopping.clone());
-        tokio::spawn(async move { objects.follow(until).await });
+        tokio::spawn(self.objects.clone().follow(stopping.clone()));
         let late = settings.triggers.schedule_missed_after_s;
         let schedules = Schedules::new(
             self.firer.clone(),

@@ -1,5 +1,8 @@
 //! Changes of objects, as the filter in Swift's proxy tells them.
 
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use picasso_types::trigger::object::ObjectOperation;
 use picasso_types::{FieldFault, ProjectId};
 use serde::{Deserialize, Serialize};
@@ -145,18 +148,9 @@ impl ObjectEvent {
 }
 
 /// A text as one segment of a URI.
-fn segment(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing into a text cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+fn segment(text: &str) -> impl fmt::Display + '_ {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, KEPT)
 }
 
 /// The data of an event for a test.

@@ -9,16 +9,15 @@
 mod book;
 mod caps;
 mod event;
+mod named;
 
 use std::sync::Arc;
 
-use picasso_engine::{Catalog, Lookup};
+use picasso_engine::Catalog;
 use picasso_store::{Store, StoreError};
 use picasso_types::trigger::object::{ObjectOperation, ObjectOptions};
-use picasso_types::trigger::{
-    Filter, FiringOutcome, Trigger, TriggerKind, TriggerName, TriggerSpec, TriggerState,
-};
-use picasso_types::{Clock, FieldFault, FullName, IdentityGrant, ProjectId, Timestamp, TriggerId};
+use picasso_types::trigger::{FiringOutcome, Trigger, TriggerKind, TriggerState};
+use picasso_types::{Clock, FieldFault, IdentityGrant, ProjectId, RouteId};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
@@ -27,9 +26,6 @@ use book::Book;
 use caps::Caps;
 
 pub use event::{CopySource, ObjectEvent, Subscription};
-
-/// Events within a minute for a function that no trigger names.
-const UNNAMED_PER_MINUTE: u32 = 600;
 
 /// Fires for changes of objects.
 #[derive(Debug)]
@@ -59,9 +55,10 @@ impl ObjectTriggers {
         Self { firer, catalog, book: Book::new(store.clone()), store, clock, caps: Caps::default() }
     }
 
-    /// Hears of changes of triggers until `stopping`.
-    pub async fn follow(&self, stopping: CancellationToken) {
-        self.book.follow(self.catalog.follow(), stopping).await;
+    /// Hears of changes of triggers from now on, until `stopping`.
+    pub fn follow(self: Arc<Self>, stopping: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let changes = self.catalog.follow();
+        async move { self.book.follow(changes, stopping).await }
     }
 
     /// Takes events; says how many calls they made. Those that come again make none.
@@ -91,45 +88,10 @@ impl ObjectTriggers {
                 calls += self.fire(trigger, options, change, &event).await?;
             }
         }
-        if let Some(subscription) = &change.subscription {
-            let path = format!("/{}", subscription.route.trim_start_matches('/'));
-            let found = self
-                .catalog
-                .lookup(project, &subscription.app, &path, "POST")
-                .await
-                .map_err(|error| failed(&error))?;
-            if let Lookup::Found(target, _) = found {
-                let unnamed = Unnamed { way: "metadata", project, target: &target };
-                calls += self.fire_unnamed(&unnamed, change, &event).await?;
-            }
-        }
-        if let Some(url) = &change.function_url {
-            calls += self.fire_url(url, change, &event).await?;
+        for named in self.named_by(project, change).await.map_err(|error| failed(&error))? {
+            calls += self.fire_named(named, change, &event).await?;
         }
         Ok(calls)
-    }
-
-    /// A function that the client named: a public one, or one of the project of its token.
-    async fn fire_url(&self, url: &str, change: &ObjectEvent, event: &Event) -> Result<usize, ObjectFault> {
-        let Some((project, app, path)) = function_of(url) else { return Ok(0) };
-        let found = match &project {
-            None => {
-                let Ok(app) = FullName::parse(&app) else { return Ok(0) };
-                self.catalog.lookup_public(&app, &path, "POST").await
-            }
-            Some(project) if change.user_project_id.as_deref() == Some(project.as_str()) => {
-                self.catalog.lookup(project, &app, &path, "POST").await
-            }
-            Some(_) => return Ok(0),
-        };
-        match found.map_err(|error| failed(&error))? {
-            Lookup::Found(target, _) if project.is_some() || target.route.is_public => {
-                let owner = target.app.project_id.clone();
-                let unnamed = Unnamed { way: "header", project: &owner, target: &target };
-                self.fire_unnamed(&unnamed, change, event).await
-            }
-            _ => Ok(0),
-        }
     }
 
     async fn fire(
@@ -139,7 +101,7 @@ impl ObjectTriggers {
         change: &ObjectEvent,
         event: &Event,
     ) -> Result<usize, ObjectFault> {
-        if !options.allow_self && self.is_own(trigger, change).await? {
+        if !options.allow_self && self.is_own(&trigger.spec.route_id, change).await? {
             let reason = "the function's own identity made the change (allow_self is false)".to_owned();
             self.firer.note(trigger, event, FiringOutcome::Skipped, Some(reason), None);
             return Ok(0);
@@ -148,14 +110,16 @@ impl ObjectTriggers {
             self.stop(trigger, options.max_per_minute).await?;
             return Ok(0);
         }
-        self.fire_event(trigger, event).await
+        let fired = self.firer.fire(trigger, event, FireOptions::default()).await;
+        self.counted(trigger.id.as_str(), fired)
     }
 
-    async fn fire_event(&self, trigger: &Trigger, event: &Event) -> Result<usize, ObjectFault> {
-        match self.firer.fire(trigger, event, FireOptions::default()).await {
+    /// How many calls an event made, where `fired` says what became of it; `key` is what they count for.
+    fn counted(&self, key: &str, fired: Result<Fired, FireError>) -> Result<usize, ObjectFault> {
+        match fired {
             Ok(Fired::Accepted(_)) => {
                 // Those that come again do not count again.
-                self.caps.count(trigger.id.as_str(), self.clock.now());
+                self.caps.count(key, self.clock.now());
                 Ok(1)
             }
             // A refused one is written down; asking for it again would not help.
@@ -165,11 +129,11 @@ impl ObjectTriggers {
     }
 
     /// Whether the function that would run made the change itself.
-    async fn is_own(&self, trigger: &Trigger, change: &ObjectEvent) -> Result<bool, ObjectFault> {
+    async fn is_own(&self, route: &RouteId, change: &ObjectEvent) -> Result<bool, ObjectFault> {
         if change.trust_id.is_none() && change.application_credential_id.is_none() {
             return Ok(false);
         }
-        match self.store.get_identity(&trigger.spec.route_id).await {
+        match self.store.get_identity(route).await {
             Ok(identity) => Ok(match &identity.grant {
                 IdentityGrant::Trust { id } => change.is_by(id.as_str()),
                 IdentityGrant::ApplicationCredential { id, .. } => change.is_by(id),
@@ -193,72 +157,6 @@ impl ObjectTriggers {
         self.catalog.forget(&trigger.spec.app_id).await;
         Ok(())
     }
-
-    async fn fire_unnamed(
-        &self,
-        unnamed: &Unnamed<'_>,
-        change: &ObjectEvent,
-        event: &Event,
-    ) -> Result<usize, ObjectFault> {
-        let Some(trigger) = unnamed.trigger(&change.container) else { return Ok(0) };
-        if self.is_own(&trigger, change).await? {
-            return Ok(0);
-        }
-        if self.caps.is_reached(trigger.id.as_str(), UNNAMED_PER_MINUTE, self.clock.now()) {
-            tracing::warn!(
-                project = %trigger.project_id,
-                route = %trigger.spec.route_id,
-                "too many events within a minute for a function that Swift's metadata or a header name; passed over"
-            );
-            return Ok(0);
-        }
-        self.fire_event(&trigger, event).await
-    }
-}
-
-/// A function that no trigger names.
-struct Unnamed<'a> {
-    way: &'static str,
-    project: &'a ProjectId,
-    target: &'a picasso_engine::Target,
-}
-
-impl Unnamed<'_> {
-    /// A trigger that is stored nowhere: it has no name, no firings, and takes all events.
-    fn trigger(&self, container: &str) -> Option<Trigger> {
-        let (app, route) = (&self.target.app, &self.target.route);
-        let options = serde_json::json!({ "container": container });
-        let kind = TriggerKind::parse(picasso_types::trigger::TriggerType::Object, options).ok()?;
-        Some(Trigger {
-            id: TriggerId::parse(&format!("{}-{}", self.way, route.id)).ok()?,
-            project_id: self.project.clone(),
-            spec: TriggerSpec {
-                name: TriggerName::parse(self.way).ok()?,
-                app_id: app.id.clone(),
-                route_id: route.id.clone(),
-                selector: None,
-                kind,
-                filter: Filter::default(),
-                input: None,
-            },
-            app_name: app.full_name.to_string(),
-            route_path: route.pattern.to_string(),
-            state: TriggerState::Active,
-            state_reason: None,
-            next_at: None,
-            progress: None,
-            hook_hash: None,
-            hook_key: None,
-            identity: None,
-            fired: 0,
-            last_fired_at: None,
-            revision: 0,
-            created_by: String::new(),
-            updated_by: String::new(),
-            created_at: Timestamp(0),
-            updated_at: Timestamp(0),
-        })
-    }
 }
 
 fn failed(error: &StoreError) -> ObjectFault {
@@ -274,23 +172,6 @@ fn wants(options: &ObjectOptions, change: &ObjectEvent) -> bool {
     let ends = options.suffix.as_ref().is_none_or(|suffix| change.object.ends_with(suffix));
     let happened: ObjectOperation = change.operation;
     options.container == change.container && options.operations.contains(&happened) && begins && ends
-}
-
-/// The project (of a private one), app and path of a function's URL: `…/r/{app}/{route}` or
-/// `…/v1/r/{project}/{app}/{route}`.
-fn function_of(url: &str) -> Option<(Option<ProjectId>, String, String)> {
-    let (_, rest) = url.split_once("://")?;
-    let path = &rest[rest.find('/')?..];
-    let path = path.split(['?', '#']).next()?;
-    let (project, rest) = match path.strip_prefix("/v1/r/") {
-        Some(rest) => {
-            let (project, rest) = rest.split_once('/')?;
-            (Some(ProjectId::parse(project).ok()?), rest)
-        }
-        None => (None, path.strip_prefix("/r/")?),
-    };
-    let (app, route) = rest.split_once('/').unwrap_or((rest, ""));
-    (!app.is_empty()).then(|| (project, app.to_owned(), format!("/{route}")))
 }
 
 #[cfg(test)]
@@ -321,20 +202,6 @@ mod tests {
             json!({"container": "photos", "operations": ["delete", "copy"]}),
         ] {
             assert!(!wanted(not.clone()), "{not}");
-        }
-    }
-
-    #[test]
-    fn a_functions_url_says_its_project_app_and_path() {
-        let of =
-            |url| function_of(url).map(|(project, app, path)| (project.map(|p| p.to_string()), app, path));
-        let named = |project: Option<&str>, app: &str, path: &str| {
-            Some((project.map(str::to_owned), app.to_owned(), path.to_owned()))
-        };
-        assert_eq!(of("http://p:10001/r/img/resize"), named(None, "img", "/resize"));
-        assert_eq!(of("https://p/v1/r/p1/img/a/b?x=1"), named(Some("p1"), "img", "/a/b"));
-        for none in ["http://p:10001/", "http://p/f/img/x", "img/resize", "http://p/r/"] {
-            assert_eq!(of(none), None, "{none}");
         }
     }
 }

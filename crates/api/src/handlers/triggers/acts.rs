@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use picasso_identity::policy::defaults as rule;
 use picasso_trigger::{FireOptions, Fired};
 use picasso_types::FieldFault;
-use picasso_types::trigger::{Trigger, TriggerChange, TriggerState};
+use picasso_types::trigger::{Trigger, TriggerState};
 
 use super::hook::Hook;
-use super::saving::first_look;
+use super::saving::change_of;
 use super::{find, tag};
 use crate::answers::accepted;
-use crate::bodies::trigger::FireTrigger;
+use crate::bodies::trigger::{FireTrigger, WantedChange};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::{Allowed, Authorized};
 use crate::request::context::RequestContext;
@@ -89,16 +89,9 @@ async fn put_into(
     let trigger = if before.state == wanted {
         before
     } else {
-        let next_at = first_look(&before.spec.kind, wanted, state.engine.now(), "")?;
-        let change = TriggerChange {
-            spec: before.spec,
-            state: wanted,
-            next_at,
-            progress: before.progress,
-            hook_key: before.hook_key,
-            identity: before.identity,
-            updated_by: auth.caller.user_id.clone(),
-        };
+        let wanted =
+            WantedChange { enabled: Some(wanted == TriggerState::Active), ..WantedChange::default() };
+        let (change, _) = change_of(state, &before, wanted, &auth.caller.user_id)?;
         let changed = state.store.update_trigger(&before.id, before.revision, &change).await;
         let missing = || ApiError::TriggerNotFound(before.id.to_string());
         let trigger = changed.map_err(from_store(missing))?;

@@ -6,17 +6,14 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
-use picasso_types::trigger::webhook::Signature;
-use picasso_types::trigger::{
-    IdentityWish, NewTrigger, Trigger, TriggerChange, TriggerKind, TriggerSpec, TriggerState,
-};
+use picasso_types::trigger::{IdentityWish, NewTrigger, Trigger, TriggerKind, TriggerSpec, TriggerState};
 use picasso_types::{Resource, TriggerId};
 
 use super::hook::Hook;
-use super::saving::{check_kind, check_selector, first_look, route_of};
+use super::saving::{change_of, check_kind, check_selector, first_look, route_of};
 use super::{find, lending, tag};
 use crate::answers::{created, deleted};
-use crate::bodies::trigger::{CreateTrigger, UpdateTrigger, WantedChange};
+use crate::bodies::trigger::{CreateTrigger, UpdateTrigger};
 use crate::error::{ApiError, ErrorView, from_store};
 use crate::request::auth::{Allowed, CallerToken};
 use crate::request::json::JsonBody;
@@ -26,7 +23,7 @@ use crate::request::origin::Origin;
 use crate::request::path::TriggerPath;
 use crate::request::preconditions::{Preconditions, tagged};
 use crate::state::ApiState;
-use crate::trigger_views::{HookView, TriggerAnswer, TriggerView, TriggersAnswer};
+use crate::trigger_views::{TriggerAnswer, TriggerView, TriggersAnswer};
 use crate::views::Done;
 
 /// Triggers in lists.
@@ -279,56 +276,6 @@ fn identity_after(before: &Trigger, wished: Option<&IdentityWish>, user: &str) -
         }
         (None, _) => None,
     }
-}
-
-/// What a trigger is left with, and what is shown of new secrets.
-fn change_of(
-    state: &ApiState,
-    before: &Trigger,
-    wanted: WantedChange,
-    user: &str,
-) -> Result<(TriggerChange, Option<HookView>), ApiError> {
-    let spec = before.spec.clone();
-    let has_new_options = wanted.kind.is_some();
-    let kind = wanted.kind.unwrap_or(spec.kind);
-    let after = match (wanted.enabled, before.state) {
-        (Some(true), _) => TriggerState::Active,
-        (Some(false), _) => TriggerState::Paused,
-        // Other times may lie ahead.
-        (None, TriggerState::Finished) if has_new_options => TriggerState::Active,
-        (None, state) => state,
-    };
-    let is_replanned =
-        has_new_options || (after == TriggerState::Active && before.state != TriggerState::Active);
-    let next_at =
-        if is_replanned { first_look(&kind, after, state.engine.now(), "")? } else { before.next_at };
-    let signed = matches!(&kind, TriggerKind::Webhook(options) if options.signature == Signature::Github);
-    let (hook_key, shown) = match (&before.hook_key, signed) {
-        (_, false) => (None, None),
-        (Some(key), true) => (Some(key.clone()), None),
-        (None, true) => {
-            let (key, shown) = Hook::new_key(state, &before.id)?;
-            (Some(key), Some(HookView { url: None, signing_key: Some(shown) }))
-        }
-    };
-    let change = TriggerChange {
-        spec: TriggerSpec {
-            name: wanted.name.unwrap_or(spec.name),
-            selector: wanted.selector.unwrap_or(spec.selector),
-            filter: wanted.filter.unwrap_or(spec.filter),
-            input: wanted.input.unwrap_or(spec.input),
-            app_id: spec.app_id,
-            route_id: spec.route_id,
-            kind,
-        },
-        state: after,
-        next_at,
-        progress: before.progress.clone(),
-        hook_key,
-        identity: before.identity.clone(),
-        updated_by: user.to_owned(),
-    };
-    Ok((change, shown))
 }
 
 /// Delete a trigger with what is known of its firings. Calls that it made stay.

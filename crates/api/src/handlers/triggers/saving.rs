@@ -3,12 +3,16 @@
 use picasso_identity::policy::NamedRule as _;
 use picasso_identity::policy::defaults as rule;
 use picasso_types::trigger::notification::Scope;
-use picasso_types::trigger::{TriggerKind, TriggerState};
+use picasso_types::trigger::webhook::Signature;
+use picasso_types::trigger::{Trigger, TriggerChange, TriggerKind, TriggerSpec, TriggerState};
 use picasso_types::{App, FieldFault, Route, Selector, Timestamp, VersionState};
 
+use super::hook::Hook;
+use crate::bodies::trigger::WantedChange;
 use crate::error::{ApiError, from_store};
 use crate::request::auth::Authorized;
 use crate::state::ApiState;
+use crate::trigger_views::HookView;
 
 /// The app and the route that a new trigger names; faults name `trigger.…`.
 pub(super) async fn route_of(
@@ -108,4 +112,54 @@ pub(super) fn first_look(
         TriggerKind::Queue(_) => Ok(Some(now)),
         TriggerKind::Notification(_) | TriggerKind::Webhook(_) | TriggerKind::Object(_) => Ok(None),
     }
+}
+
+/// What a trigger is left with, and what is shown of new secrets.
+pub(super) fn change_of(
+    state: &ApiState,
+    before: &Trigger,
+    wanted: WantedChange,
+    user: &str,
+) -> Result<(TriggerChange, Option<HookView>), ApiError> {
+    let spec = before.spec.clone();
+    let has_new_options = wanted.kind.is_some();
+    let kind = wanted.kind.unwrap_or(spec.kind);
+    let after = match (wanted.enabled, before.state) {
+        (Some(true), _) => TriggerState::Active,
+        (Some(false), _) => TriggerState::Paused,
+        // Other times may lie ahead.
+        (None, TriggerState::Finished) if has_new_options => TriggerState::Active,
+        (None, state) => state,
+    };
+    let is_replanned =
+        has_new_options || (after == TriggerState::Active && before.state != TriggerState::Active);
+    let next_at =
+        if is_replanned { first_look(&kind, after, state.engine.now(), "")? } else { before.next_at };
+    let signed = matches!(&kind, TriggerKind::Webhook(options) if options.signature == Signature::Github);
+    let (hook_key, shown) = match (&before.hook_key, signed) {
+        (_, false) => (None, None),
+        (Some(key), true) => (Some(key.clone()), None),
+        (None, true) => {
+            let (key, shown) = Hook::new_key(state, &before.id)?;
+            (Some(key), Some(HookView { url: None, signing_key: Some(shown) }))
+        }
+    };
+    let change = TriggerChange {
+        spec: TriggerSpec {
+            name: wanted.name.unwrap_or(spec.name),
+            selector: wanted.selector.unwrap_or(spec.selector),
+            filter: wanted.filter.unwrap_or(spec.filter),
+            input: wanted.input.unwrap_or(spec.input),
+            app_id: spec.app_id,
+            route_id: spec.route_id,
+            kind,
+        },
+        state: after,
+        next_at,
+        progress: before.progress.clone(),
+        hook_key,
+        identity: before.identity.clone(),
+        updated_by: user.to_owned(),
+    };
+    Ok((change, shown))
 }

@@ -157,8 +157,7 @@ impl Server {
         let firer = Firer::new(engine.clone(), catalog.clone(), firings);
         let objects = ObjectTriggers::new(firer.clone(), catalog.clone(), store.clone(), object_clock);
         let objects = Arc::new(objects);
-        let (following, until) = (objects.clone(), shutdown.clone());
-        tokio::spawn(async move { following.follow(until).await });
+        tokio::spawn(objects.clone().follow(shutdown.clone()));
         let state = ApiState {
             objects,
             firer,
