@@ -12,17 +12,20 @@ from urllib.parse import parse_qsl, unquote
 _METHODS = frozenset(('PUT', 'COPY', 'POST', 'DELETE'))
 _PROJECT = re.compile(r'[A-Za-z0-9_-]{1,64}\Z')
 _MAX_TEXT = 256
+# Names of roles that are told, together, bytes.
+_MAX_ROLES = 2048
 
 
 class Change:
     """A request that changes an object when it succeeds; nothing has happened yet."""
 
     __slots__ = ('operation', 'account', 'container', 'object', 'project_id', 'source', 'size',
-                 'content_type', 'request_id', 'identity', 'params', 'method', 'input', 'container_path')
+                 'content_type', 'request_id', 'identity', 'roles', 'params', 'method', 'input', 'container_path')
 
     def __init__(self):
         self.source = self.size = self.content_type = self.request_id = self.input = None
         self.identity = {}
+        self.roles = []
         self.params = {}
 
     def event(self, headers):
@@ -80,6 +83,7 @@ def change(environ, prefixes):
         return None
     made.container_path = '/v1/%s/%s' % (_wsgi(made.account), _wsgi(made.container))
     made.identity = identity(environ)
+    made.roles = roles(environ)
     made.request_id = _short(environ.get('swift.trans_id'))
     return made
 
@@ -87,13 +91,30 @@ def change(environ, prefixes):
 def identity(environ):
     """Who asks, as Keystone said: from what keystonemiddleware leaves, never from headers, which a client
     can write where that is missing."""
-    token = (environ.get('keystone.token_info') or {}).get('token')
-    if not isinstance(token, dict):
-        return {}
+    token = _token(environ)
     found = {'user_id': _id(token, 'user'), 'user_project_id': _id(token, 'project'),
              'trust_id': _id(token, 'OS-TRUST:trust'),
              'application_credential_id': _id(token, 'application_credential')}
     return {name: value for name, value in found.items() if value}
+
+
+def roles(environ):
+    """The names of the asker's roles, from the same place."""
+    found = _token(environ).get('roles')
+    names = [role.get('name') for role in found if isinstance(role, dict)] if isinstance(found, list) else []
+    told, left = [], _MAX_ROLES
+    for name in names:
+        if isinstance(name, str) and 0 < len(name) <= _MAX_TEXT:
+            left -= len(name.encode('utf-8', 'replace'))
+            if left < 0:
+                break
+            told.append(name)
+    return told
+
+
+def _token(environ):
+    token = (environ.get('keystone.token_info') or {}).get('token')
+    return token if isinstance(token, dict) else {}
 
 
 def _operation(made, environ):

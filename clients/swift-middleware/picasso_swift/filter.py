@@ -75,6 +75,8 @@ class PicassoFilter:
             event = change.event(headers)
             if url:
                 event['function_url'] = url
+                # Whether the asker may call that function is for Picasso to say.
+                event['user_roles'] = change.roles
             outbox = self.outboxes.get()
             for subscription in wanted or [None]:
                 if subscription is not None:
@@ -82,6 +84,7 @@ class PicassoFilter:
                 # The same id each time: it is one event, whatever it fires besides.
                 outbox.put(event)
                 event.pop('function_url', None)
+                event.pop('user_roles', None)
         except Exception:
             self._failed()
 

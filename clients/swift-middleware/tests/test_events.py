@@ -66,6 +66,15 @@ class Events(unittest.TestCase):
                     {'token': {'user': {'id': 7}}}, {'token': {'user': {'id': 'x' * 300}}}):
             self.assertNotIn('user_id', event('PUT', '/v1/AUTH_p/c/o', keystone__token_info=odd))
 
+    def test_roles_are_told_up_to_a_bound(self):
+        def told(found):
+            token = {'token': {'user': {'id': 'u'}, 'roles': found}}
+            return look('PUT', '/v1/AUTH_p/c/o', keystone__token_info=token).roles
+        self.assertEqual(told([{'name': 'member'}, {'name': 7}, None, {'name': ''}]), ['member'])
+        self.assertEqual(told('member'), [])
+        self.assertEqual(len(told([{'name': 'r' * 256}] * 100)), 8)
+        self.assertEqual(look('PUT', '/v1/AUTH_p/c/o', HTTP_X_ROLES='admin').roles, [])
+
     def test_what_is_not_about_an_object_of_a_project_makes_no_event(self):
         for method, path in [('GET', '/v1/AUTH_p/c/o'), ('HEAD', '/v1/AUTH_p/c/o'), ('PUT', '/v1/AUTH_p/c'),
                              ('PUT', '/v1/AUTH_p/c/'), ('POST', '/v1/AUTH_p'), ('PUT', '/v2/AUTH_p/c/o'),

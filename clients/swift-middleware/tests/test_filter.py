@@ -157,10 +157,14 @@ class Filters(unittest.TestCase):
             self.assertNotIn('function_url', self.outbox.events[0])
 
     def test_private_urls_of_ones_own_project_count(self):
-        token = {'token': {'user': {'id': 'u'}, 'project': {'id': 'p'}}}
+        token = {'token': {'user': {'id': 'u'}, 'project': {'id': 'p'},
+                           'roles': [{'id': '1', 'name': 'member'}, {'id': '2', 'name': 'reader'}, 'odd']}}
         answer = self.send(App(), headers={'X-Function-URL': 'http://picasso:10001/v1/r/p/app/x'},
                            environ={'keystone.token_info': token})
         self.assertEqual(answer.headers[URL_HEADER], 'accepted')
+        self.assertEqual(self.outbox.events[0]['user_roles'], ['member', 'reader'])
+        self.send(App(), environ={'keystone.token_info': token})
+        self.assertNotIn('user_roles', self.outbox.events[0])
 
     def test_no_token_is_in_an_event(self):
         self.send(App(), headers={'X-Auth-Token': 'gAAAA-secret', 'X-Service-Token': 'gAAAA-other'},

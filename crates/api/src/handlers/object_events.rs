@@ -3,9 +3,11 @@
 use axum::extract::State;
 use axum::response::Response;
 use picasso_identity::policy::defaults as rule;
+use picasso_identity::policy::{Credentials, NamedRule as _};
 use picasso_trigger::object::{ObjectEvent, ObjectFault};
-use picasso_types::FieldFault;
+use picasso_types::{FieldFault, ProjectId};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 use utoipa::ToSchema;
 
 use crate::answers::accepted;
@@ -57,13 +59,34 @@ pub(crate) async fn create_object_events(
     version: Microversion,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let told = body.parse::<ObjectEvents>()?;
+    let mut told = body.parse::<ObjectEvents>()?;
     if !(1..=MAX_EVENTS).contains(&told.events.len()) {
         return Err(FieldFault::new("events", format!("must be 1 to {MAX_EVENTS} events")).into());
+    }
+    for event in &mut told.events {
+        if let Some(project) = event.private_function_of()
+            && !may_invoke(&state, event, &project).await?
+        {
+            tracing::info!(%project, user = event.user_id, "X-Function-URL names a function that its user may not call");
+            event.function_url = None;
+        }
     }
     let taken = state.objects.take(&told.events).await.map_err(|fault| match fault {
         ObjectFault::Field(fault) => fault.into(),
         ObjectFault::Later(reason) => ApiError::TriggerBusy(reason),
     })?;
     Ok(accepted(version, None, ObjectEventsAnswer { accepted: taken, message: "The events are taken" }))
+}
+
+/// Whether whoever changed the object may call private functions of this project, which is the one of
+/// their token. The filter hands on what Keystone told Swift of them.
+async fn may_invoke(state: &ApiState, event: &ObjectEvent, project: &ProjectId) -> Result<bool, ApiError> {
+    let asker = Map::from_iter([
+        ("user_id".to_owned(), event.user_id.as_deref().into()),
+        ("project_id".to_owned(), project.as_str().into()),
+        ("roles".to_owned(), event.user_roles.clone().into()),
+        ("trust_id".to_owned(), event.trust_id.as_deref().into()),
+    ]);
+    let target = Map::from_iter([("project_id".to_owned(), project.as_str().into())]);
+    Ok(state.policy.allows(rule::InvokeFunction::RULE, &target, &Credentials::new(asker)).await?)
 }

@@ -175,7 +175,13 @@ async fn a_containers_metadata_and_a_clients_header_run_functions_that_the_proje
     let full_name = app["app"]["name"].as_str().unwrap();
     let url = |id, url: String| with(id, "function_url", json!(url));
     assert_eq!(world.accepted(&[url("e3", format!("http://p:10001/r/{full_name}/run"))]).await, 1);
-    assert_eq!(world.accepted(&[url("e4", format!("http://p:10001/v1/r/{PROJECT}/hello/run"))]).await, 1);
+    let private = format!("http://p:10001/v1/r/{PROJECT}/hello/run");
+    assert_eq!(world.accepted(&[url("e4", private.clone())]).await, 0, "nobody's roles allow it");
+    for (id, roles, calls) in [("e4", json!(["reader"]), 0), ("e4", json!(["member"]), 1)] {
+        let mut event = url(id, private.clone());
+        event["user_roles"] = roles.clone();
+        assert_eq!(world.accepted(&[event]).await, calls, "{roles}");
+    }
     assert_eq!(world.accepted(&[url("e5", format!("http://p:10001/v1/r/{OTHER}/hello/run"))]).await, 0);
     assert_eq!(world.accepted(&[url("e6", "http://p:10001/r/none/run".to_owned())]).await, 0);
 }

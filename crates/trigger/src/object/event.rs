@@ -12,6 +12,8 @@ use crate::event::Event;
 
 /// Longest text of an event but for an object's name, bytes.
 const MAX_TEXT: usize = 512;
+/// Most roles of whoever asked; the filter tells 2 KiB of names.
+const MAX_ROLES: usize = 2048;
 /// Longest name of an object that is taken: Swift's own limit.
 const MAX_OBJECT: usize = 1024;
 
@@ -66,6 +68,9 @@ pub struct ObjectEvent {
     /// A function that the client named, checked by the filter.
     #[serde(default, skip_serializing)]
     pub function_url: Option<String>,
+    /// The roles of the token that it was asked with; with `function_url` only.
+    #[serde(default, skip_serializing)]
+    pub user_roles: Vec<String>,
 }
 
 /// What was copied.
@@ -117,6 +122,11 @@ impl ObjectEvent {
         }
         if self.function_url.as_ref().is_some_and(|url| url.len() > 2048) {
             return Err(FieldFault::new("function_url", "must be at most 2048 bytes"));
+        }
+        let is_long = |role: &String| !(1..=MAX_TEXT).contains(&role.len());
+        if self.user_roles.len() > MAX_ROLES || self.user_roles.iter().any(is_long) {
+            let limit = format!("must be at most {MAX_ROLES} names of 1 to {MAX_TEXT} bytes");
+            return Err(FieldFault::new("user_roles", limit));
         }
         ProjectId::parse(&self.project_id).map_err(|fault| FieldFault::new("project_id", fault.message))
     }
@@ -185,6 +195,8 @@ mod tests {
             ("object", json!("x".repeat(1025))),
             ("project_id", json!("a/b")),
             ("etag", json!("x".repeat(513))),
+            ("user_roles", json!(vec!["r"; 2049])),
+            ("user_roles", json!([""])),
         ] {
             let mut data = sample("c", "o");
             data[field] = value;

@@ -15,6 +15,15 @@ use crate::firing::{FireOptions, Order};
 /// Events within a minute for one such function.
 const MAX_PER_MINUTE: u32 = 600;
 
+impl ObjectEvent {
+    /// The project of the function that the client named, where not everybody may call it: the client's
+    /// own. Who hands events on has to ask whether the client may, and take `function_url` out otherwise.
+    pub fn private_function_of(&self) -> Option<ProjectId> {
+        let (project, ..) = function_of(self.function_url.as_deref()?)?;
+        project.filter(|project| self.user_project_id.as_deref() == Some(project.as_str()))
+    }
+}
+
 /// A function, and where it is named.
 pub(super) struct Named {
     place: &'static str,
