@@ -15,6 +15,10 @@ use crate::secrets::OpenSecrets;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where a function's home is unless its image says so: the folder that every sandbox can write in.
+/// Libraries that look for settings there, openstacksdk for one, end without any.
+pub(crate) const DEFAULT_HOME: &str = "/tmp";
+
 /// The whole environment of one call: the image's, then the configuration, then the secrets under
 /// their own names and the identity's variables, then the request's.
 pub fn of_call(
@@ -40,7 +44,8 @@ pub fn of_task(config: &Config, secrets: &OpenSecrets, invocation: &Invocation) 
 }
 
 fn of_image(image: &ImageProcess) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
+    let defaults = [("PATH", DEFAULT_PATH), ("HOME", DEFAULT_HOME)];
+    let mut env = BTreeMap::from(defaults.map(|(name, value)| (name.to_owned(), value.to_owned())));
     env.extend(image.env.iter().cloned());
     env
 }
@@ -231,5 +236,9 @@ mod tests {
         let env = of_call(&image(&[("PATH", "/opt")]), &config, &no_secrets(), &testing::invocation("/a"));
         assert!(env.iter().all(|(_, v)| v != "FORGED"));
         assert_eq!(get(&env, "PATH"), Some("/opt"), "the image's own PATH counts");
+        assert_eq!(get(&env, "HOME"), Some("/tmp"));
+        let homely = image(&[("HOME", "/root")]);
+        let env = of_call(&homely, &config, &no_secrets(), &testing::invocation("/a"));
+        assert_eq!(get(&env, "HOME"), Some("/root"), "and its HOME");
     }
 }

@@ -8,6 +8,7 @@ use picasso_types::{Timestamp, random};
 
 use super::{PORT, names};
 use crate::catalog::Target;
+use crate::environment::DEFAULT_HOME;
 use crate::secrets::OpenSecrets;
 
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin:/usr/local/sbin:/usr/sbin:/sbin";
@@ -40,6 +41,7 @@ pub(super) fn of_process(
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     env.extend(owned(&[
         ("PATH", DEFAULT_PATH),
+        ("HOME", DEFAULT_HOME),
         ("LANG", "en_US.UTF-8"),
         ("TZ", ":UTC"),
         ("AWS_REGION", names::REGION),
@@ -129,6 +131,7 @@ mod tests {
             ("TZ", ":UTC"),
             ("LANG", "en_US.UTF-8"),
             ("PATH", DEFAULT_PATH),
+            ("HOME", "/tmp"),
         ];
         for (key, value) in expected {
             assert_eq!(env.get(key).map(String::as_str), Some(value), "{key}");
