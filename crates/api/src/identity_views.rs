@@ -1,10 +1,31 @@
 //! A route's identity as clients see it: never its secret.
 
-use picasso_types::{IdentityGrant, RouteIdentity};
+use picasso_types::{IdentityGrant, RouteIdentity, RouteIdentityState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::views::iso8601;
+
+/// What a route shows of its identity; `GET …/identity` tells the rest.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RouteIdentityView {
+    /// `trust` or `application_credential`.
+    #[schema(example = "trust")]
+    r#type: &'static str,
+    /// `active`, or `suspended`: calls fail until who granted it consents.
+    #[schema(example = "active")]
+    state: &'static str,
+}
+
+impl From<RouteIdentityState> for RouteIdentityView {
+    fn from(identity: RouteIdentityState) -> Self {
+        Self { r#type: identity.kind.as_str(), state: state(identity.is_suspended) }
+    }
+}
+
+const fn state(is_suspended: bool) -> &'static str {
+    if is_suspended { "suspended" } else { "active" }
+}
 
 /// Whom a function is in OpenStack.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,7 +85,7 @@ impl From<&RouteIdentity> for IdentityView {
         let suspension = identity.suspension.as_ref();
         Self {
             r#type: identity.grant.kind().as_str(),
-            state: Some(if suspension.is_some() { "suspended" } else { "active" }),
+            state: Some(state(suspension.is_some())),
             roles: identity.roles.clone(),
             user_id: Some(identity.user_id.clone()),
             project_id: Some(identity.project_id.to_string()),

@@ -10,6 +10,7 @@ use crate::bodies::cors::CorsFields;
 use crate::bodies::delivery::RetryFields;
 use crate::bodies::rate_limit::RateLimitFields;
 use crate::handlers::versions::LinkView;
+use crate::identity_views::RouteIdentityView;
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,6 +103,8 @@ pub(crate) struct RouteView {
     has_jwt_key: bool,
     /// The webhook secrets there are, of which public callers have to show one: `signature`, `path`.
     webhook_secrets: Vec<&'static str>,
+    /// Whom the function is in OpenStack, in short; null: nobody.
+    identity: Option<RouteIdentityView>,
     /// How request and answer reach the function.
     format: &'static str,
     /// What the function can reach.
@@ -214,6 +217,7 @@ impl From<&Route> for RouteView {
             .into_iter()
             .flatten()
             .collect(),
+            identity: route.identity.map(RouteIdentityView::from),
             format: spec.format.as_str(),
             network: spec.network.as_str(),
             retry: delivery.retry.as_ref().map(RetryFields::from),

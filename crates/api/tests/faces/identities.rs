@@ -53,16 +53,23 @@ impl Granted {
         self.world.server.api.get(&self.url(), &self.other_token).await.json()["identity"].clone()
     }
 
+    /// What the route itself shows of it.
+    async fn in_short(&self) -> Value {
+        let url = format!("/v1/{}/apps/{}/routes/run", self.world.project, self.app);
+        self.world.server.api.get(&url, &self.other_token).await.json()["route"]["identity"].clone()
+    }
+
     async fn consent(&self, token: &str) -> Reply {
         let url = format!("{}/consent", self.url());
         self.world.server.api.send("POST", &url, &[("x-auth-token", token)], "").await
     }
 
-    /// Changes what the function runs.
-    async fn edit(&self, token: &str) {
+    /// Changes what the function runs; with what the answer shows of the identity.
+    async fn edit(&self, token: &str) -> Value {
         let url = format!("/v1/{}/apps/{}/routes/run", self.world.project, self.app);
         let reply = self.world.server.api.put(&url, token, &json!({"config": {"A": "1"}})).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["route"]["identity"].clone()
     }
 
     async fn is_in_keystone(&self, trust: &str) -> bool {
@@ -94,7 +101,7 @@ async fn a_granted_trust_is_shown_suspended_by_another_users_change_and_consente
         return;
     }
     let it = Granted::new().await;
-    assert_eq!(it.shown().await["type"], "none");
+    assert_eq!((&it.shown().await["type"], it.in_short().await), (&json!("none"), Value::Null));
     assert_eq!(it.consent(&it.one_token).await.status, 404);
     let granted = it.trust(&it.one_token, &["reader"]).await;
     assert_eq!(granted.status, 200, "{}", granted.text());
@@ -108,9 +115,11 @@ async fn a_granted_trust_is_shown_suspended_by_another_users_change_and_consente
     let same = it.trust(&it.one_token, &["reader"]).await;
     assert_eq!(same.json()["identity"], identity, "what is granted already is not granted twice");
 
-    it.edit(&it.one_token).await;
+    assert_eq!(it.edit(&it.one_token).await["state"], "active");
     assert_eq!(it.shown().await["state"], "active");
-    it.edit(&it.other_token).await;
+    assert_eq!(it.in_short().await, json!({"type": "trust", "state": "active"}));
+    assert_eq!(it.edit(&it.other_token).await["state"], "suspended");
+    assert_eq!(it.in_short().await, json!({"type": "trust", "state": "suspended"}));
     let suspended = it.shown().await;
     assert_eq!((&suspended["state"], &suspended["suspended_by"]), (&json!("suspended"), &json!(it.other.id)));
     assert_eq!(suspended["reason"], "version 3 was made");
