@@ -23,6 +23,7 @@ mod server;
 mod sqlite;
 mod triggers;
 mod turns;
+mod unreadable;
 
 use std::collections::HashMap;
 

@@ -56,7 +56,7 @@ impl TriggerStore for ServerStore {
     }
 
     async fn list_triggers(&self, project: &ProjectId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list(db, project))
+        read!(self, |db| triggers::list(db, project, &self.unreadable))
     }
 
     async fn list_triggers_of_kind(
@@ -65,11 +65,11 @@ impl TriggerStore for ServerStore {
         after: Option<&TriggerId>,
         limit: u32,
     ) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_kind(db, kind, after, limit))
+        read!(self, |db| triggers::list_of_kind(db, kind, after, limit, &self.unreadable))
     }
 
     async fn list_triggers_of_app(&self, app: &AppId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_app(db, app))
+        read!(self, |db| triggers::list_of_app(db, app, &self.unreadable))
     }
 
     async fn update_trigger(
@@ -120,7 +120,9 @@ impl TriggerStore for ServerStore {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        write!(self, |db| triggers::take_all(db, &due, owner, lease_until, self.clock.now()))
+        write!(self, |db| {
+            triggers::take_all(db, &due, (owner, lease_until), self.clock.now(), &self.unreadable)
+        })
     }
 
     async fn hold_trigger(

@@ -5,6 +5,7 @@
 //! are the same everywhere.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use picasso_types::trigger::{
     Filter, Firing, FiringOutcome, InputTemplate, MAX_REASON, NewFiring, NewTrigger, Trigger, TriggerChange,
@@ -19,10 +20,14 @@ use sqlx::query;
 use super::{Connection, changes, identities, lock_project, sql};
 use crate::error::Context as _;
 use crate::rows::{Columns, column, json, optional_json, parsed, to_json};
+use crate::unreadable::Unreadable;
 use crate::{StoreError, TriggerPlan};
 
 /// Longest id of an event that is kept, bytes.
 const MAX_EVENT_ID: usize = 256;
+/// How long a trigger that cannot be read is not looked at again. Not for ever: what is of a later release
+/// can be read after an upgrade, and what an operator mended goes on by itself.
+const PUT_OFF: Duration = Duration::from_mins(5);
 
 macro_rules! select {
     ($rest:literal) => {
@@ -116,11 +121,12 @@ pub(crate) async fn get(
 }
 
 pub(crate) async fn load(db: &mut Connection, id: &TriggerId) -> Result<Trigger, StoreError> {
-    let row = query(select!("WHERE t.id = ?"))
-        .bind(id.as_str())
-        .fetch_optional(db)
-        .await
-        .context("loading a trigger")?;
+    load_text(db, id.as_str()).await
+}
+
+async fn load_text(db: &mut Connection, id: &str) -> Result<Trigger, StoreError> {
+    let row =
+        query(select!("WHERE t.id = ?")).bind(id).fetch_optional(db).await.context("loading a trigger")?;
     of_row(&row.ok_or(StoreError::NotFound)?)
 }
 
@@ -133,13 +139,17 @@ pub(crate) async fn get_by_hook(db: &mut Connection, hash: &str) -> Result<Trigg
     of_row(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(crate) async fn list(db: &mut Connection, project: &ProjectId) -> Result<Vec<Trigger>, StoreError> {
+pub(crate) async fn list(
+    db: &mut Connection,
+    project: &ProjectId,
+    unreadable: &Unreadable,
+) -> Result<Vec<Trigger>, StoreError> {
     let rows = query(select!("WHERE t.project_id = ? ORDER BY t.name"))
         .bind(project.as_str())
         .fetch_all(db)
         .await
         .context("listing triggers")?;
-    rows.iter().map(of_row).collect()
+    readable(&rows, unreadable)
 }
 
 pub(crate) async fn list_of_kind(
@@ -147,24 +157,41 @@ pub(crate) async fn list_of_kind(
     kind: TriggerType,
     after: Option<&TriggerId>,
     limit: u32,
+    unreadable: &Unreadable,
 ) -> Result<Vec<Trigger>, StoreError> {
-    let rows = query(select!("WHERE t.kind = ? AND t.id > ? ORDER BY t.id LIMIT ?"))
-        .bind(kind.as_str())
-        .bind(after.map_or("", TriggerId::as_str))
-        .bind(i64::from(limit))
-        .fetch_all(db)
-        .await
-        .context("listing the triggers of a kind")?;
-    rows.iter().map(of_row).collect()
+    let mut after = after.map_or("", TriggerId::as_str).to_owned();
+    let mut page = Vec::new();
+    // Until it is full, whatever is left out: a page that is not is the last one.
+    loop {
+        let missing = i64::from(limit) - integer(page.len() as u64);
+        let rows = query(select!("WHERE t.kind = ? AND t.id > ? ORDER BY t.id LIMIT ?"))
+            .bind(kind.as_str())
+            .bind(&after)
+            .bind(missing)
+            .fetch_all(&mut *db)
+            .await
+            .context("listing the triggers of a kind")?;
+        page.extend(readable(&rows, unreadable)?);
+        match rows.last() {
+            Some(last) if integer(rows.len() as u64) == missing && page.len() < limit as usize => {
+                after = column(last, "id")?;
+            }
+            _ => return Ok(page),
+        }
+    }
 }
 
-pub(crate) async fn list_of_app(db: &mut Connection, app: &AppId) -> Result<Vec<Trigger>, StoreError> {
+pub(crate) async fn list_of_app(
+    db: &mut Connection,
+    app: &AppId,
+    unreadable: &Unreadable,
+) -> Result<Vec<Trigger>, StoreError> {
     let rows = query(select!("WHERE t.app_id = ? ORDER BY t.id"))
         .bind(app.as_str())
         .fetch_all(db)
         .await
         .context("listing an app's triggers")?;
-    rows.iter().map(of_row).collect()
+    readable(&rows, unreadable)
 }
 
 pub(crate) async fn count(db: &mut Connection, project: &ProjectId) -> Result<u64, StoreError> {
@@ -313,13 +340,13 @@ pub(crate) async fn leave_trusts(
     Ok(())
 }
 
-/// Those that may be taken; whoever gets one is decided by [`take`].
+/// The ids of those that may be taken; whoever gets one is decided by [`take`].
 pub(crate) async fn list_due(
     db: &mut Connection,
     kind: TriggerType,
     limit: u32,
     now: Timestamp,
-) -> Result<Vec<TriggerId>, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let rows = query(sql(
         "SELECT id FROM triggers WHERE kind = ? AND state = 'active' AND next_at <= ? AND lease_until <= ? \
          ORDER BY next_at, id LIMIT ?",
@@ -331,22 +358,22 @@ pub(crate) async fn list_due(
     .fetch_all(db)
     .await
     .context("looking for due triggers")?;
-    rows.iter().map(|row| parsed(row, "id", TriggerId::parse)).collect()
+    rows.iter().map(|row| column(row, "id")).collect()
 }
 
-/// Takes a trigger that is (still) due and that nobody holds.
+/// Takes a trigger that is (still) due and that nobody holds. One that cannot be read is put off.
 async fn take(
     db: &mut Connection,
-    id: &TriggerId,
-    owner: &InstanceId,
-    lease_until: Timestamp,
+    id: &str,
+    (owner, lease_until): (&InstanceId, Timestamp),
     now: Timestamp,
+    unreadable: &Unreadable,
 ) -> Result<Option<Trigger>, StoreError> {
     let taken = query(sql("UPDATE triggers SET lease_owner = ?, lease_until = ? \
          WHERE id = ? AND state = 'active' AND next_at <= ? AND lease_until <= ?"))
     .bind(owner.as_str())
     .bind(lease_until.0)
-    .bind(id.as_str())
+    .bind(id)
     .bind(now.0)
     .bind(now.0)
     .execute(&mut *db)
@@ -355,7 +382,28 @@ async fn take(
     if taken.rows_affected() == 0 {
         return Ok(None);
     }
-    load(db, id).await.map(Some)
+    let read = match load_text(db, id).await {
+        Err(StoreError::NotFound) => {
+            Err(StoreError::Damaged { what: "trigger", detail: "its app or route is missing".to_owned() })
+        }
+        read => read,
+    };
+    let trigger = unreadable.leave_out(id, read)?;
+    if trigger.is_none() {
+        put_off(db, id, now.plus(PUT_OFF)).await?;
+    }
+    Ok(trigger)
+}
+
+/// Has nobody take a trigger for a while. When it is due stays: it is late, not planned anew.
+async fn put_off(db: &mut Connection, id: &str, until: Timestamp) -> Result<(), StoreError> {
+    query(sql("UPDATE triggers SET lease_owner = NULL, lease_until = ? WHERE id = ?"))
+        .bind(until.0)
+        .bind(id)
+        .execute(db)
+        .await
+        .context("putting a trigger off")?;
+    Ok(())
 }
 
 /// Takes those of the triggers that are (still) due and that nobody holds; they come in their order.
@@ -365,16 +413,16 @@ async fn take(
 /// ring.
 pub(crate) async fn take_all(
     db: &mut Connection,
-    due: &[TriggerId],
-    owner: &InstanceId,
-    lease_until: Timestamp,
+    due: &[String],
+    lease: (&InstanceId, Timestamp),
     now: Timestamp,
+    unreadable: &Unreadable,
 ) -> Result<Vec<Trigger>, StoreError> {
-    let mut by_id: Vec<(usize, &TriggerId)> = due.iter().enumerate().collect();
+    let mut by_id: Vec<(usize, &String)> = due.iter().enumerate().collect();
     by_id.sort_by_key(|(_, id)| *id);
     let mut taken = Vec::with_capacity(due.len());
     for (place, id) in by_id {
-        if let Some(trigger) = take(db, id, owner, lease_until, now).await? {
+        if let Some(trigger) = take(db, id, lease, now, unreadable).await? {
             taken.push((place, trigger));
         }
     }
@@ -528,6 +576,12 @@ fn firing_of_row(row: &impl Columns) -> Result<Firing, StoreError> {
         call_id: call.map(|_| parsed(row, "call_id", CallId::parse)).transpose()?,
         at: Timestamp(column(row, "fired_at")?),
     })
+}
+
+/// What lists show: without the rows that cannot be read.
+fn readable(rows: &[impl Columns], unreadable: &Unreadable) -> Result<Vec<Trigger>, StoreError> {
+    let read = |row| unreadable.leave_out(column(row, "id")?, of_row(row));
+    rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
 fn of_row(row: &impl Columns) -> Result<Trigger, StoreError> {

@@ -40,6 +40,7 @@ use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
 use crate::server::bounded;
+use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 
 /// Its connections.
@@ -82,6 +83,7 @@ pub struct PostgresStore {
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
     answer_timeout: Duration,
+    unreadable: Arc<Unreadable>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -131,7 +133,8 @@ impl PostgresStore {
             .connect_lazy_with(options.clone());
         let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
         let call_writes = store::start_writes(&pool, &key, &clock, answer_timeout);
-        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout })
+        let unreadable = Arc::default();
+        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout, unreadable })
     }
 
     /// A connection that follows the changes.

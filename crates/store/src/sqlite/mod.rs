@@ -34,6 +34,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
+use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 use writer::Writer;
 
@@ -64,6 +65,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
+    unreadable: Arc<Unreadable>,
 }
 
 impl SqliteStore {
@@ -95,7 +97,7 @@ impl SqliteStore {
             .context("opening the database for reading")?;
         let key = Arc::new(key);
         let call_writes = call_batches::start(&writer, &readers, &key, &clock);
-        Ok(Self { writer, call_writes, readers, options, key, clock })
+        Ok(Self { writer, call_writes, readers, options, key, clock, unreadable: Arc::default() })
     }
 
     /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from

@@ -51,7 +51,7 @@ impl TriggerStore for SqliteStore {
     }
 
     async fn list_triggers(&self, project: &ProjectId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list(db, project))
+        read!(self, |db| triggers::list(db, project, &self.unreadable))
     }
 
     async fn list_triggers_of_kind(
@@ -60,11 +60,11 @@ impl TriggerStore for SqliteStore {
         after: Option<&TriggerId>,
         limit: u32,
     ) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_kind(db, kind, after, limit))
+        read!(self, |db| triggers::list_of_kind(db, kind, after, limit, &self.unreadable))
     }
 
     async fn list_triggers_of_app(&self, app: &AppId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_app(db, app))
+        read!(self, |db| triggers::list_of_app(db, app, &self.unreadable))
     }
 
     async fn update_trigger(
@@ -117,8 +117,9 @@ impl TriggerStore for SqliteStore {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        write!(self, [owner], |db, now| async {
-            triggers::take_all(&mut *db, &due, &owner, lease_until, now).await
+        let unreadable = &self.unreadable;
+        write!(self, [owner, unreadable], |db, now| async {
+            triggers::take_all(&mut *db, &due, (&owner, lease_until), now, &unreadable).await
         })
     }
 
