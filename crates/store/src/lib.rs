@@ -12,6 +12,7 @@ mod error;
 mod line;
 mod mariadb;
 mod old_versions;
+mod placeholders;
 mod postgres;
 mod preparation;
 mod rows;

@@ -5,15 +5,12 @@ use sqlx::SqliteConnection as Connection;
 
 use super::{changes, identities};
 use crate::StoreError;
+use crate::placeholders::as_written as sql;
 
 #[path = "../trigger_sql.rs"]
 #[expect(clippy::duplicate_mod, reason = "one text of SQL for every database")]
 mod statements;
 pub(super) use statements::*;
-
-const fn sql(text: &'static str) -> &'static str {
-    text
-}
 
 /// There is one writer at a time.
 async fn lock_project(_: &mut Connection, _: &ProjectId) -> Result<(), StoreError> {
