@@ -21,8 +21,8 @@ mod schema;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
-#[path = "../server_trigger_store.rs"]
-#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
+#[path = "../trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
 mod trigger_store;
 mod triggers;
 mod versions;
@@ -39,14 +39,14 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
-use crate::server::bounded;
+use crate::server::{bounded, read, write};
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 
 /// Its connections.
 use PgPool as ServerPool;
-/// Which store `mod store` implements.
-use PostgresStore as ServerStore;
+/// Which store `mod store` and `mod trigger_store` are of.
+use PostgresStore as DriverStore;
 
 /// Which database, and how it is used.
 #[derive(Debug, Clone)]

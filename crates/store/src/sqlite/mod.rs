@@ -18,9 +18,12 @@ mod records;
 mod routes;
 mod schema;
 mod store;
+#[path = "../trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
 mod trigger_store;
 mod triggers;
 mod versions;
+mod work;
 mod writer;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,7 +39,11 @@ use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
+use work::{read, write};
 use writer::Writer;
+
+/// Which store `mod trigger_store` is of.
+use SqliteStore as DriverStore;
 
 /// Where the database is and how it is opened.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
-//! [`TriggerStore`] of SQLite: reads go to the readers, writes to the writer.
-
-use std::sync::Arc;
+//! [`TriggerStore`], compiled once for each driver over its [`read`] and [`write`].
+//!
+//! What a write needs is named in its brackets: where there is a writer of its own (SQLite), it gets a copy.
 
 use async_trait::async_trait;
 use picasso_types::trigger::{
@@ -8,34 +8,13 @@ use picasso_types::trigger::{
 };
 use picasso_types::{AppId, InstanceId, ProjectId, Sealed, Timestamp, TriggerId};
 
-use super::{SqliteStore, triggers};
-use crate::error::Context as _;
+use super::{DriverStore, read, triggers, write};
 use crate::{StoreError, TriggerPlan, TriggerStore};
 
-/// Runs a write with a clone of each value that it is given.
-macro_rules! write {
-    ($self:ident, [$($value:ident),*], |$db:ident, $now:ident| $work:expr) => {{
-        $(let $value = $value.to_owned();)*
-        let clock = Arc::clone(&$self.clock);
-        $self.writer
-            .run(move |$db| Box::pin(async move { let $now = clock.now(); $work.await }))
-            .await
-    }};
-}
-
-/// Runs a read.
-macro_rules! read {
-    ($self:ident, |$db:ident| $work:expr) => {{
-        let mut connection = $self.readers.acquire().await.context("connecting")?;
-        let $db = &mut *connection;
-        $work.await
-    }};
-}
-
 #[async_trait]
-impl TriggerStore for SqliteStore {
+impl TriggerStore for DriverStore {
     async fn create_trigger(&self, new: &NewTrigger, max_triggers: u32) -> Result<Trigger, StoreError> {
-        write!(self, [new], |db, now| triggers::create(db, &new, max_triggers, now))
+        write!(self, [new], |db, now| triggers::create(db, new, max_triggers, now))
     }
 
     async fn get_trigger(&self, project: &ProjectId, name_or_id: &str) -> Result<Trigger, StoreError> {
@@ -73,7 +52,7 @@ impl TriggerStore for SqliteStore {
         revision: u64,
         change: &TriggerChange,
     ) -> Result<Trigger, StoreError> {
-        write!(self, [id, change], |db, now| triggers::update(db, &id, revision, &change, now))
+        write!(self, [id, change], |db, now| triggers::update(db, id, revision, change, now))
     }
 
     async fn rotate_hook(
@@ -84,9 +63,9 @@ impl TriggerStore for SqliteStore {
         hook_key: Option<&Sealed>,
         updated_by: &str,
     ) -> Result<Trigger, StoreError> {
-        let hook_key = hook_key.cloned();
-        write!(self, [id, hook_hash, updated_by], |db, now| {
-            triggers::rotate_hook(db, &id, revision, (&hook_hash, hook_key.as_ref()), &updated_by, now)
+        let hook_key = &hook_key.cloned();
+        write!(self, [id, hook_hash, hook_key, updated_by], |db, now| {
+            triggers::rotate_hook(db, id, revision, (hook_hash, hook_key.as_ref()), updated_by, now)
         })
     }
 
@@ -97,12 +76,14 @@ impl TriggerStore for SqliteStore {
         state: TriggerState,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
-        let reason = reason.map(str::to_owned);
-        write!(self, [id], |db, now| triggers::set_state(db, &id, revision, (state, reason.as_deref()), now))
+        let reason = &reason.map(str::to_owned);
+        write!(self, [id, reason], |db, now| {
+            triggers::set_state(db, id, revision, (state, reason.as_deref()), now)
+        })
     }
 
     async fn delete_trigger(&self, id: &TriggerId) -> Result<(), StoreError> {
-        write!(self, [id], |db, now| triggers::delete(db, &id, now))
+        write!(self, [id], |db, now| triggers::delete(db, id, now))
     }
 
     async fn take_due_triggers(
@@ -113,13 +94,13 @@ impl TriggerStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Trigger>, StoreError> {
         let now = self.clock.now();
-        let due = read!(self, |db| triggers::list_due(db, kind, limit, now))?;
+        let due = &read!(self, |db| triggers::list_due(db, kind, limit, now))?;
         if due.is_empty() {
             return Ok(Vec::new());
         }
         let unreadable = &self.unreadable;
-        write!(self, [owner, unreadable], |db, now| async {
-            triggers::take_all(&mut *db, &due, (&owner, lease_until), now, &unreadable).await
+        write!(self, [due, owner, unreadable], |db, now| {
+            triggers::take_all(db, due, (owner, lease_until), now, unreadable)
         })
     }
 
@@ -129,7 +110,7 @@ impl TriggerStore for SqliteStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<bool, StoreError> {
-        write!(self, [trigger, owner], |db, _now| triggers::hold(db, &trigger, &owner, lease_until))
+        write!(self, [trigger, owner], |db, _now| triggers::hold(db, trigger, owner, lease_until))
     }
 
     async fn plan_trigger(
@@ -138,7 +119,7 @@ impl TriggerStore for SqliteStore {
         owner: &InstanceId,
         plan: &TriggerPlan,
     ) -> Result<bool, StoreError> {
-        write!(self, [trigger, owner, plan], |db, now| triggers::plan(db, &trigger, &owner, &plan, now))
+        write!(self, [trigger, owner, plan], |db, now| triggers::plan(db, trigger, owner, plan, now))
     }
 
     async fn next_due_trigger(&self, kind: TriggerType) -> Result<Option<Timestamp>, StoreError> {
@@ -146,7 +127,7 @@ impl TriggerStore for SqliteStore {
     }
 
     async fn record_firings(&self, firings: &[NewFiring], keep: u32) -> Result<(), StoreError> {
-        write!(self, [firings], |db, _now| triggers::record(db, &firings, keep))
+        write!(self, [firings], |db, _now| triggers::record(db, firings, keep))
     }
 
     async fn list_firings(&self, trigger: &TriggerId, limit: u32) -> Result<Vec<Firing>, StoreError> {
