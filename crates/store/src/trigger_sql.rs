@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use picasso_types::text::cut;
 use picasso_types::trigger::{
     Filter, Firing, FiringOutcome, InputTemplate, MAX_REASON, NewFiring, NewTrigger, Trigger, TriggerChange,
     TriggerIdentity, TriggerKind, TriggerName, TriggerSpec, TriggerState, TriggerType,
@@ -628,8 +629,4 @@ fn of_row(row: &impl Columns) -> Result<Trigger, StoreError> {
 /// Counters never get near the end of an `i64`.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn cut(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
 }

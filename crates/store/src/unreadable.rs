@@ -6,10 +6,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use picasso_types::text::cut;
+
 use crate::StoreError;
 
 /// Rows that are remembered; beyond it they may be told of again.
 const MAX_TOLD: usize = 1000;
+/// Longest reason that is told, bytes.
+const MAX_REASON: usize = 500;
 
 /// What a process told of rows that it cannot read: their ids and why.
 #[derive(Debug, Default)]
@@ -24,8 +28,9 @@ impl Unreadable {
     ) -> Result<Option<T>, StoreError> {
         match read {
             Err(error @ StoreError::Damaged { .. }) => {
-                let reason = error.to_string();
-                if self.is_news(id, &reason) {
+                let whole = error.to_string();
+                let reason = cut(&whole, MAX_REASON);
+                if self.is_news(id, reason) {
                     tracing::error!(trigger = id, reason, "a trigger cannot be read; it waits");
                 }
                 Ok(None)
