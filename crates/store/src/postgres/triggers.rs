@@ -1,4 +1,4 @@
-//! What triggers need to know of PostgreSQL; the statements are in `trigger_sql.rs`.
+//! What triggers need to know of PostgreSQL; the statements are in `trigger_sql/`.
 
 use picasso_types::ProjectId;
 use sqlx::PgConnection as Connection;
@@ -8,7 +8,7 @@ use crate::StoreError;
 use crate::error::Context as _;
 use crate::placeholders::numbered as sql;
 
-#[path = "../trigger_sql.rs"]
+#[path = "../trigger_sql/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "one text of SQL for every database")]
 mod statements;
 pub(super) use statements::*;
