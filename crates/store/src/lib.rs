@@ -12,6 +12,7 @@ mod error;
 mod line;
 mod mariadb;
 mod old_versions;
+mod placeholders;
 mod postgres;
 mod preparation;
 mod rows;
@@ -23,6 +24,7 @@ mod server;
 mod sqlite;
 mod triggers;
 mod turns;
+mod unreadable;
 
 use std::collections::HashMap;
 

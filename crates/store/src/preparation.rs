@@ -1,5 +1,6 @@
 //! What a version is made with beside its spec: what it has of its app, and how far its image is.
 
+use picasso_types::text::cut;
 use picasso_types::{Config, Digest, RouteVersion, Secrets, VersionId, VersionSpec, VersionState};
 
 /// Longest kept reason of a failed preparation, bytes.
@@ -52,5 +53,5 @@ impl<'a> Preparation<'a> {
 
 /// What is kept of the reason why a preparation failed.
 pub(crate) fn kept_error(error: &str) -> &str {
-    &error[..error.floor_char_boundary(MAX_ERROR_BYTES)]
+    cut(error, MAX_ERROR_BYTES)
 }

@@ -13,7 +13,6 @@ use picasso_types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Context as _;
 use crate::{OutboxEntry, PreparingVersion, QueuedCalls, StoreError};
 
 /// A row of any database, by the few types that columns have. A value of another type is an error.
@@ -28,20 +27,28 @@ macro_rules! columns_of {
     ($($row:ty),+) => {$(
         impl Columns for $row {
             fn text(&self, name: &'static str) -> Result<Option<&str>, StoreError> {
-                sqlx::Row::try_get(self, name).context("reading a column")
+                sqlx::Row::try_get(self, name).map_err(|error| unread(name, error))
             }
             fn integer(&self, name: &'static str) -> Result<Option<i64>, StoreError> {
-                sqlx::Row::try_get(self, name).context("reading a column")
+                sqlx::Row::try_get(self, name).map_err(|error| unread(name, error))
             }
             fn boolean(&self, name: &'static str) -> Result<Option<bool>, StoreError> {
-                sqlx::Row::try_get(self, name).context("reading a column")
+                sqlx::Row::try_get(self, name).map_err(|error| unread(name, error))
             }
             fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError> {
-                sqlx::Row::try_get(self, name).context("reading a column")
+                sqlx::Row::try_get(self, name).map_err(|error| unread(name, error))
             }
         }
     )+};
 }
+/// A value that is no such value is the row's fault, not the database's.
+fn unread(name: &'static str, error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { source, .. } => damaged(name, source.as_ref()),
+        error => StoreError::Database { context: "reading a column", source: Box::new(error) },
+    }
+}
+
 columns_of!(sqlx::sqlite::SqliteRow, sqlx::postgres::PgRow, sqlx::mysql::MySqlRow);
 
 /// A type that columns are read as.
@@ -123,7 +130,7 @@ pub(crate) fn parsed<T>(
 
 /// A column of JSON.
 pub(crate) fn json<T: DeserializeOwned>(row: &impl Columns, name: &'static str) -> Result<T, StoreError> {
-    serde_json::from_str(column::<&str>(row, name)?).map_err(|error| damaged(name, &error))
+    of_json(name, column(row, name)?)
 }
 
 /// A nullable column of JSON.
@@ -132,7 +139,19 @@ pub(crate) fn optional_json<T: DeserializeOwned>(
     name: &'static str,
 ) -> Result<Option<T>, StoreError> {
     let text: Option<&str> = column(row, name)?;
-    text.map(|text| serde_json::from_str(text).map_err(|error| damaged(name, &error))).transpose()
+    text.map(|text| of_json(name, text)).transpose()
+}
+
+/// What is of another shape is told by its place only: the error would quote it, and it may be a secret.
+fn of_json<T: DeserializeOwned>(name: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| {
+        let detail = if error.is_data() {
+            format!("it has another shape at line {} column {}", error.line(), error.column())
+        } else {
+            error.to_string()
+        };
+        StoreError::Damaged { what: name, detail }
+    })
 }
 
 /// A value as JSON text.
@@ -451,11 +470,6 @@ pub(crate) fn queued_calls(row: &impl Columns) -> Result<QueuedCalls, StoreError
 
 pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
     let optional_time = |name| Ok::<_, StoreError>(column::<Option<i64>>(row, name)?.map(Timestamp));
-    let failure: Option<&str> = column(row, "failure")?;
-    let failure = failure
-        .map(serde_json::from_str)
-        .transpose()
-        .map_err(|error| StoreError::Damaged { what: "failure", detail: error.to_string() })?;
     Ok(Call {
         id: parsed(row, "id", CallId::parse)?,
         project_id: parsed(row, "project_id", ProjectId::stored)?,
@@ -484,7 +498,7 @@ pub(crate) fn call(row: &impl Columns) -> Result<Call, StoreError> {
         queued_at: time(row, "queued_at")?,
         started_at: optional_time("started_at")?,
         finished_at: optional_time("finished_at")?,
-        failure,
+        failure: optional_json(row, "failure")?,
         exit_code: optional_number(row, "exit_code")?,
         http_status: optional_number(row, "http_status")?,
         cold_start: column(row, "cold_start")?,
@@ -505,4 +519,18 @@ pub(crate) fn ended(row: &impl Columns) -> Result<Ended, StoreError> {
         calls: column(row, "calls")?,
         first: time(row, "first")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_damaged_json_quotes_nothing_of_it() {
+        let wrong = of_json::<picasso_types::Sealed>("hook_key", r#"{"key_id": {"hunter2": 1}}"#);
+        let torn = of_json::<Vec<u8>>("roles", r#"["hunter2"#);
+        for error in [wrong.unwrap_err().to_string(), torn.unwrap_err().to_string()] {
+            assert!(error.contains("line 1 column") && !error.contains("hunter2"), "{error}");
+        }
+    }
 }

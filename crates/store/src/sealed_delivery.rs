@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use picasso_types::outgoing::{Delivery, DeliveryKind, DeliveryState, NewDelivery, SigningKeys};
+use picasso_types::text::cut;
 use picasso_types::{AppId, CallId, DeliveryId, ProjectId, QueueGrant, Timestamp};
 
 use crate::rows::{Columns, column, number, parsed, time};
@@ -74,7 +75,7 @@ pub(crate) fn taken(row: &impl Columns, key: &SecretKey) -> Result<TakenDelivery
 
 /// What is kept of an error.
 pub(crate) fn short(error: &str) -> &str {
-    &error[..error.floor_char_boundary(MAX_ERROR)]
+    cut(error, MAX_ERROR)
 }
 
 /// A signing key as it lies in the database.

@@ -43,6 +43,42 @@ where
     .await
 }
 
+/// Runs a read of a store.
+macro_rules! read {
+    ($self:ident, |$db:ident| $work:expr) => {
+        $crate::server::bounded($self.answer_timeout, async {
+            let mut connection = $crate::error::Context::context($self.pool.acquire().await, "connecting")?;
+            let $db = &mut *connection;
+            $work.await
+        })
+        .await
+    };
+}
+pub(crate) use read;
+
+/// Runs the work of a store in a transaction; again when the server undid it. The values in brackets are
+/// named for drivers that have to copy them.
+macro_rules! write {
+    ($self:ident, |$db:ident| $work:expr) => {
+        $crate::server::retried($self.answer_timeout, || async {
+            let begun = $self.pool.begin().await;
+            let mut transaction = $crate::error::Context::context(begun, "beginning a transaction")?;
+            let $db = &mut *transaction;
+            let value = $work.await?;
+            $crate::error::Context::context(transaction.commit().await, "committing a transaction")?;
+            Ok(value)
+        })
+        .await
+    };
+    ($self:ident, [$($value:ident),*], |$db:ident, $now:ident| $work:expr) => {
+        $crate::server::write!($self, |$db| {
+            let $now = $self.clock.now();
+            $work
+        })
+    };
+}
+pub(crate) use write;
+
 /// How long to wait before the next attempt.
 fn pause_after(attempt: u32) -> Duration {
     Duration::from_millis(2 << attempt.min(7))

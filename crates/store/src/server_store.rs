@@ -18,7 +18,7 @@ use picasso_types::{
 };
 
 use super::{
-    ServerPool, ServerStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency,
+    DriverStore, ServerPool, aliases, apps, call_batches, calls, changes, deliveries, idempotency,
     identities, objects, outbox, records, routes, triggers, versions,
 };
 use crate::batches::Batches;
@@ -26,7 +26,7 @@ use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
 use crate::error::Context as _;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
-use crate::server::{bounded, retried};
+use crate::server::{bounded, retried, write};
 use crate::{
     ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
     ProjectUsage, QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
@@ -67,7 +67,7 @@ pub(super) fn start_writes(
     CallWrites { accepting, claiming, ending }
 }
 
-impl ServerStore {
+impl DriverStore {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         bounded(self.answer_timeout, work).await
     }
@@ -81,23 +81,8 @@ impl ServerStore {
     }
 }
 
-/// Runs the work in a transaction; again when the server undid it.
-macro_rules! write {
-    ($self:ident, |$db:ident| $work:expr) => {
-        $self
-            .retried(|| async {
-                let mut transaction = $self.pool.begin().await.context("beginning a transaction")?;
-                let $db = &mut *transaction;
-                let value = $work.await?;
-                transaction.commit().await.context("committing a transaction")?;
-                Ok(value)
-            })
-            .await
-    };
-}
-
 #[async_trait]
-impl Store for ServerStore {
+impl Store for DriverStore {
     async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
         write!(self, |db| apps::create(db, new, max_apps, self.clock.now()))
     }

@@ -20,6 +20,9 @@ pub struct TriggerPlan {
 }
 
 /// Triggers and their firings. Errors as for [`crate::Store`].
+///
+/// A row that cannot be read (damage, something of a later release) is left out of every list, and the log
+/// has it once; whoever asks for that very trigger gets `Damaged`.
 #[async_trait]
 pub trait TriggerStore: Send + Sync + std::fmt::Debug {
     /// Makes a trigger. `TriggerExists` when the project has one of the name; `OverLimit` when it
@@ -39,6 +42,7 @@ pub trait TriggerStore: Send + Sync + std::fmt::Debug {
     async fn list_triggers(&self, project: &ProjectId) -> Result<Vec<Trigger>, StoreError>;
 
     /// Triggers of a kind, of all projects and in every state, in order of their ids, behind `after`.
+    /// Fewer than `limit` are the last.
     async fn list_triggers_of_kind(
         &self,
         kind: TriggerType,
@@ -82,7 +86,8 @@ pub trait TriggerStore: Send + Sync + std::fmt::Debug {
     async fn delete_trigger(&self, id: &TriggerId) -> Result<(), StoreError>;
 
     /// Takes active triggers of a kind whose time has come and that nobody holds: the longest due
-    /// first, until `lease_until`. No trigger is taken by two processes at once.
+    /// first, until `lease_until`. No trigger is taken by two processes at once. What cannot be read is
+    /// put off for five minutes: fewer than `limit` are not always all.
     async fn take_due_triggers(
         &self,
         kind: TriggerType,

@@ -141,7 +141,7 @@ async fn a_database_with_the_first_schema_is_brought_up_to_date() {
 async fn a_version_cannot_be_rewritten_even_by_hand() {
     let Some((server, url)) = database().await else { return };
     let store = Arc::new(open(&url, TestClock::new()).await);
-    let f = Fixture { store, clock: TestClock::new(), _keep: Box::new(server) };
+    let f = Fixture { store, clock: TestClock::new(), url: url.clone(), _keep: Box::new(server) };
     let app = f.app("hello").await;
     f.ready_route(&app, "/hello").await;
     let mut db = raw(&url).await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use conformance::fixture::{Fixture, TestClock, succeeded};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store as _, StoreError};
 use picasso_types::{CallOutput, CallState, InstanceId, NewCall};
-use sqlite_support::{KEY, open};
+use sqlite_support::{KEY, open, url};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -19,7 +19,7 @@ const SECRET: &[u8] = b"correct horse battery staple";
 
 async fn fixture(path: &Path) -> Fixture {
     let clock = TestClock::new();
-    Fixture { store: Arc::new(open(path, clock.clone()).await), clock, _keep: Box::new(()) }
+    Fixture { store: Arc::new(open(path, clock.clone()).await), clock, url: url(path), _keep: Box::new(()) }
 }
 
 async fn accept_secret(f: &Fixture, name: &str) -> NewCall {

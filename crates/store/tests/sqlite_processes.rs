@@ -19,7 +19,7 @@ use std::time::Duration;
 use conformance::fixture::{Fixture, MANY, TestClock, config, demo, new_app, take};
 use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store, StoreError};
 use picasso_types::{AppChange, InstanceId, SystemClock};
-use sqlite_support::{KEY, open};
+use sqlite_support::{KEY, open, url};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -57,7 +57,8 @@ async fn child_process() {
     let Ok(task) = std::env::var(CHILD_TASK) else { return };
     let database = PathBuf::from(std::env::var_os(CHILD_DATABASE).unwrap());
     let store = Arc::new(open(&database, Arc::new(SystemClock)).await);
-    let f = Fixture { store: store.clone(), clock: TestClock::new(), _keep: Box::new(()) };
+    let f =
+        Fixture { store: store.clone(), clock: TestClock::new(), url: url(&database), _keep: Box::new(()) };
     println!("ready");
     let mut go = [0];
     std::io::stdin().read_exact(&mut go).unwrap();
@@ -116,7 +117,12 @@ async fn accept_at_once(f: &Fixture, calls: usize) {
 /// A database with one app and one route.
 async fn with_route(path: &Path) -> Fixture {
     let clock = TestClock::new();
-    let f = Fixture { store: Arc::new(open(path, clock.clone()).await), clock, _keep: Box::new(()) };
+    let f = Fixture {
+        store: Arc::new(open(path, clock.clone()).await),
+        clock,
+        url: url(path),
+        _keep: Box::new(()),
+    };
     let app = f.app("hello").await;
     f.ready_route(&app, "/hello").await;
     f

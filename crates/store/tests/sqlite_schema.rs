@@ -10,7 +10,7 @@ use std::path::Path;
 
 use conformance::fixture::{MANY, TestClock, demo, new_app};
 use picasso_store::{Store as _, StoreError};
-use sqlite_support::{connect, open};
+use sqlite_support::{connect, open, url};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
@@ -128,6 +128,7 @@ async fn a_version_cannot_be_rewritten_even_by_hand() {
     let f = conformance::fixture::Fixture {
         store: std::sync::Arc::new(open(&path, TestClock::new()).await),
         clock: TestClock::new(),
+        url: url(&path),
         _keep: Box::new(()),
     };
     let app = f.app("hello").await;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use picasso_types::cloud_event::encode;
+use picasso_types::text::cut;
 use serde_json::Value;
 
 use picasso_types::trigger::path::EventPath;
@@ -82,7 +83,7 @@ impl Event {
         let known = own.iter().filter_map(|name| Some((*name, self.attribute(name)?)));
         let extensions = self.extensions.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in known.chain(extensions) {
-            let value = encode(cut(value));
+            let value = encode(cut(value, MAX_ATTRIBUTE));
             let pair = (HeaderName::try_from(format!("ce-{name}")), HeaderValue::try_from(value));
             if let (Ok(name), Ok(value)) = pair {
                 headers.insert(name, value);
@@ -93,10 +94,6 @@ impl Event {
         }
         headers
     }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_ATTRIBUTE)]
 }
 
 #[cfg(test)]

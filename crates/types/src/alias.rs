@@ -5,13 +5,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
 use crate::digest::Digest;
 use crate::fault::FieldFault;
 use crate::ids::RouteId;
 use crate::random;
+use crate::short_name::short_name;
 
 /// Most versions that share one alias.
 pub const MAX_SHARES: usize = 5;
@@ -20,37 +19,10 @@ pub const MAX_WEIGHT: u32 = 1000;
 /// Longest name of a header or cookie that tells clients apart, bytes.
 const MAX_KEY_NAME: usize = 64;
 
-/// The name of an alias: a letter, then letters, digits, `-` or `_`, 63 in all. It is never a number,
-/// so that it cannot be taken for a version.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct AliasName(String);
-
-impl AliasName {
-    /// Parses a name; the fault names the field `name`.
-    pub fn parse(text: &str) -> Result<Self, FieldFault> {
-        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        let begins_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
-        if begins_well && text.len() <= 63 && text.bytes().all(inside) {
-            Ok(Self(text.to_owned()))
-        } else {
-            let limit =
-                "must be a lower-case letter and then up to 62 lower-case letters, digits, \"-\" or \"_\"";
-            Err(FieldFault::new("name", limit))
-        }
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AliasName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+short_name!(
+    /// The name of an alias. It is never a number, so that it cannot be taken for a version.
+    AliasName
+);
 
 /// Which version of a route a call asks for: what stands behind the `@` of a function URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -243,16 +215,6 @@ mod tests {
     /// How many of 10,000 clients get version 2.
     fn clients_of_two(alias: &Alias) -> Vec<usize> {
         (0..10_000).filter(|n| alias.draw(Some(format!("client-{n}").as_bytes())) == 2).collect()
-    }
-
-    #[test]
-    fn a_name_is_never_a_number_and_has_few_characters() {
-        for good in ["live", "a", "v2", "blue-green_3", &"x".repeat(63)] {
-            assert!(AliasName::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "1", "12", "-a", "_a", "Live", "a.b", "a/b", "a@b", "ä", "a b", &"x".repeat(64)] {
-            assert_eq!(AliasName::parse(bad).unwrap_err().field, "name", "{bad}");
-        }
     }
 
     #[test]

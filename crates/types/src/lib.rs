@@ -30,6 +30,8 @@ pub mod route;
 pub mod route_table;
 pub mod sealed;
 pub mod secrets;
+mod short_name;
+pub mod text;
 pub mod trigger;
 
 pub use access::{Rotated, RouteAccess, WebhookChange, WebhookSecrets};

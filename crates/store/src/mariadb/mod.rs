@@ -23,8 +23,8 @@ mod session;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
-#[path = "../server_trigger_store.rs"]
-#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
+#[path = "../trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
 mod trigger_store;
 mod triggers;
 mod versions;
@@ -40,11 +40,12 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOpti
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
-use crate::server::bounded;
+use crate::server::{bounded, read, write};
+use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 
-/// Which store `mod store` implements.
-use MariaDbStore as ServerStore;
+/// Which store `mod store` and `mod trigger_store` are of.
+use MariaDbStore as DriverStore;
 /// Its connections.
 use MySqlPool as ServerPool;
 
@@ -86,6 +87,7 @@ pub struct MariaDbStore {
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
     answer_timeout: Duration,
+    unreadable: Arc<Unreadable>,
 }
 
 impl std::fmt::Debug for MariaDbStore {
@@ -133,7 +135,8 @@ impl MariaDbStore {
             .connect_lazy_with(options.clone());
         let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
         let call_writes = store::start_writes(&pool, &key, &clock, answer_timeout);
-        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout })
+        let unreadable = Arc::default();
+        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout, unreadable })
     }
 
     /// A connection that follows the changes.

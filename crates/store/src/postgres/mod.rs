@@ -21,8 +21,8 @@ mod schema;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
-#[path = "../server_trigger_store.rs"]
-#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
+#[path = "../trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
 mod trigger_store;
 mod triggers;
 mod versions;
@@ -39,13 +39,14 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
-use crate::server::bounded;
+use crate::server::{bounded, read, write};
+use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 
 /// Its connections.
 use PgPool as ServerPool;
-/// Which store `mod store` implements.
-use PostgresStore as ServerStore;
+/// Which store `mod store` and `mod trigger_store` are of.
+use PostgresStore as DriverStore;
 
 /// Which database, and how it is used.
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ pub struct PostgresStore {
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
     answer_timeout: Duration,
+    unreadable: Arc<Unreadable>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -131,7 +133,8 @@ impl PostgresStore {
             .connect_lazy_with(options.clone());
         let (key, answer_timeout) = (Arc::new(key), settings.answer_timeout);
         let call_writes = store::start_writes(&pool, &key, &clock, answer_timeout);
-        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout })
+        let unreadable = Arc::default();
+        Ok(Self { pool, call_writes, line, options, key, clock, answer_timeout, unreadable })
     }
 
     /// A connection that follows the changes.

@@ -18,9 +18,12 @@ mod records;
 mod routes;
 mod schema;
 mod store;
+#[path = "../trigger_store.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
 mod trigger_store;
 mod triggers;
 mod versions;
+mod work;
 mod writer;
 
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,8 +37,13 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
+use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
+use work::{read, write};
 use writer::Writer;
+
+/// Which store `mod trigger_store` is of.
+use SqliteStore as DriverStore;
 
 /// Where the database is and how it is opened.
 #[derive(Debug, Clone)]
@@ -64,6 +72,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     key: Arc<SecretKey>,
     clock: Arc<dyn Clock>,
+    unreadable: Arc<Unreadable>,
 }
 
 impl SqliteStore {
@@ -95,7 +104,7 @@ impl SqliteStore {
             .context("opening the database for reading")?;
         let key = Arc::new(key);
         let call_writes = call_batches::start(&writer, &readers, &key, &clock);
-        Ok(Self { writer, call_writes, readers, options, key, clock })
+        Ok(Self { writer, call_writes, readers, options, key, clock, unreadable: Arc::default() })
     }
 
     /// Brings the schema to this binary's version, in one transaction. Safe to run twice and from

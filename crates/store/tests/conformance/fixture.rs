@@ -12,6 +12,7 @@ use picasso_types::{
     ProjectId, RequestId, Route, RouteAccess, RouteChange, RouteId, RoutePattern, RouteType, Secrets,
     Timestamp, Trigger, VersionSpec,
 };
+use sqlx::{Connection as _, MySqlConnection, PgConnection, SqliteConnection};
 
 pub const MANY: u32 = 10_000;
 pub const SECOND: i64 = 1_000_000;
@@ -20,6 +21,8 @@ pub const SECOND: i64 = 1_000_000;
 pub struct Fixture {
     pub store: Arc<dyn Store>,
     pub clock: Arc<TestClock>,
+    /// Where others open its database.
+    pub url: String,
     pub _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -138,6 +141,20 @@ pub fn succeeded() -> CallOutcome {
 }
 
 impl Fixture {
+    /// Runs a statement of everybody's SQL beside the store, which writes no such rows itself.
+    pub async fn damage(&self, sql: &'static str) {
+        if self.url.starts_with("sqlite:") {
+            let mut db = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut db).await.unwrap();
+        } else if self.url.starts_with("postgres") {
+            let mut db = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut db).await.unwrap();
+        } else {
+            let mut db = MySqlConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut db).await.unwrap();
+        }
+    }
+
     pub async fn app(&self, name: &str) -> App {
         self.store.create_app(&new_app(&demo(), name), MANY).await.unwrap()
     }

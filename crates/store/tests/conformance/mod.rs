@@ -156,6 +156,8 @@ macro_rules! store_conformance {
             triggers::a_webhook_is_found_by_the_hash_of_its_token_until_that_is_changed,
             triggers::due_triggers_are_taken_once_and_planned_by_who_holds_them,
             triggers::of_ten_takers_of_twenty_due_triggers_each_trigger_has_one,
+            triggers::due_triggers_that_cannot_be_read_are_put_off_and_hold_up_no_others,
+            triggers::what_cannot_be_read_is_left_out_of_lists_and_told_to_who_asks_for_it,
             triggers::the_last_firings_are_kept_and_accepted_ones_count,
             triggers::every_change_of_a_trigger_is_told_as_one_of_its_app,
             identities::an_identity_comes_back_as_it_was_granted,

@@ -266,6 +266,70 @@ pub async fn of_ten_takers_of_twenty_due_triggers_each_trigger_has_one(f: Fixtur
     assert_eq!((all.len(), different.len()), (20, 20));
 }
 
+pub async fn due_triggers_that_cannot_be_read_are_put_off_and_hold_up_no_others(f: Fixture) {
+    let (app, route) = f.app_and_route().await;
+    for (place, name) in ["torn", "later", "filter", "selector", "identity", "one", "two"].iter().enumerate()
+    {
+        let at = f.after(i64::try_from(place).unwrap() - 10);
+        f.store.create_trigger(&new(spec(&app, &route, name, hourly()), Some(at)), MANY).await.unwrap();
+    }
+    f.damage("UPDATE triggers SET options = '{\"cron\":' WHERE name = 'torn'").await;
+    f.damage("UPDATE triggers SET options = '{\"cron\":\"0 * * * *\",\"moon\":1}' WHERE name = 'later'")
+        .await;
+    f.damage("UPDATE triggers SET filter = '7' WHERE name = 'filter'").await;
+    f.damage("UPDATE triggers SET selector = '@@' WHERE name = 'selector'").await;
+    f.damage("UPDATE triggers SET identity = '{}' WHERE name = 'identity'").await;
+    let take = async || {
+        let until = f.after(30 * SECOND);
+        let taken =
+            f.store.take_due_triggers(TriggerType::Schedule, &node("node-a"), until, 5).await.unwrap();
+        taken.iter().map(|trigger| trigger.spec.name.to_string()).collect::<Vec<_>>()
+    };
+    // They were due longest, and as many as were asked for.
+    assert_eq!(take().await, [""; 0]);
+    assert_eq!(take().await, ["one", "two"]);
+    assert_eq!(take().await, [""; 0]);
+    f.clock.advance(31 * SECOND);
+    assert_eq!(take().await, ["one", "two"], "nobody looks at the others all the time");
+    assert_eq!(f.store.next_due_trigger(TriggerType::Schedule).await.unwrap(), Some(f.after(30 * SECOND)));
+    f.damage("UPDATE triggers SET filter = '[]' WHERE name = 'filter'").await;
+    f.clock.advance(270 * SECOND);
+    assert_eq!(take().await, ["filter"], "what was mended goes on by itself");
+}
+
+pub async fn what_cannot_be_read_is_left_out_of_lists_and_told_to_who_asks_for_it(f: Fixture) {
+    let (app, route) = f.app_and_route().await;
+    let mut made = Vec::new();
+    for (number, name) in ["a", "b", "bad", "c", "d", "worse"].iter().enumerate() {
+        let hook_hash = Some(format!("{number}{number}").repeat(32));
+        let wanted = NewTrigger { hook_hash, ..new(spec(&app, &route, name, webhook()), None) };
+        made.push(f.store.create_trigger(&wanted, MANY).await.unwrap());
+    }
+    f.damage("UPDATE triggers SET options = '{\"moon\":1}' WHERE name = 'bad'").await;
+    f.damage("UPDATE triggers SET hook_key = '{}' WHERE name = 'worse'").await;
+    let good: Vec<_> = [0, 1, 3, 4].map(|number: usize| made[number].clone()).into();
+    assert_eq!(f.store.list_triggers(&demo()).await.unwrap(), good);
+    assert_eq!(f.store.list_triggers_of_app(&app.id).await.unwrap(), good);
+    let page = async |after: Option<&Trigger>, limit| {
+        let after = after.map(|trigger| &trigger.id);
+        f.store.list_triggers_of_kind(TriggerType::Webhook, after, limit).await.unwrap()
+    };
+    assert_eq!(page(None, 3).await, good[..3], "a page is full while there are more");
+    assert_eq!(page(Some(&good[2]), 3).await, good[3..]);
+    assert_eq!(page(Some(&good[3]), 3).await, []);
+    for bad in [&made[2], &made[5]] {
+        let hook = bad.hook_hash.as_deref().unwrap();
+        for asked in [
+            f.store.get_trigger(&demo(), bad.spec.name.as_str()).await,
+            f.store.get_trigger_by_id(&bad.id).await,
+            f.store.get_trigger_by_hook(hook).await,
+        ] {
+            assert!(matches!(asked, Err(StoreError::Damaged { .. })), "{asked:?}");
+        }
+    }
+    assert_eq!(f.store.project_usage(&demo()).await.unwrap().triggers, 6);
+}
+
 fn firing(trigger: &Trigger, number: u32, outcome: FiringOutcome, at: Timestamp) -> NewFiring {
     NewFiring {
         id: FiringId::generate(),

@@ -59,7 +59,7 @@ pub async fn fresh() -> Option<Fixture> {
     let (server, url) = database().await?;
     let clock = TestClock::new();
     let store = open(&url, clock.clone()).await;
-    Some(Fixture { store: Arc::new(store), clock, _keep: Box::new(server) })
+    Some(Fixture { store: Arc::new(store), clock, url, _keep: Box::new(server) })
 }
 
 /// Two stores on one new database; `None` when the test is to be skipped.
@@ -67,7 +67,7 @@ pub async fn pair() -> Option<(Fixture, Arc<dyn Store>)> {
     let (server, url) = database().await?;
     let clock = TestClock::new();
     let (one, two) = (open(&url, clock.clone()).await, open(&url, clock.clone()).await);
-    Some((Fixture { store: Arc::new(one), clock, _keep: Box::new(server) }, Arc::new(two)))
+    Some((Fixture { store: Arc::new(one), clock, url, _keep: Box::new(server) }, Arc::new(two)))
 }
 
 /// A store on a server of the test's own; `None` when the test is to be skipped.
@@ -79,5 +79,5 @@ pub async fn own_server() -> Option<(MariaDbServer, Fixture)> {
     let url = server.create_database("picasso").unwrap();
     let clock = TestClock::new();
     let store = open(&url, clock.clone()).await;
-    Some((server, Fixture { store: Arc::new(store), clock, _keep: Box::new(()) }))
+    Some((server, Fixture { store: Arc::new(store), clock, url, _keep: Box::new(()) }))
 }

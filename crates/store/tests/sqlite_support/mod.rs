@@ -10,6 +10,11 @@ use crate::conformance::fixture::{Fixture, TestClock};
 
 pub const KEY: [u8; 32] = [42; 32];
 
+/// Where others open the same database.
+pub fn url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
+
 /// Opens a database as it is.
 pub async fn connect(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
     let key = SecretKey::from_bytes(&KEY).unwrap();
@@ -27,6 +32,7 @@ pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> SqliteStore {
 pub async fn fresh() -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
-    let store = open(&folder.path().join("picasso.db"), clock.clone()).await;
-    Some(Fixture { store: Arc::new(store), clock, _keep: Box::new(folder) })
+    let path = folder.path().join("picasso.db");
+    let store = open(&path, clock.clone()).await;
+    Some(Fixture { store: Arc::new(store), clock, url: url(&path), _keep: Box::new(folder) })
 }

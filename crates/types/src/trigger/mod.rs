@@ -7,7 +7,6 @@ mod filter;
 mod firing;
 pub mod input;
 mod kind;
-mod name;
 pub mod notification;
 pub mod object;
 pub mod path;
@@ -19,7 +18,6 @@ pub use filter::{Condition, Filter, Test};
 pub use firing::{Firing, FiringOutcome, NewFiring};
 pub use input::InputTemplate;
 pub use kind::{TriggerKind, TriggerType};
-pub use name::TriggerName;
 
 use std::fmt;
 
@@ -31,11 +29,17 @@ use crate::fault::FieldFault;
 use crate::ids::{AppId, ProjectId, RouteId, TriggerId};
 use crate::route::text_enum;
 use crate::sealed::Sealed;
+use crate::short_name::short_name;
 
 /// Most roles of an identity.
 const MAX_ROLES: usize = 16;
 /// Longest reason for a state that is kept, bytes.
 pub const MAX_REASON: usize = 500;
+
+short_name!(
+    /// The name of a trigger, unique in its project. No id looks like it.
+    TriggerName
+);
 
 text_enum!(
     /// Where a trigger stands.

@@ -1,4 +1,6 @@
-//! [`TriggerStore`] of a database server, compiled once for each such driver as `server_store.rs` is.
+//! [`TriggerStore`], compiled once for each driver over its [`read`] and [`write`].
+//!
+//! What a write needs is named in its brackets: where there is a writer of its own (SQLite), it gets a copy.
 
 use async_trait::async_trait;
 use picasso_types::trigger::{
@@ -6,41 +8,13 @@ use picasso_types::trigger::{
 };
 use picasso_types::{AppId, InstanceId, ProjectId, Sealed, Timestamp, TriggerId};
 
-use super::{ServerStore, triggers};
-use crate::error::Context as _;
-use crate::server::{bounded, retried};
+use super::{DriverStore, read, triggers, write};
 use crate::{StoreError, TriggerPlan, TriggerStore};
 
-/// Runs the work in a transaction; again when the server undid it.
-macro_rules! write {
-    ($self:ident, |$db:ident| $work:expr) => {
-        retried($self.answer_timeout, || async {
-            let mut transaction = $self.pool.begin().await.context("beginning a transaction")?;
-            let $db = &mut *transaction;
-            let value = $work.await?;
-            transaction.commit().await.context("committing a transaction")?;
-            Ok(value)
-        })
-        .await
-    };
-}
-
-/// Runs a read.
-macro_rules! read {
-    ($self:ident, |$db:ident| $work:expr) => {
-        bounded($self.answer_timeout, async {
-            let mut connection = $self.pool.acquire().await.context("connecting")?;
-            let $db = &mut *connection;
-            $work.await
-        })
-        .await
-    };
-}
-
 #[async_trait]
-impl TriggerStore for ServerStore {
+impl TriggerStore for DriverStore {
     async fn create_trigger(&self, new: &NewTrigger, max_triggers: u32) -> Result<Trigger, StoreError> {
-        write!(self, |db| triggers::create(db, new, max_triggers, self.clock.now()))
+        write!(self, [new], |db, now| triggers::create(db, new, max_triggers, now))
     }
 
     async fn get_trigger(&self, project: &ProjectId, name_or_id: &str) -> Result<Trigger, StoreError> {
@@ -56,7 +30,7 @@ impl TriggerStore for ServerStore {
     }
 
     async fn list_triggers(&self, project: &ProjectId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list(db, project))
+        read!(self, |db| triggers::list(db, project, &self.unreadable))
     }
 
     async fn list_triggers_of_kind(
@@ -65,11 +39,11 @@ impl TriggerStore for ServerStore {
         after: Option<&TriggerId>,
         limit: u32,
     ) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_kind(db, kind, after, limit))
+        read!(self, |db| triggers::list_of_kind(db, kind, after, limit, &self.unreadable))
     }
 
     async fn list_triggers_of_app(&self, app: &AppId) -> Result<Vec<Trigger>, StoreError> {
-        read!(self, |db| triggers::list_of_app(db, app))
+        read!(self, |db| triggers::list_of_app(db, app, &self.unreadable))
     }
 
     async fn update_trigger(
@@ -78,7 +52,7 @@ impl TriggerStore for ServerStore {
         revision: u64,
         change: &TriggerChange,
     ) -> Result<Trigger, StoreError> {
-        write!(self, |db| triggers::update(db, id, revision, change, self.clock.now()))
+        write!(self, [id, change], |db, now| triggers::update(db, id, revision, change, now))
     }
 
     async fn rotate_hook(
@@ -89,8 +63,9 @@ impl TriggerStore for ServerStore {
         hook_key: Option<&Sealed>,
         updated_by: &str,
     ) -> Result<Trigger, StoreError> {
-        write!(self, |db| {
-            triggers::rotate_hook(db, id, revision, (hook_hash, hook_key), updated_by, self.clock.now())
+        let hook_key = &hook_key.cloned();
+        write!(self, [id, hook_hash, hook_key, updated_by], |db, now| {
+            triggers::rotate_hook(db, id, revision, (hook_hash, hook_key.as_ref()), updated_by, now)
         })
     }
 
@@ -101,11 +76,14 @@ impl TriggerStore for ServerStore {
         state: TriggerState,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
-        write!(self, |db| triggers::set_state(db, id, revision, (state, reason), self.clock.now()))
+        let reason = &reason.map(str::to_owned);
+        write!(self, [id, reason], |db, now| {
+            triggers::set_state(db, id, revision, (state, reason.as_deref()), now)
+        })
     }
 
     async fn delete_trigger(&self, id: &TriggerId) -> Result<(), StoreError> {
-        write!(self, |db| triggers::delete(db, id, self.clock.now()))
+        write!(self, [id], |db, now| triggers::delete(db, id, now))
     }
 
     async fn take_due_triggers(
@@ -116,11 +94,14 @@ impl TriggerStore for ServerStore {
         limit: u32,
     ) -> Result<Vec<Trigger>, StoreError> {
         let now = self.clock.now();
-        let due = read!(self, |db| triggers::list_due(db, kind, limit, now))?;
+        let due = &read!(self, |db| triggers::list_due(db, kind, limit, now))?;
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        write!(self, |db| triggers::take_all(db, &due, owner, lease_until, self.clock.now()))
+        let unreadable = &self.unreadable;
+        write!(self, [due, owner, unreadable], |db, now| {
+            triggers::take_all(db, due, (owner, lease_until), now, unreadable)
+        })
     }
 
     async fn hold_trigger(
@@ -129,7 +110,7 @@ impl TriggerStore for ServerStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<bool, StoreError> {
-        write!(self, |db| triggers::hold(db, trigger, owner, lease_until))
+        write!(self, [trigger, owner], |db, _now| triggers::hold(db, trigger, owner, lease_until))
     }
 
     async fn plan_trigger(
@@ -138,7 +119,7 @@ impl TriggerStore for ServerStore {
         owner: &InstanceId,
         plan: &TriggerPlan,
     ) -> Result<bool, StoreError> {
-        write!(self, |db| triggers::plan(db, trigger, owner, plan, self.clock.now()))
+        write!(self, [trigger, owner, plan], |db, now| triggers::plan(db, trigger, owner, plan, now))
     }
 
     async fn next_due_trigger(&self, kind: TriggerType) -> Result<Option<Timestamp>, StoreError> {
@@ -146,7 +127,7 @@ impl TriggerStore for ServerStore {
     }
 
     async fn record_firings(&self, firings: &[NewFiring], keep: u32) -> Result<(), StoreError> {
-        write!(self, |db| triggers::record(db, firings, keep))
+        write!(self, [firings], |db, _now| triggers::record(db, firings, keep))
     }
 
     async fn list_firings(&self, trigger: &TriggerId, limit: u32) -> Result<Vec<Firing>, StoreError> {
