@@ -1,7 +1,7 @@
 //! A real Zaqar over a Redis of its own, with a Keystone of the tests in front.
 //!
 //! Its messages outlive its process: a test may kill it and start it again, also with another key
-//! for pre-signed URLs or none.
+//! for pre-signed URLs or none. Its notifier posts to subscribers that have confirmed.
 
 use std::path::Path;
 use std::process::Command;
@@ -74,24 +74,49 @@ impl Zaqar {
         self.ready().await
     }
 
-    /// The bodies of the messages in a queue of the token's project, the oldest first; at most 20.
+    /// The bodies of the messages in a queue of the token's project that nobody has claimed, the oldest
+    /// first; at most 20.
     pub async fn messages(&self, token: &str, queue: &str) -> Vec<Value> {
-        let url = format!("{}/v2/queues/{queue}/messages?limit=20&echo=true", self.url());
-        let request = Client::new().get(url).header("x-auth-token", token).header("client-id", READER);
-        let Ok(answer) = request.send().await else { return Vec::new() };
-        let bytes = answer.bytes().await.unwrap_or_default();
-        let listed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let messages = listed["messages"].as_array().cloned().unwrap_or_default();
+        let mut listed = self.read(token, queue, "messages?limit=20&echo=true").await;
+        let messages = listed["messages"].as_array_mut().map(std::mem::take).unwrap_or_default();
         messages.into_iter().map(|mut message| message["body"].take()).collect()
+    }
+
+    /// How many messages a queue has, with those that are claimed; `None` where Zaqar does not say.
+    pub async fn count(&self, token: &str, queue: &str) -> Option<u64> {
+        self.read(token, queue, "stats").await["messages"]["total"].as_u64()
     }
 
     /// Posts messages with these bodies, in the name of a client of its own.
     pub async fn post(&self, token: &str, queue: &str, bodies: &[Value]) -> bool {
-        let url = format!("{}/v2/queues/{queue}/messages", self.url());
         let messages: Vec<_> = bodies.iter().map(|body| json!({"body": body, "ttl": 3600})).collect();
+        self.write(token, queue, "messages", json!({"messages": messages})).await
+    }
+
+    /// Has the messages of a queue of the token's project posted to `url`, once that has confirmed it.
+    pub async fn subscribe(&self, token: &str, queue: &str, url: &str) -> bool {
+        self.write(token, queue, "subscriptions", json!({"subscriber": url, "ttl": 3600, "options": {}}))
+            .await
+    }
+
+    /// The subscriptions of a queue of the token's project.
+    pub async fn subscriptions(&self, token: &str, queue: &str) -> Vec<Value> {
+        let mut listed = self.read(token, queue, "subscriptions").await;
+        listed["subscriptions"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What Zaqar shows of a queue; `Null` where it shows nothing.
+    async fn read(&self, token: &str, queue: &str, what: &str) -> Value {
+        let url = format!("{}/v2/queues/{queue}/{what}", self.url());
+        let request = Client::new().get(url).header("x-auth-token", token).header("client-id", READER);
+        let Ok(answer) = request.send().await else { return Value::Null };
+        serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default()
+    }
+
+    async fn write(&self, token: &str, queue: &str, what: &str, body: Value) -> bool {
+        let url = format!("{}/v2/queues/{queue}/{what}", self.url());
         let request = Client::new().post(url).header("x-auth-token", token).header("client-id", WRITER);
-        let answer = request.json(&json!({"messages": messages})).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        request.json(&body).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
     async fn ready(&mut self) -> Result<(), ProcessError> {
@@ -121,6 +146,8 @@ fn configure(
          [drivers]\ntransport = wsgi\nmessage_store = redis\nmanagement_store = redis\n\
          [drivers:message_store:redis]\nuri = {redis}\n\
          [drivers:management_store:redis]\nuri = {redis}\n{signed}\
+         [storage]\nmessage_pipeline = zaqar.notification.notifier\n\
+         [notification]\nrequire_confirmation = true\n\
          [keystone_authtoken]\nauth_type = password\nauth_url = {keystone}\n\
          www_authenticate_uri = {keystone}\nusername = picasso\npassword = {password}\n\
          project_name = service\nuser_domain_id = default\nproject_domain_id = default\n"

@@ -70,6 +70,13 @@ impl ClaimError {
     pub const fn is_of_token(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })
     }
+
+    /// Whether the token may be what is not good, although Zaqar says that it is at fault: of a token
+    /// whose trustor lost the role or was disabled Keystone tells services 403, which keystonemiddleware
+    /// makes a 503 of.
+    pub const fn may_be_of_token(&self) -> bool {
+        matches!(self, Self::Refused { status: 503, .. })
+    }
 }
 
 /// How long a claim holds, and how long its messages live at least behind it.

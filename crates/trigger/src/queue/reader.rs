@@ -29,6 +29,9 @@ const TYPE: &str = "org.openstack.zaqar.messages";
 const TIMES: ClaimTimes = ClaimTimes { ttl_s: 300, grace_s: 300 };
 /// A claim is held longer when this is left of it.
 const HOLD_AFTER: i64 = 100 * 1_000_000;
+/// A token that may not be good is replaced at the first fault in a row and then at each of so many:
+/// while Zaqar is away, Keystone is not to be asked by all triggers all the time.
+const DOUBT: u32 = 16;
 /// Shortest and longest pause between two looks at a call that is under way.
 const WATCH: (i64, i64) = (250_000, 5_000_000);
 
@@ -114,7 +117,8 @@ impl Reader {
             }
             Fault::Token(error @ TokenError::Unavailable) => error.to_string(),
             Fault::Zaqar(error) => {
-                if error.is_of_token() {
+                let is_in_doubt = error.may_be_of_token() && progress.faults % DOUBT == 1;
+                if error.is_of_token() || is_in_doubt {
                     self.tokens.forget(trigger).await;
                 }
                 error.to_string()

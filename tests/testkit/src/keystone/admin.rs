@@ -118,7 +118,12 @@ impl Keystone {
 
     /// Puts a service of this type into the catalog, with one endpoint for each interface.
     pub async fn add_service(&self, kind: &str, url: &str) -> Result<(), KeystoneError> {
-        let body = json!({"service": {"name": self.unique_name(kind), "type": kind}});
+        self.add_service_named(kind, &self.unique_name(kind), url).await
+    }
+
+    /// The same under the name that others look for it by.
+    pub async fn add_service_named(&self, kind: &str, name: &str, url: &str) -> Result<(), KeystoneError> {
+        let body = json!({"service": {"name": name, "type": kind}});
         let made = self.as_admin(Method::POST, "/v3/services", Some(&body)).await?;
         for interface in ["public", "internal"] {
             let body = json!({"endpoint": {
