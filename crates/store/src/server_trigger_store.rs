@@ -7,6 +7,7 @@ use picasso_types::trigger::{
 use picasso_types::{AppId, InstanceId, ProjectId, Sealed, Timestamp, TriggerId};
 
 use super::{ServerStore, triggers};
+use crate::call_writes::Planning;
 use crate::error::Context as _;
 use crate::server::{bounded, retried};
 use crate::{StoreError, TriggerPlan, TriggerStore};
@@ -138,7 +139,8 @@ impl TriggerStore for ServerStore {
         owner: &InstanceId,
         plan: &TriggerPlan,
     ) -> Result<bool, StoreError> {
-        write!(self, |db| triggers::plan(db, trigger, owner, plan, self.clock.now()))
+        let (trigger, owner, plan) = (trigger.clone(), owner.clone(), plan.clone());
+        bounded(self.answer_timeout, self.call_writes.planning.write(Planning { trigger, owner, plan })).await
     }
 
     async fn next_due_trigger(&self, kind: TriggerType) -> Result<Option<Timestamp>, StoreError> {

@@ -5,6 +5,7 @@
 //! are the same everywhere.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use picasso_types::trigger::{
     Filter, Firing, FiringOutcome, InputTemplate, MAX_REASON, NewFiring, NewTrigger, Trigger, TriggerChange,
@@ -17,6 +18,7 @@ use picasso_types::{
 use sqlx::query;
 
 use super::{Connection, changes, identities, lock_project, sql};
+use crate::call_writes::{Planning, in_lock_order};
 use crate::error::Context as _;
 use crate::rows::{Columns, column, json, optional_json, parsed, to_json};
 use crate::{StoreError, TriggerPlan};
@@ -400,7 +402,7 @@ pub(crate) async fn hold(
     Ok(held.rows_affected() > 0)
 }
 
-pub(crate) async fn plan(
+async fn plan(
     db: &mut Connection,
     trigger: &Trigger,
     owner: &InstanceId,
@@ -433,6 +435,19 @@ pub(crate) async fn plan(
         changes::note(db, &trigger.spec.app_id, now).await?;
     }
     Ok(true)
+}
+
+/// [`plan`] of many.
+pub(crate) async fn plan_all(
+    db: &mut Connection,
+    plans: &[Arc<Planning>],
+    now: Timestamp,
+) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+    let mut planned: Vec<_> = plans.iter().map(|_| Ok(false)).collect();
+    for (place, Planning { trigger, owner, plan: next }) in in_lock_order(plans) {
+        planned[place] = Ok(plan(db, trigger, owner, next, now).await?);
+    }
+    Ok(planned)
 }
 
 /// When the first active trigger of a kind can be taken.

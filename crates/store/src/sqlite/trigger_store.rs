@@ -9,6 +9,7 @@ use picasso_types::trigger::{
 use picasso_types::{AppId, InstanceId, ProjectId, Sealed, Timestamp, TriggerId};
 
 use super::{SqliteStore, triggers};
+use crate::call_writes::Planning;
 use crate::error::Context as _;
 use crate::{StoreError, TriggerPlan, TriggerStore};
 
@@ -137,7 +138,8 @@ impl TriggerStore for SqliteStore {
         owner: &InstanceId,
         plan: &TriggerPlan,
     ) -> Result<bool, StoreError> {
-        write!(self, [trigger, owner, plan], |db, now| triggers::plan(db, &trigger, &owner, &plan, now))
+        let (trigger, owner, plan) = (trigger.clone(), owner.clone(), plan.clone());
+        self.call_writes.planning.write(Planning { trigger, owner, plan }).await
     }
 
     async fn next_due_trigger(&self, kind: TriggerType) -> Result<Option<Timestamp>, StoreError> {
