@@ -23,8 +23,9 @@ use crate::error::Context as _;
 use crate::rows::{Columns, column, json, optional_json, parsed, to_json};
 use crate::{StoreError, TriggerPlan};
 
-/// Longest id of an event that is kept, bytes.
-const MAX_EVENT_ID: usize = 256;
+#[path = "firing_sql.rs"]
+#[expect(clippy::duplicate_mod, reason = "one text of SQL for every database")]
+mod firing_sql;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -471,6 +472,7 @@ pub(crate) async fn record(db: &mut Connection, firings: &[NewFiring], keep: u32
     for firing in firings {
         of_triggers.entry(firing.trigger_id.as_str()).or_default().push(firing);
     }
+    let (mut held, mut of_held) = (Vec::with_capacity(of_triggers.len()), Vec::with_capacity(firings.len()));
     for (trigger, firings) in of_triggers {
         let accepted = firings.iter().filter(|firing| firing.outcome == FiringOutcome::Accepted);
         let last = accepted.clone().map(|firing| firing.at.0).max();
@@ -484,38 +486,13 @@ pub(crate) async fn record(db: &mut Connection, firings: &[NewFiring], keep: u32
         .await
         .context("counting firings")?;
         // Held until the end of the transaction: no firing of a trigger that goes meanwhile.
-        if counted.rows_affected() == 0 {
-            continue;
+        if counted.rows_affected() > 0 {
+            held.push(trigger);
+            of_held.extend(firings);
         }
-        for firing in &firings {
-            insert_firing(db, firing).await?;
-        }
-        query(sql("DELETE FROM trigger_firings WHERE trigger_id = ? AND id < (SELECT kept.id FROM \
-             (SELECT id FROM trigger_firings WHERE trigger_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?) kept)"))
-        .bind(trigger)
-        .bind(trigger)
-        .bind(i64::from(keep.saturating_sub(1)))
-        .execute(&mut *db)
-        .await
-        .context("deleting old firings")?;
     }
-    Ok(())
-}
-
-async fn insert_firing(db: &mut Connection, firing: &NewFiring) -> Result<(), StoreError> {
-    query(sql("INSERT INTO trigger_firings (id, trigger_id, event_id, outcome, reason, call_id, fired_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)"))
-    .bind(firing.id.as_str())
-    .bind(firing.trigger_id.as_str())
-    .bind(cut(&firing.event_id, MAX_EVENT_ID))
-    .bind(firing.outcome.as_str())
-    .bind(firing.reason.as_deref().map(|reason| cut(reason, MAX_REASON)))
-    .bind(firing.call_id.as_ref().map(CallId::as_str))
-    .bind(firing.at.0)
-    .execute(db)
-    .await
-    .context("writing a firing down")?;
-    Ok(())
+    firing_sql::insert(&mut *db, &of_held).await?;
+    firing_sql::leave_newest(db, &held, keep).await
 }
 
 pub(crate) async fn list_firings(
