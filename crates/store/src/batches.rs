@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use picasso_types::CallId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::StoreError;
@@ -18,6 +17,8 @@ const QUEUED: usize = 1024;
 const MOST: usize = 128;
 /// Most bytes of a batch of several: it is held in memory more than once on its way.
 const MOST_BYTES: usize = 4 << 20;
+/// Rows of one statement: so few different numbers of them that the prepared statements are kept.
+const ROWS: [usize; 4] = [64, 16, 4, 1];
 
 /// A batch after one of so many waits [`GATHERED_FOR`] for more: a batch costs the pages that it touches
 /// and a sync, however many its writes.
@@ -28,8 +29,8 @@ const GATHERED_FOR: Duration = Duration::from_millis(1);
 pub(crate) trait Batched: Send + Sync + 'static {
     /// What the caller gets.
     type Answer: Send + 'static;
-    /// What it writes to: no two writes to one call share a batch.
-    fn call(&self) -> &CallId;
+    /// What it writes to: no two writes to one of them share a batch.
+    fn targets(&self) -> Vec<String>;
     /// About how much it holds.
     fn bytes(&self) -> usize;
 }
@@ -73,6 +74,16 @@ fn gone() -> StoreError {
     StoreError::Database { context: "writing", source: "the writing task has ended".into() }
 }
 
+/// Items in portions of which each is one statement.
+pub(crate) fn chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let rows = ROWS.into_iter().find(|rows| *rows <= items.len())?;
+        let (chunk, rest) = items.split_at(rows);
+        items = rest;
+        Some(chunk)
+    })
+}
+
 async fn gather<I, W, F>(mut queue: mpsc::Receiver<Job<I>>, at_once: usize, write: Arc<W>)
 where
     I: Batched,
@@ -109,17 +120,19 @@ where
 
 fn next_batch<I: Batched>(waiting: &mut VecDeque<Job<I>>) -> Vec<Job<I>> {
     let mut batch: Vec<Job<I>> = Vec::with_capacity(waiting.len());
-    let (mut bytes, mut calls) = (0, HashSet::with_capacity(waiting.len()));
+    let (mut bytes, mut written) = (0, HashSet::with_capacity(waiting.len()));
     while let Some(job) = waiting.pop_front() {
         if job.reply.is_closed() {
             continue;
         }
         bytes += job.item.bytes();
-        let is_again = !calls.insert(job.item.call().clone());
+        let targets = job.item.targets();
+        let is_again = targets.iter().any(|target| written.contains(target));
         if is_again || (bytes > MOST_BYTES && !batch.is_empty()) {
             waiting.push_front(job);
             break;
         }
+        written.extend(targets);
         batch.push(job);
     }
     batch
@@ -171,6 +184,7 @@ mod tests {
     use std::sync::Mutex;
 
     use futures_util::future::join_all;
+    use picasso_types::CallId;
 
     use super::*;
 
@@ -183,8 +197,8 @@ mod tests {
     impl Batched for Number {
         type Answer = u32;
 
-        fn call(&self) -> &CallId {
-            &self.call
+        fn targets(&self) -> Vec<String> {
+            vec![self.call.to_string()]
         }
 
         fn bytes(&self) -> usize {

@@ -1,26 +1,29 @@
-//! What is written of calls so often that it is done in [batches](crate::batches): accepting them,
-//! claiming them, ending them.
+//! What is written so often that it is done in [batches](crate::batches): accepting calls, claiming them,
+//! ending them, and planning what comes next of the triggers that made them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 
 use picasso_types::outgoing::NewDelivery;
+use picasso_types::trigger::Trigger;
 use picasso_types::{
-    Accepted, Call, CallId, CallOutcome, CallOutput, InstanceId, KeptObject, NewCall, Timestamp,
+    Accepted, Call, CallId, CallOutcome, CallOutput, IdempotencyKey, InstanceId, KeptObject, NewCall,
+    Timestamp,
 };
 
 use crate::batches::{Answers, Batched, Batches};
 use crate::rows::to_json;
 use crate::sealed_body::{SealedBody, SealedOutput};
 use crate::sealed_delivery::SealedDelivery;
-use crate::{ClaimedCall, SecretKey, StoreError};
+use crate::{ClaimedCall, SecretKey, StoreError, TriggerPlan};
 
 /// Where each store gathers them.
 pub(crate) struct CallWrites {
     pub(crate) accepting: Batches<Acceptance>,
     pub(crate) claiming: Batches<Claim>,
     pub(crate) ending: Batches<Ending>,
+    pub(crate) planning: Batches<Planning>,
 }
 
 impl std::fmt::Debug for CallWrites {
@@ -41,6 +44,11 @@ pub(crate) struct Acceptance {
 }
 
 impl Acceptance {
+    /// What its caller calls it, with the route that this is of.
+    pub(crate) fn name(&self) -> Option<(&str, &IdempotencyKey)> {
+        Some((self.new.route_id.as_str(), self.new.idempotency.as_ref()?))
+    }
+
     pub(crate) fn seal(key: &SecretKey, new: &NewCall) -> Result<Self, StoreError> {
         Ok(Self {
             delivery: to_json("delivery", &new.delivery)?,
@@ -69,8 +77,10 @@ impl Acceptance {
 impl Batched for Acceptance {
     type Answer = Accepted;
 
-    fn call(&self) -> &CallId {
-        &self.new.id
+    /// Of two calls of one name the second is looked at when the first is there.
+    fn targets(&self) -> Vec<String> {
+        let name = self.name().map(|(route, key)| format!("{route}/{}", key.key_hash));
+        [self.new.id.to_string()].into_iter().chain(name).collect()
     }
 
     fn bytes(&self) -> usize {
@@ -88,8 +98,8 @@ pub(crate) struct Claim {
 impl Batched for Claim {
     type Answer = Option<ClaimedCall>;
 
-    fn call(&self) -> &CallId {
-        &self.id
+    fn targets(&self) -> Vec<String> {
+        vec![self.id.to_string()]
     }
 
     fn bytes(&self) -> usize {
@@ -151,8 +161,8 @@ impl Batched for Ending {
     /// Whether `owner` held the call.
     type Answer = bool;
 
-    fn call(&self) -> &CallId {
-        &self.id
+    fn targets(&self) -> Vec<String> {
+        vec![self.id.to_string()]
     }
 
     fn bytes(&self) -> usize {
@@ -160,6 +170,49 @@ impl Batched for Ending {
         let deliveries = self.deliveries.iter().map(|delivery| delivery.content.len());
         ROW_BYTES + output + deliveries.sum::<usize>()
     }
+}
+
+/// The answers of a batch of acceptances: what their names stood for `before`, else whether they were
+/// `stored`. `NotFound` for the others: their versions are gone.
+pub(crate) fn accepted(
+    calls: &[Arc<Acceptance>],
+    mut before: HashMap<CallId, Accepted>,
+    stored: &HashSet<String>,
+) -> Vec<Result<Accepted, StoreError>> {
+    let answer = |call: &Arc<Acceptance>| match before.remove(&call.new.id) {
+        Some(before) => Ok(before),
+        None if stored.contains(call.new.id.as_str()) => Ok(Accepted::New),
+        None => Err(StoreError::NotFound),
+    };
+    calls.iter().map(answer).collect()
+}
+
+/// What comes next of a trigger that `owner` holds.
+pub(crate) struct Planning {
+    pub(crate) trigger: Trigger,
+    pub(crate) owner: InstanceId,
+    pub(crate) plan: TriggerPlan,
+}
+
+impl Batched for Planning {
+    /// Whether `owner` held it, and nobody had changed it.
+    type Answer = bool;
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.trigger.id.to_string()]
+    }
+
+    fn bytes(&self) -> usize {
+        ROW_BYTES
+    }
+}
+
+/// Plans in the order of the triggers' ids, in which all who write to several lock them, with their places
+/// in the batch.
+pub(crate) fn in_lock_order(plans: &[Arc<Planning>]) -> Vec<(usize, &Planning)> {
+    let mut ordered: Vec<_> = plans.iter().map(|planning| &**planning).enumerate().collect();
+    ordered.sort_by(|(_, a), (_, b)| a.trigger.id.cmp(&b.trigger.id));
+    ordered
 }
 
 /// Opens the bodies before anything is claimed: one that cannot be read holds no lease. A body never

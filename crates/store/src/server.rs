@@ -79,6 +79,14 @@ macro_rules! write {
 }
 pub(crate) use write;
 
+/// Writes in the next batch of its kind.
+macro_rules! batch {
+    ($self:ident, $kind:ident, $item:expr) => {
+        $crate::server::bounded($self.answer_timeout, $self.call_writes.$kind.write($item)).await
+    };
+}
+pub(crate) use batch;
+
 /// How long to wait before the next attempt.
 fn pause_after(attempt: u32) -> Duration {
     Duration::from_millis(2 << attempt.min(7))

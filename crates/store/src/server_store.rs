@@ -22,7 +22,7 @@ use super::{
     identities, objects, outbox, records, routes, triggers, versions,
 };
 use crate::batches::Batches;
-use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
+use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending, Planning};
 use crate::error::Context as _;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
@@ -64,7 +64,20 @@ pub(super) fn start_writes(
         let (pool, clock) = (to.clone(), Arc::clone(&at));
         async move { retried(limit, || call_batches::finish(&pool, &endings, clock.now())).await }
     });
-    CallWrites { accepting, claiming, ending }
+    let (to, at) = (pool.clone(), Arc::clone(clock));
+    let planning = Batches::start(AT_ONCE, move |plans: Vec<Arc<Planning>>| {
+        let (pool, clock) = (to.clone(), Arc::clone(&at));
+        async move {
+            let write = || async {
+                let mut transaction = pool.begin().await.context("beginning a transaction")?;
+                let planned = triggers::plan_all(&mut transaction, &plans, clock.now()).await?;
+                transaction.commit().await.context("committing a transaction")?;
+                Ok(planned)
+            };
+            retried(limit, write).await
+        }
+    });
+    CallWrites { accepting, claiming, ending, planning }
 }
 
 impl DriverStore {
@@ -258,11 +271,7 @@ impl Store for DriverStore {
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let call = Acceptance::seal(&self.key, new)?;
-        let Some(key) = &new.idempotency else {
-            return bounded(self.answer_timeout, self.call_writes.accepting.write(call)).await;
-        };
-        let call = &Arc::new(call);
-        write!(self, |db| call_batches::accept_once(db, call, key, self.clock.now()))
+        bounded(self.answer_timeout, self.call_writes.accepting.write(call)).await
     }
 
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {

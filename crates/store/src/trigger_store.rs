@@ -1,4 +1,4 @@
-//! [`TriggerStore`], compiled once for each driver over its [`read`] and [`write`].
+//! [`TriggerStore`], compiled once for each driver over its [`read`], [`write`] and [`batch`].
 //!
 //! What a write needs is named in its brackets: where there is a writer of its own (SQLite), it gets a copy.
 
@@ -8,7 +8,8 @@ use picasso_types::trigger::{
 };
 use picasso_types::{AppId, InstanceId, ProjectId, Sealed, Timestamp, TriggerId};
 
-use super::{DriverStore, read, triggers, write};
+use super::{DriverStore, batch, read, triggers, write};
+use crate::call_writes::Planning;
 use crate::{StoreError, TriggerPlan, TriggerStore};
 
 #[async_trait]
@@ -119,7 +120,8 @@ impl TriggerStore for DriverStore {
         owner: &InstanceId,
         plan: &TriggerPlan,
     ) -> Result<bool, StoreError> {
-        write!(self, [trigger, owner, plan], |db, now| triggers::plan(db, trigger, owner, plan, now))
+        let (trigger, owner, plan) = (trigger.clone(), owner.clone(), plan.clone());
+        batch!(self, planning, Planning { trigger, owner, plan })
     }
 
     async fn next_due_trigger(&self, kind: TriggerType) -> Result<Option<Timestamp>, StoreError> {

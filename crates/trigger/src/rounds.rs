@@ -13,9 +13,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Triggers that are looked at at one time. More come faster than the database writes; fewer would
-/// leave its batches half empty.
-const AT_ONCE: usize = 32;
 /// Longest time between two looks at the store: what is due is otherwise known, or heard of.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// Shortest time between two of them that found nothing.
@@ -40,6 +37,8 @@ pub(crate) struct Rounds {
     /// How long a trigger is held; another process takes up what a killed one held after this.
     pub(crate) lease: Duration,
     pub(crate) poll: Duration,
+    /// Triggers that are looked at at one time.
+    pub(crate) at_once: usize,
     pub(crate) look: Arc<dyn Look>,
     pub(crate) news: News,
 }
@@ -52,7 +51,7 @@ impl Rounds {
         let mut is_away = false;
         loop {
             let looked_at = Instant::now();
-            let asked = AT_ONCE - work.len();
+            let asked = self.at_once - work.len();
             let (taken, due_in) = match self.take(asked).await {
                 Ok(taken) => {
                     is_away = false;
@@ -78,9 +77,11 @@ impl Rounds {
                 work.spawn(async move { look.look(trigger).await });
             }
             let earliest = looked_at + PAUSE;
-            let mut again_at = (looked_at + due_in.min(self.poll)).max(earliest);
+            // From now on, not from before the look: a look that comes too early finds nothing, and the
+            // next one only comes after the pause.
+            let mut again_at = (Instant::now() + due_in.min(self.poll)).max(earliest);
             // Half of the places at a time: one look for each place would cost more than its trigger.
-            while !are_more || work.len() > AT_ONCE / 2 {
+            while !are_more || work.len() > self.at_once / 2 {
                 tokio::select! {
                     () = stopping.cancelled() => return finish(work).await,
                     Some(done) = work.join_next() => {

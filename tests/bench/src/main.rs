@@ -1,7 +1,7 @@
 //! `make bench`: measures what the project promises about speed, beside a peer or a floor in the
 //! same run. The machines are shared and noisy: ratios hold, absolute figures do not.
 //!
-//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept] [drain] [backlog] [notifications]     (all of them by default)
+//! usage: picasso-bench [cold] [warm] [load] [idle] [routes] [accept] [drain] [backlog] [notifications] [schedules]     (all of them by default)
 
 mod accept;
 mod backlog;
@@ -17,6 +17,7 @@ mod queued;
 mod report;
 mod routes;
 mod samples;
+mod schedules;
 mod stage;
 mod warm;
 
@@ -24,8 +25,8 @@ use std::process::ExitCode;
 
 use stage::Fault;
 
-const TABLES: [&str; 9] =
-    ["cold", "warm", "load", "idle", "routes", "accept", "drain", "backlog", "notifications"];
+const TABLES: [&str; 10] =
+    ["cold", "warm", "load", "idle", "routes", "accept", "drain", "backlog", "notifications", "schedules"];
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a command for people")]
@@ -81,6 +82,9 @@ async fn run(words: &[String]) -> Result<(), Fault> {
     }
     if wanted("notifications") {
         notifications::measure().await?;
+    }
+    if wanted("schedules") {
+        schedules::measure().await?;
     }
     Ok(())
 }

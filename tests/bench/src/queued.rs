@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use picasso_testkit::broker::{Broker, Kind};
-use picasso_testkit::postgres::PostgresServer;
+use picasso_testkit::database::{self, Database};
 use picasso_testkit::process::{TestDir, wait_until};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub const MUCH_LATER: &str = "/much-later";
 pub struct Backend {
     /// For people.
     pub name: &'static str,
-    database: Option<(PostgresServer, String)>,
+    database: Option<(Database, String)>,
     broker: Option<Broker>,
 }
 
@@ -38,21 +38,32 @@ impl Backend {
 
     /// PostgreSQL and a broker, both started here.
     pub async fn postgres(name: &'static str, kind: Kind) -> Result<Self, Fault> {
-        let server = PostgresServer::start().await?;
-        let url = server.create_database("picasso")?;
-        Ok(Self { name, database: Some((server, url)), broker: Some(Broker::start(kind).await?) })
+        let broker = Some(Broker::start(kind).await?);
+        Ok(Self { broker, ..Self::on(name, database::Kind::Postgres).await? })
     }
 
-    /// Starts a server on it with the routes; `queue` are more settings of `[queue]`.
-    pub async fn stage(&self, queue: &str) -> Result<Stage, Fault> {
+    /// A database server, started here, and a queue in SQLite.
+    pub async fn on(name: &'static str, kind: database::Kind) -> Result<Self, Fault> {
+        Ok(Self { name, database: Some(Database::start(kind).await?), broker: None })
+    }
+
+    /// The settings of a server on it; `queue` are more settings of `[queue]`.
+    pub fn config(&self, queue: &str) -> Result<String, Fault> {
         let mut config = String::new();
         if let Some((_, url)) = &self.database {
             writeln!(config, "[database]\nurl = \"{url}\"")?;
         }
-        writeln!(config, "[quota]\nqueued_calls = 10000000\n[queue]\nmax_calls = 10000000\n{queue}")?;
+        writeln!(config, "[quota]\ntriggers = -1\nqueued_calls = 10000000\n[queue]\nmax_calls = 10000000")?;
         if let Some(broker) = &self.broker {
             writeln!(config, "url = \"{}\"", broker.url())?;
         }
+        config.push_str(queue);
+        Ok(config)
+    }
+
+    /// Starts a server on it with the routes; `queue` are more settings of `[queue]`.
+    pub async fn stage(&self, queue: &str) -> Result<Stage, Fault> {
+        let config = self.config(queue)?;
         // Records of ended calls are a cost of their own, the same in every row.
         let program = example("stream-hello")?;
         let stage = Stage::set(&config).await?;

@@ -1,101 +1,156 @@
 //! Many calls accepted, claimed or ended: their statements share a transaction, and its sync.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use picasso_types::{Accepted, Call, CallState, IdempotencyKey, Timestamp};
-use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
+use picasso_types::{Accepted, Call, CallState, Timestamp};
+use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder};
 
 use super::{deliveries, idempotency, objects, outbox};
 use crate::StoreError;
-use crate::call_writes::{Acceptance, Claim, Ending};
+use crate::batches::{Batched as _, chunks};
+use crate::call_writes::{self, Acceptance, Claim, Ending};
 use crate::error::Context as _;
 use crate::rows::{call, column};
 use crate::sealed_body::SealedBody;
 
-/// `NotFound` for a call whose version is gone: its route was deleted meanwhile.
+/// Bytes of several bodies that every server takes in one packet; what a single one needs is looked at when
+/// Picasso starts.
+const MOST_OF_A_PACKET: usize = 1 << 20;
+
+/// `NotFound` for a call whose version is gone: its route was deleted meanwhile. A call whose name stands
+/// for another one already is not stored.
 pub(super) async fn accept(
     db: &MySqlPool,
     calls: &[Arc<Acceptance>],
     now: Timestamp,
 ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
     let mut transaction = db.begin().await.context("beginning a transaction")?;
-    let mut answers = Vec::with_capacity(calls.len());
-    for call in calls {
-        answers.push(match accept_one(&mut transaction, call, now).await {
-            // It wrote nothing.
-            Err(StoreError::NotFound) => Err(StoreError::NotFound),
-            accepted => Ok(accepted?),
-        });
+    let before = idempotency::find(&mut transaction, calls, now).await?;
+    let fresh: Vec<_> =
+        calls.iter().map(|call| &**call).filter(|call| !before.contains_key(&call.new.id)).collect();
+    let versions = held_versions(&mut transaction, &fresh).await?;
+    let has_version = |call: &&Acceptance| {
+        versions.get(call.new.version_id.as_str()).is_some_and(|version| version.is_of(call))
+    };
+    let accepted: Vec<_> = fresh.into_iter().filter(has_version).collect();
+    for some in chunks(&accepted) {
+        insert(&mut transaction, some, &versions, now).await?;
     }
+    idempotency::put(&mut transaction, &accepted).await?;
     transaction.commit().await.context("committing a transaction")?;
-    Ok(answers)
+    let stored = accepted.iter().map(|call| call.new.id.to_string()).collect();
+    Ok(call_writes::accepted(calls, before, &stored))
 }
 
-/// [`accept`] of a call whose caller gave it a name.
-pub(super) async fn accept_once(
-    db: &mut MySqlConnection,
-    call: &Arc<Acceptance>,
-    key: &IdempotencyKey,
-    now: Timestamp,
-) -> Result<Accepted, StoreError> {
-    if let Some(before) = idempotency::find(db, &call.new.route_id, key, now).await? {
-        return Ok(before);
+/// What a call's row says of its version.
+struct Version {
+    route_id: String,
+    digest: Option<String>,
+    number: i64,
+    pattern: String,
+    app_name: String,
+}
+
+impl Version {
+    fn is_of(&self, call: &Acceptance) -> bool {
+        self.route_id == call.new.route_id.as_str()
     }
-    let accepted = accept_one(db, call, now).await?;
-    idempotency::put(db, &call.new.route_id, key, &call.new.id).await?;
-    Ok(accepted)
 }
 
-/// `NotFound` when the version is gone: its route was deleted meanwhile. The version is held until
-/// the end, so that a deletion of its route sees this call.
-async fn accept_one(
+/// The versions that are there, by their ids. They are held until the end, so that a deletion of their
+/// route sees these calls.
+async fn held_versions(
     db: &mut MySqlConnection,
-    Acceptance { new, body, delivery }: &Acceptance,
+    calls: &[&Acceptance],
+) -> Result<HashMap<String, Version>, StoreError> {
+    let ids: Vec<_> =
+        calls.iter().map(|call| call.new.version_id.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut versions = HashMap::with_capacity(ids.len());
+    for some in chunks(&ids) {
+        let mut query = of_ids("SELECT id FROM route_versions WHERE id IN (", some);
+        query.push(" LOCK IN SHARE MODE");
+        query.build().fetch_all(&mut *db).await.context("holding versions of calls")?;
+        let mut query = of_ids(
+            "SELECT v.id, v.route_id, v.digest, v.number, r.pattern, a.full_name FROM route_versions v \
+             JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id WHERE v.id IN (",
+            some,
+        );
+        let found = query.build().fetch_all(&mut *db).await.context("loading versions of calls")?;
+        for row in &found {
+            let version = Version {
+                route_id: column(row, "route_id")?,
+                digest: column(row, "digest")?,
+                number: column(row, "number")?,
+                pattern: column(row, "pattern")?,
+                app_name: column(row, "full_name")?,
+            };
+            versions.insert(column(row, "id")?, version);
+        }
+    }
+    Ok(versions)
+}
+
+/// A statement that ends with a list of ids.
+fn of_ids(start: &'static str, ids: &[&str]) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new(start);
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(*id);
+    }
+    query.push(")");
+    query
+}
+
+/// Stores calls whose versions are there.
+async fn insert(
+    db: &mut MySqlConnection,
+    calls: &[&Acceptance],
+    versions: &HashMap<String, Version>,
     now: Timestamp,
-) -> Result<Accepted, StoreError> {
-    sqlx::query("SELECT 1 FROM route_versions WHERE id = ? AND route_id = ? LOCK IN SHARE MODE")
-        .bind(new.version_id.as_str())
-        .bind(new.route_id.as_str())
-        .fetch_optional(&mut *db)
-        .await
-        .context("holding a call's version")?
-        .ok_or(StoreError::NotFound)?;
-    sqlx::query(
+) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::new(
         "INSERT INTO calls (id, project_id, app_id, route_id, version_id, digest, trigger_kind, \
          call_type, state, request_id, not_before, priority, created_at, queued_at, \
-         app_name, route_path, version_number, due_at, delivery, depth) \
-         SELECT ?, ?, ?, v.route_id, v.id, v.digest, ?, ?, 'queued', ?, ?, ?, ?, ?, a.full_name, \
-         r.pattern, v.number, ?, ?, ? FROM route_versions v \
-         JOIN routes r ON r.id = v.route_id JOIN apps a ON a.id = r.app_id WHERE v.id = ?",
-    )
-    .bind(new.id.as_str())
-    .bind(new.project_id.as_str())
-    .bind(new.app_id.as_str())
-    .bind(new.trigger.as_str())
-    .bind(new.call_type.as_str())
-    .bind(new.request_id.as_str())
-    .bind(new.not_before.0)
-    .bind(i64::from(new.priority))
-    .bind(now.0)
-    .bind(now.0)
-    .bind(new.not_before.0)
-    .bind(delivery)
-    .bind(i64::from(new.depth))
-    .bind(new.version_id.as_str())
-    .execute(&mut *db)
-    .await
-    .context("accepting a call")?;
-    sqlx::query("INSERT INTO call_bodies (call_id, key_id, envelope, payload) VALUES (?, ?, ?, ?)")
-        .bind(new.id.as_str())
-        .bind(&body.key_id)
-        .bind(&body.envelope)
-        .bind(&body.payload)
-        .execute(&mut *db)
-        .await
-        .context("storing a call's body")?;
-    outbox::put(&mut *db, new.id.as_str(), now).await?;
-    Ok(Accepted::New)
+         app_name, route_path, version_number, due_at, delivery, depth) ",
+    );
+    let with_versions =
+        calls.iter().filter_map(|call| Some((call, versions.get(call.new.version_id.as_str())?)));
+    query.push_values(with_versions, |mut row, (Acceptance { new, delivery, .. }, version)| {
+        row.push_bind(new.id.as_str())
+            .push_bind(new.project_id.as_str())
+            .push_bind(new.app_id.as_str())
+            .push_bind(new.route_id.as_str())
+            .push_bind(new.version_id.as_str())
+            .push_bind(version.digest.as_deref())
+            .push_bind(new.trigger.as_str())
+            .push_bind(new.call_type.as_str())
+            .push("'queued'")
+            .push_bind(new.request_id.as_str())
+            .push_bind(new.not_before.0)
+            .push_bind(i64::from(new.priority))
+            .push_bind(now.0)
+            .push_bind(now.0)
+            .push_bind(version.app_name.as_str())
+            .push_bind(version.pattern.as_str())
+            .push_bind(version.number)
+            .push_bind(new.not_before.0)
+            .push_bind(delivery)
+            .push_bind(i64::from(new.depth));
+    });
+    query.build().execute(&mut *db).await.context("accepting calls")?;
+    let is_large = calls.iter().map(|call| call.bytes()).sum::<usize>() > MOST_OF_A_PACKET;
+    for some in calls.chunks(if is_large { 1 } else { calls.len() }) {
+        let mut query = QueryBuilder::new("INSERT INTO call_bodies (call_id, key_id, envelope, payload) ");
+        query.push_values(some, |mut row, Acceptance { new, body, .. }| {
+            row.push_bind(new.id.as_str())
+                .push_bind(&body.key_id)
+                .push_bind(&body.envelope)
+                .push_bind(&body.payload);
+        });
+        query.build().execute(&mut *db).await.context("storing the bodies of calls")?;
+    }
+    outbox::put_new(db, calls, now).await
 }
 
 /// The bodies of those that have not succeeded.

@@ -40,7 +40,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOpti
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
-use crate::server::{bounded, read, write};
+use crate::server::{batch, bounded, read, write};
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 

@@ -6,6 +6,7 @@
 use picasso_types::{CallId, InstanceId, ProjectId, Timestamp};
 use sqlx::{MySql, MySqlConnection, MySqlPool, QueryBuilder};
 
+use crate::call_writes::Acceptance;
 use crate::error::Context as _;
 use crate::rows::{self, column, outbox_entry, parsed};
 use crate::turns::{MAX_PROJECTS, MAX_RETURNED, Turns, by_project};
@@ -31,6 +32,28 @@ pub(super) async fn put(db: &mut MySqlConnection, call_id: &str, now: Timestamp)
     .execute(db)
     .await
     .context("writing the outbox")?;
+    Ok(())
+}
+
+/// Puts calls in that are stored just now.
+pub(super) async fn put_new(
+    db: &mut MySqlConnection,
+    calls: &[&Acceptance],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::new(
+        "INSERT INTO outbox (call_id, project_id, state, not_before, priority, returns_at) ",
+    );
+    query.push_values(calls, |mut row, Acceptance { new, .. }| {
+        let is_due = new.not_before <= now;
+        row.push_bind(new.id.as_str())
+            .push_bind(new.project_id.as_str())
+            .push_bind(if is_due { "waiting" } else { "scheduled" })
+            .push_bind(new.not_before.0)
+            .push_bind(i64::from(new.priority))
+            .push_bind((!is_due).then_some(new.not_before.0));
+    });
+    query.build().execute(db).await.context("writing the outbox")?;
     Ok(())
 }
 

@@ -4,23 +4,45 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use picasso_types::{Accepted, Call, IdempotencyKey, Timestamp};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use picasso_types::{Accepted, Call, Timestamp};
+use sqlx::{PgExecutor, PgPool};
 
 use super::{deliveries, idempotency, objects};
 use crate::StoreError;
-use crate::call_writes::{Acceptance, Claim, Ending};
+use crate::call_writes::{self, Acceptance, Claim, Ending};
 use crate::error::Context as _;
 use crate::rows::{call, column};
 use crate::sealed_body::SealedBody;
 
-/// `NotFound` for a call whose version is gone: its route was deleted meanwhile. The versions are held
-/// until the end, so that a deletion of their route sees these calls.
+/// `NotFound` for a call whose version is gone: its route was deleted meanwhile. A call whose name stands
+/// for another one already is not stored. Calls without names are one statement, and no round trip more.
 pub(super) async fn accept(
-    db: impl PgExecutor<'_>,
+    db: &PgPool,
     calls: &[Arc<Acceptance>],
     now: Timestamp,
 ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+    if calls.iter().all(|call| call.name().is_none()) {
+        let stored = insert(db, calls, now).await?;
+        return Ok(call_writes::accepted(calls, HashMap::new(), &stored));
+    }
+    let mut transaction = db.begin().await.context("beginning a transaction")?;
+    let before = idempotency::find(&mut transaction, calls, now).await?;
+    let fresh: Vec<_> = calls.iter().filter(|call| !before.contains_key(&call.new.id)).cloned().collect();
+    let stored = insert(&mut *transaction, &fresh, now).await?;
+    let stored_now = |call: &&Arc<Acceptance>| stored.contains(call.new.id.as_str());
+    let accepted: Vec<_> = fresh.iter().filter(stored_now).map(|call| &**call).collect();
+    idempotency::put(&mut transaction, &accepted).await?;
+    transaction.commit().await.context("committing a transaction")?;
+    Ok(call_writes::accepted(calls, before, &stored))
+}
+
+/// Stores calls; the ids of those whose versions are there. The versions are held until the end, so that a
+/// deletion of their route sees these calls.
+async fn insert(
+    db: impl PgExecutor<'_>,
+    calls: &[Arc<Acceptance>],
+    now: Timestamp,
+) -> Result<HashSet<String>, StoreError> {
     let texts = |column: fn(&Acceptance) -> &str| calls.iter().map(|call| column(call)).collect::<Vec<_>>();
     let numbers = |column: fn(&Acceptance) -> i64| calls.iter().map(|call| column(call)).collect::<Vec<_>>();
     let bytes = |column: fn(&Acceptance) -> &[u8]| calls.iter().map(|call| column(call)).collect::<Vec<_>>();
@@ -72,26 +94,7 @@ pub(super) async fn accept(
     .fetch_all(db)
     .await
     .context("accepting calls")?;
-    let stored: HashSet<String> = stored.into_iter().collect();
-    let answer = |call: &Arc<Acceptance>| {
-        if stored.contains(call.new.id.as_str()) { Ok(Accepted::New) } else { Err(StoreError::NotFound) }
-    };
-    Ok(calls.iter().map(answer).collect())
-}
-
-/// [`accept`] of a call whose caller gave it a name.
-pub(super) async fn accept_once(
-    db: &mut PgConnection,
-    call: &Arc<Acceptance>,
-    key: &IdempotencyKey,
-    now: Timestamp,
-) -> Result<Accepted, StoreError> {
-    if let Some(before) = idempotency::find(db, &call.new.route_id, key, now).await? {
-        return Ok(before);
-    }
-    accept(&mut *db, std::slice::from_ref(call), now).await?.pop().unwrap_or(Err(StoreError::NotFound))?;
-    idempotency::put(db, &call.new.route_id, key, &call.new.id).await?;
-    Ok(Accepted::New)
+    Ok(stored.into_iter().collect())
 }
 
 /// The bodies of those that have not succeeded.

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use picasso_types::{Accepted, Call, CallId, CallState, Clock, IdempotencyKey, Timestamp};
+use picasso_types::{Accepted, Call, CallId, CallState, Clock, Timestamp};
 use sqlx::{QueryBuilder, SqliteConnection, SqlitePool};
 
 use super::writer::Writer;
-use super::{deliveries, idempotency, objects, outbox};
-use crate::batches::Batches;
-use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending};
+use super::{deliveries, idempotency, objects, outbox, triggers};
+use crate::batches::{Batches, chunks};
+use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending, Planning};
 use crate::error::Context as _;
 use crate::rows::{call, column, to_json};
 use crate::sealed_body::SealedBody;
@@ -18,8 +18,6 @@ use crate::{SecretKey, StoreError};
 /// Batches of a kind that are on their way at one time. There is one writer: a second batch would only
 /// make both smaller, and what a batch costs are the pages that it touches, however many its rows.
 const AT_ONCE: usize = 1;
-/// Rows of one statement: so few different numbers of them that the prepared statements are kept.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
 
 /// Starts gathering what is written of calls.
 pub(super) fn start(
@@ -52,30 +50,33 @@ pub(super) fn start(
         let (writer, clock) = (Arc::clone(&to), Arc::clone(&at));
         async move { writer.run(move |db| Box::pin(async move { finish(db, &endings, clock.now()).await })).await }
     });
-    CallWrites { accepting, claiming, ending }
+    let (to, at) = (Arc::clone(writer), Arc::clone(clock));
+    let planning = Batches::start(AT_ONCE, move |plans: Vec<Arc<Planning>>| {
+        let (writer, clock) = (Arc::clone(&to), Arc::clone(&at));
+        async move {
+            writer
+                .run(move |db| Box::pin(async move { triggers::plan_all(db, &plans, clock.now()).await }))
+                .await
+        }
+    });
+    CallWrites { accepting, claiming, ending, planning }
 }
 
-fn chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let rows = ROWS.into_iter().find(|rows| *rows <= items.len())?;
-        let (chunk, rest) = items.split_at(rows);
-        items = rest;
-        Some(chunk)
-    })
-}
-
-/// `NotFound` for a call whose version is gone: its route was deleted meanwhile.
+/// `NotFound` for a call whose version is gone: its route was deleted meanwhile. A call whose name stands
+/// for another one already is not stored.
 pub(super) async fn accept(
     db: &mut SqliteConnection,
     calls: &[Arc<Acceptance>],
     now: Timestamp,
 ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
-    let mut stored = HashSet::with_capacity(calls.len());
-    for some in chunks(calls) {
+    let before = idempotency::find(&mut *db, calls, now).await?;
+    let fresh: Vec<_> = calls.iter().filter(|call| !before.contains_key(&call.new.id)).cloned().collect();
+    let mut stored = HashSet::with_capacity(fresh.len());
+    for some in chunks(&fresh) {
         stored.extend(insert_rows(&mut *db, some, now).await?);
     }
     let is_stored = |call: &&Arc<Acceptance>| stored.contains(call.new.id.as_str());
-    let accepted: Vec<_> = calls.iter().filter(is_stored).map(|call| &**call).collect();
+    let accepted: Vec<_> = fresh.iter().filter(is_stored).map(|call| &**call).collect();
     for some in chunks(&accepted) {
         let mut query = QueryBuilder::new("INSERT INTO call_bodies (call_id, key_id, envelope, payload) ");
         query.push_values(some, |mut row, Acceptance { new, body, .. }| {
@@ -88,9 +89,8 @@ pub(super) async fn accept(
         let entries: Vec<_> = some.iter().map(|call| outbox::Entry::of(&call.new)).collect();
         outbox::put(&mut *db, &entries, now).await?;
     }
-    let answer =
-        |call: &Arc<Acceptance>| if is_stored(&call) { Ok(Accepted::New) } else { Err(StoreError::NotFound) };
-    Ok(calls.iter().map(answer).collect())
+    idempotency::put(db, &accepted).await?;
+    Ok(call_writes::accepted(calls, before, &stored))
 }
 
 /// The ids of the rows that were stored.
@@ -129,21 +129,6 @@ async fn insert_rows(
          CROSS JOIN routes r ON r.id = v.route_id CROSS JOIN apps a ON a.id = r.app_id RETURNING id",
     );
     query.build_query_scalar().fetch_all(db).await.context("accepting calls")
-}
-
-/// [`accept`] of a call whose caller gave it a name.
-pub(super) async fn accept_once(
-    db: &mut SqliteConnection,
-    call: &Arc<Acceptance>,
-    key: &IdempotencyKey,
-    now: Timestamp,
-) -> Result<Accepted, StoreError> {
-    if let Some(before) = idempotency::find(db, &call.new.route_id, key, now).await? {
-        return Ok(before);
-    }
-    accept(db, std::slice::from_ref(call), now).await?.pop().unwrap_or(Err(StoreError::NotFound))?;
-    idempotency::put(db, &call.new.route_id, key, &call.new.id).await?;
-    Ok(Accepted::New)
 }
 
 /// The bodies of those that have not succeeded.

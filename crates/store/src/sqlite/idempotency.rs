@@ -1,52 +1,64 @@
 //! Idempotency keys: which call a caller's name for a request stands for.
 
-use picasso_types::{Accepted, CallId, IdempotencyKey, RouteId, Timestamp};
-use sqlx::SqliteConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use picasso_types::{Accepted, CallId, Timestamp};
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::StoreError;
+use crate::batches::chunks;
+use crate::call_writes::Acceptance;
 use crate::error::Context as _;
 use crate::rows;
 
-/// What the key stands for already. The one writer makes what is found here hold until the end of
-/// the transaction.
+/// What names of the calls stand for already, by the ids of these calls. The one writer makes what is
+/// found here hold until the end of the transaction.
 pub(super) async fn find(
     db: &mut SqliteConnection,
-    route: &RouteId,
-    key: &IdempotencyKey,
+    calls: &[Arc<Acceptance>],
     now: Timestamp,
-) -> Result<Option<Accepted>, StoreError> {
-    let row = sqlx::query(
-        "SELECT request_hash, call_id FROM idempotency_keys \
-         WHERE route_id = ?1 AND key_hash = ?2 AND expires_at > ?3",
-    )
-    .bind(route.as_str())
-    .bind(&key.key_hash)
-    .bind(now.0)
-    .fetch_optional(db)
-    .await
-    .context("looking for an idempotency key")?;
-    row.as_ref().map(|row| rows::accepted_before(row, key)).transpose()
+) -> Result<HashMap<CallId, Accepted>, StoreError> {
+    let mut before = HashMap::new();
+    let named: Vec<_> = calls.iter().filter_map(|call| Some((&call.new.id, call.name()?))).collect();
+    for some in chunks(&named) {
+        let mut query = QueryBuilder::new("SELECT n.column1 AS place, k.request_hash, k.call_id FROM (");
+        query.push_values(some.iter().zip(0_i64..), |mut row, ((_, (route, key)), place)| {
+            row.push_bind(place).push_bind(route).push_bind(&key.key_hash);
+        });
+        // CROSS JOIN keeps this order: a step in the index for each name.
+        query.push(
+            ") AS n CROSS JOIN idempotency_keys k ON k.route_id = n.column2 AND k.key_hash = n.column3 \
+             WHERE k.expires_at > ",
+        );
+        query.push_bind(now.0);
+        let found = query.build().fetch_all(&mut *db).await.context("looking for idempotency keys")?;
+        for row in &found {
+            let place: usize = rows::number(row, "place")?;
+            if let Some((call, (_, key))) = some.get(place) {
+                before.insert((*call).clone(), rows::accepted_before(row, key)?);
+            }
+        }
+    }
+    Ok(before)
 }
 
-/// Takes the place of an entry whose window is over.
-pub(super) async fn put(
-    db: &mut SqliteConnection,
-    route: &RouteId,
-    key: &IdempotencyKey,
-    call: &CallId,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO idempotency_keys (route_id, key_hash, request_hash, call_id, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-    )
-    .bind(route.as_str())
-    .bind(&key.key_hash)
-    .bind(&key.request_hash)
-    .bind(call.as_str())
-    .bind(key.expires_at.0)
-    .execute(db)
-    .await
-    .context("storing an idempotency key")?;
+/// Keeps the names of those that have one; each takes the place of an entry whose window is over.
+pub(super) async fn put(db: &mut SqliteConnection, calls: &[&Acceptance]) -> Result<(), StoreError> {
+    let named: Vec<_> = calls.iter().filter_map(|call| Some((&call.new.id, call.name()?))).collect();
+    for some in chunks(&named) {
+        let mut query = QueryBuilder::new(
+            "INSERT OR REPLACE INTO idempotency_keys (route_id, key_hash, request_hash, call_id, expires_at) ",
+        );
+        query.push_values(some, |mut row, (call, (route, key))| {
+            row.push_bind(route)
+                .push_bind(&key.key_hash)
+                .push_bind(&key.request_hash)
+                .push_bind(call.as_str())
+                .push_bind(key.expires_at.0);
+        });
+        query.build().execute(&mut *db).await.context("storing idempotency keys")?;
+    }
     Ok(())
 }
 

@@ -39,7 +39,7 @@ use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
-use work::{read, write};
+use work::{batch, read, write};
 use writer::Writer;
 
 /// Which store `mod trigger_store` is of.

@@ -14,8 +14,8 @@ use picasso_types::{
 };
 
 use super::{
-    SqliteStore, aliases, apps, call_batches, calls, changes, deliveries, idempotency, identities, objects,
-    outbox, records, routes, triggers, versions,
+    SqliteStore, aliases, apps, calls, changes, deliveries, idempotency, identities, objects, outbox,
+    records, routes, triggers, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -268,14 +268,7 @@ impl Store for SqliteStore {
     }
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
-        let call = Acceptance::seal(&self.key, new)?;
-        let Some(key) = new.idempotency.clone() else { return self.call_writes.accepting.write(call).await };
-        let (call, clock) = (Arc::new(call), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move { call_batches::accept_once(db, &call, &key, clock.now()).await })
-            })
-            .await
+        self.call_writes.accepting.write(Acceptance::seal(&self.key, new)?).await
     }
 
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {

@@ -28,3 +28,11 @@ macro_rules! write {
     }};
 }
 pub(super) use write;
+
+/// Writes in the next batch of its kind.
+macro_rules! batch {
+    ($self:ident, $kind:ident, $item:expr) => {
+        $self.call_writes.$kind.write($item).await
+    };
+}
+pub(super) use batch;

@@ -1,5 +1,6 @@
 //! Who looks at triggers that are due, and what comes next of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_types::text::cut;
@@ -10,6 +11,7 @@ use sqlx::query;
 use super::find::load_text;
 use super::rows::integer;
 use super::{Connection, changes, sql};
+use crate::call_writes::{Planning, in_lock_order};
 use crate::error::Context as _;
 use crate::rows::column;
 use crate::unreadable::Unreadable;
@@ -127,7 +129,7 @@ pub(crate) async fn hold(
     Ok(held.rows_affected() > 0)
 }
 
-pub(crate) async fn plan(
+async fn plan(
     db: &mut Connection,
     trigger: &Trigger,
     owner: &InstanceId,
@@ -160,6 +162,19 @@ pub(crate) async fn plan(
         changes::note(db, &trigger.spec.app_id, now).await?;
     }
     Ok(true)
+}
+
+/// [`plan`] of many.
+pub(crate) async fn plan_all(
+    db: &mut Connection,
+    plans: &[Arc<Planning>],
+    now: Timestamp,
+) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+    let mut planned: Vec<_> = plans.iter().map(|_| Ok(false)).collect();
+    for (place, Planning { trigger, owner, plan: next }) in in_lock_order(plans) {
+        planned[place] = Ok(plan(db, trigger, owner, next, now).await?);
+    }
+    Ok(planned)
 }
 
 /// When the first active trigger of a kind can be taken.

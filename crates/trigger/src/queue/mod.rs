@@ -27,6 +27,8 @@ pub use tokens::{TokenError, TriggerTokens};
 
 /// How long a queue is held: longer than Zaqar may take for one look.
 const LEASE: Duration = Duration::from_mins(1);
+/// Queues that are looked at at one time: each look waits for Zaqar.
+const AT_ONCE: usize = 32;
 
 /// Reads queues until it is told to stop.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl Queues {
     fn of(reader: Reader, news: News, poll: Duration) -> Self {
         let Reader { store, instance, clock, .. } = reader.clone();
         let look = Arc::new(reader);
-        Self(Rounds { kind: TriggerType::Queue, store, instance, clock, lease: LEASE, poll, look, news })
+        let (kind, lease, at_once) = (TriggerType::Queue, LEASE, AT_ONCE);
+        Self(Rounds { kind, store, instance, clock, lease, poll, at_once, look, news })
     }
 
     /// Runs until `stopping`. Dropping the future leaves batches that are under way to another process.

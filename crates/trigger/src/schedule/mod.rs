@@ -25,6 +25,10 @@ use crate::firing::Firer;
 use crate::rounds::{News, POLL, Rounds};
 use serve::{LEASE, Server};
 
+/// Schedules that are looked at at one time. More come faster than the database writes; fewer would leave
+/// its batches, of 128 writes at most, half empty.
+const AT_ONCE: usize = 256;
+
 /// How schedules are worked on.
 #[derive(Debug, Clone)]
 pub struct ScheduleSettings {
@@ -61,7 +65,8 @@ impl Schedules {
     fn of(server: Server, news: News, poll: Duration) -> Self {
         let Server { store, instance, clock, .. } = server.clone();
         let look = Arc::new(server);
-        Self(Rounds { kind: TriggerType::Schedule, store, instance, clock, lease: LEASE, poll, look, news })
+        let (kind, lease, at_once) = (TriggerType::Schedule, LEASE, AT_ONCE);
+        Self(Rounds { kind, store, instance, clock, lease, poll, at_once, look, news })
     }
 
     /// Runs until `stopping`; then what fires is finished. Dropping the future leaves it to another
