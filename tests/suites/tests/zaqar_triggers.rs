@@ -81,8 +81,8 @@ impl Stage {
     /// The calls of a function.
     async fn calls(&self, name: &str) -> Vec<Value> {
         let listed = self.get(&format!("calls?app={}&limit=500", self.app)).await;
-        let calls = listed["calls"].as_array().unwrap().iter();
-        calls.filter(|call| call["route"] == format!("/{name}")).cloned().collect()
+        let (route, calls) = (format!("/{name}"), listed["calls"].as_array().unwrap().iter());
+        calls.filter(|call| call["route"] == route).cloned().collect()
     }
 
     /// What succeeded calls of a function answered.
