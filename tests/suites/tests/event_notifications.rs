@@ -134,7 +134,8 @@ impl Member {
     async fn calls(&self, name: &str) -> Vec<Value> {
         let mut listed = self.ask(Method::GET, &format!("calls?app={}&limit=1000", self.app), None).await;
         let mut calls = std::mem::take(listed["calls"].as_array_mut().unwrap());
-        calls.retain(|call| call["route"] == format!("/{name}"));
+        let route = format!("/{name}");
+        calls.retain(|call| call["route"] == route);
         calls
     }
 
@@ -148,7 +149,7 @@ impl Member {
         let mut heard = BTreeMap::new();
         for call in self.calls("heard").await {
             if call["status"] != "succeeded" {
-                *heard.entry(format!("{call}")).or_default() += 1;
+                *heard.entry(call.to_string()).or_default() += 1;
                 continue;
             }
             let path = format!("calls/{}/result?raw=true", call["id"].as_str().unwrap());

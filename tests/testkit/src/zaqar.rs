@@ -1,7 +1,8 @@
 //! A real Zaqar over a Redis of its own, with a Keystone of the tests in front.
 //!
 //! Its messages outlive its process: a test may kill it and start it again, also with another key
-//! for pre-signed URLs or none. Its notifier posts to subscribers that have confirmed.
+//! for pre-signed URLs or none. Its notifier posts to subscribers that have confirmed. It keeps no
+//! tokens: what is taken from somebody is noticed at once.
 
 use std::path::Path;
 use std::process::Command;
@@ -150,7 +151,8 @@ fn configure(
          [notification]\nrequire_confirmation = true\n\
          [keystone_authtoken]\nauth_type = password\nauth_url = {keystone}\n\
          www_authenticate_uri = {keystone}\nusername = picasso\npassword = {password}\n\
-         project_name = service\nuser_domain_id = default\nproject_domain_id = default\n"
+         project_name = service\nuser_domain_id = default\nproject_domain_id = default\n\
+         token_cache_time = -1\n"
     );
     std::fs::write(dir.join("zaqar.conf"), text)
 }

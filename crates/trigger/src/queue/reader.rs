@@ -31,7 +31,7 @@ const TIMES: ClaimTimes = ClaimTimes { ttl_s: 300, grace_s: 300 };
 const HOLD_AFTER: i64 = 100 * 1_000_000;
 /// A token that may not be good is replaced at the first fault in a row and then at each of so many:
 /// while Zaqar is away, Keystone is not to be asked by all triggers all the time.
-const DOUBT: u32 = 16;
+const DOUBT: u32 = 4;
 /// Shortest and longest pause between two looks at a call that is under way.
 const WATCH: (i64, i64) = (250_000, 5_000_000);
 
