@@ -28,9 +28,11 @@ pub(crate) async fn list_due(
     limit: u32,
     now: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
+    // In the order of the index: of those that are due at one time no other is asked for, for which all of
+    // them would be sorted.
     let rows = query(sql(
         "SELECT id FROM triggers WHERE kind = ? AND state = 'active' AND next_at <= ? AND lease_until <= ? \
-         ORDER BY next_at, id LIMIT ?",
+         ORDER BY next_at LIMIT ?",
     ))
     .bind(kind.as_str())
     .bind(now.0)
@@ -182,12 +184,23 @@ pub(crate) async fn next_due(
     db: &mut Connection,
     kind: TriggerType,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let row =
-        query(sql("SELECT min(CASE WHEN lease_until > next_at THEN lease_until ELSE next_at END) AS due \
-         FROM triggers WHERE kind = ? AND state = 'active' AND next_at IS NOT NULL"))
+    // Both walk the index from its start and end soon: before the first that nobody holds there are only
+    // those that are held. A look at all schedules for each that is due would cost more than its call.
+    let free = query(sql("SELECT next_at AS due FROM triggers WHERE kind = ? AND state = 'active' \
+         AND next_at IS NOT NULL AND lease_until <= next_at ORDER BY next_at LIMIT 1"))
+    .bind(kind.as_str())
+    .fetch_optional(&mut *db)
+    .await
+    .context("looking for the next due trigger")?;
+    let free = free.map(|row| column::<i64>(&row, "due")).transpose()?;
+    let held =
+        query(sql("SELECT min(lease_until) AS due FROM triggers WHERE kind = ? AND state = 'active' \
+         AND next_at < ? AND lease_until > next_at"))
         .bind(kind.as_str())
+        .bind(free.unwrap_or(i64::MAX))
         .fetch_one(db)
         .await
-        .context("looking for the next due trigger")?;
-    Ok(column::<Option<i64>>(&row, "due")?.map(Timestamp))
+        .context("looking for the first lease of a trigger that ends")?;
+    let held: Option<i64> = column(&held, "due")?;
+    Ok([free, held].into_iter().flatten().min().map(Timestamp))
 }

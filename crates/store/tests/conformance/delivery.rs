@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use picasso_store::StoreError;
 use picasso_types::{
     Accepted, CallFilter, CallId, CallOutcome, CallOutput, CallState, DeliveryOptions, Destination, Failure,
     HttpUrl, IdempotencyKey, InstanceId, NewCall, NewRoute, QueueGrant, RetriedCalls, RetryPolicy,
@@ -122,6 +123,50 @@ pub async fn an_idempotency_key_stands_for_its_call_within_its_window(f: Fixture
     assert_eq!(f.store.accept_call(&after).await.unwrap(), Accepted::New, "the window is over");
     let last = f.store.accept_call(&with(&route, "k", "r")).await.unwrap();
     assert_eq!(last, Accepted::Before(after.id));
+}
+
+/// They are stored together: each has an answer of its own.
+pub async fn of_calls_at_one_time_each_key_has_one_and_one_without_a_version_fails_alone(f: Fixture) {
+    let app = f.app("hello").await;
+    let (route, doomed) = (f.ready_route(&app, "/hello").await, f.ready_route(&app, "/doomed").await);
+    f.store.delete_route(&doomed.id).await.unwrap();
+    let of = |route, number: usize| NewCall {
+        idempotency: Some(key(&f, &format!("k{number}"), "r")),
+        ..f.new_call(&app, route)
+    };
+    // Keys of before, of which the first ten are within their window.
+    let old: Vec<_> = (0..10).map(|number| of(&route, number)).collect();
+    for call in &old {
+        f.store.accept_call(call).await.unwrap();
+    }
+    let over = |number| {
+        let window = IdempotencyKey { expires_at: f.after(SECOND), ..key(&f, &format!("k{number}"), "r") };
+        NewCall { idempotency: Some(window), ..f.new_call(&app, &route) }
+    };
+    for number in 10..20 {
+        f.store.accept_call(&over(number)).await.unwrap();
+    }
+    f.clock.advance(2 * SECOND);
+    let nameless = f.new_call(&app, &route);
+    let gone = of(&doomed, 0);
+    let calls: Vec<_> = (0..100).chain(0..100).map(|number| of(&route, number)).collect();
+    let all = calls.iter().chain([&nameless, &gone]);
+    let mut answers = futures_util::future::join_all(all.map(|call| f.store.accept_call(call))).await;
+    assert!(matches!(answers.pop(), Some(Err(StoreError::NotFound))));
+    assert!(matches!(answers.pop(), Some(Ok(Accepted::New))));
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    for number in 0..100 {
+        let (one, two) = (&answers[number], &answers[number + 100]);
+        let before = |call: &NewCall| Accepted::Before(call.id.clone());
+        if let Some(old) = old.get(number) {
+            assert_eq!((one, two), (&before(old), &before(old)), "k{number}");
+        } else if *one == Accepted::New {
+            assert_eq!(*two, before(&calls[number]), "k{number}");
+        } else {
+            assert_eq!((one, two), (&before(&calls[number + 100]), &Accepted::New), "k{number}");
+        }
+    }
+    assert_eq!(f.drain_outbox().await.len(), 20 + 90 + 1);
 }
 
 pub async fn of_many_calls_at_one_time_with_one_key_one_is_stored(f: Fixture) {

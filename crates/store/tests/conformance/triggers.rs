@@ -330,6 +330,34 @@ pub async fn what_cannot_be_read_is_left_out_of_lists_and_told_to_who_asks_for_i
     assert_eq!(f.store.project_usage(&demo()).await.unwrap().triggers, 6);
 }
 
+/// They are written together: each has an answer of its own.
+pub async fn of_plans_at_one_time_those_of_holders_are_written(f: Fixture) {
+    let (app, route) = f.app_and_route().await;
+    for number in 0..40 {
+        let wanted = new(spec(&app, &route, &format!("t{number}"), hourly()), Some(f.after(0)));
+        f.store.create_trigger(&wanted, MANY).await.unwrap();
+    }
+    let (a, b, kind) = (node("node-a"), node("node-b"), TriggerType::Schedule);
+    let held = f.store.take_due_triggers(kind, &a, f.after(30 * SECOND), 40).await.unwrap();
+    assert_eq!(held.len(), 40);
+    let changed_one = &held[7];
+    f.store.update_trigger(&changed_one.id, changed_one.revision, &changed(changed_one)).await.unwrap();
+    let next_at = Some(f.after(90 * SECOND));
+    let plan = TriggerPlan { next_at, progress: Some("1".to_owned()), state: None };
+    let (store, plan) = (&f.store, &plan);
+    let plans = held.iter().enumerate().map(|(number, trigger)| {
+        let by = if number % 5 == 0 { &b } else { &a };
+        async move { store.plan_trigger(trigger, by, plan).await.unwrap() }
+    });
+    let planned = futures_util::future::join_all(plans).await;
+    for (number, (trigger, is_planned)) in held.iter().zip(planned).enumerate() {
+        let is_holders = number % 5 != 0 && number != 7;
+        assert_eq!(is_planned, is_holders, "t{number}");
+        let read = f.store.get_trigger_by_id(&trigger.id).await.unwrap();
+        assert_eq!(read.progress.as_deref() == Some("1"), is_holders, "t{number}");
+    }
+}
+
 fn firing(trigger: &Trigger, number: u32, outcome: FiringOutcome, at: Timestamp) -> NewFiring {
     NewFiring {
         id: FiringId::generate(),
