@@ -125,14 +125,14 @@ impl Measured<'_> {
     async fn make(&self, batch: &Batch) -> Result<(), Fault> {
         let Stage { cloud, token, project, app, .. } = self.stage;
         let path = format!("/v1/{project}/triggers");
-        let make = |(number, at): (usize, &Timestamp)| {
+        let create = |(number, at): (usize, &Timestamp)| {
             let trigger = json!({"trigger": {
                 "name": format!("{}-{number}", batch.name), "app": app, "route": SCHEDULED, "kind": "schedule",
                 "options": {"at": at.to_string(), "jitter_s": 3600},
             }});
             cloud.api(Method::POST, &path, Some(token), Some(trigger))
         };
-        let mut made = stream::iter(batch.planned.iter().enumerate().map(make)).buffer_unordered(MAKERS);
+        let mut made = stream::iter(batch.planned.iter().enumerate().map(create)).buffer_unordered(MAKERS);
         while let Some(answer) = made.next().await {
             if !answer.status.is_success() {
                 return Err(format!("a schedule was not made: {}", answer.text()).into());
