@@ -184,8 +184,9 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
 }
 
-/// A host with or without a port; no user, no path.
+/// A host with or without a port; no user, no path. An empty port (RFC 3986 allows `host:`) is none.
 fn host(text: &str) -> Option<String> {
+    let text = text.strip_suffix(':').unwrap_or(text);
     let authority: Authority = text.parse().ok()?;
     let fits = !text.contains('@') && !authority.host().is_empty();
     fits.then(|| authority.as_str().to_owned())
@@ -325,6 +326,11 @@ mod tests {
             ("X-Forwarded-Prefix", "/faas/"),
         ];
         assert_eq!(base(&all), "https://f.example:8443/faas");
+        assert_eq!(base(&[("X-Forwarded-Host", "f.example:")]), "http://f.example");
+        assert_eq!(
+            base(&[("X-Forwarded-Host", "f.example:"), ("X-Forwarded-Port", "8443")]),
+            "http://f.example:8443"
+        );
         assert_eq!(
             base(&[("Forwarded", "for=192.0.2.1;proto=https;host=f.example:444")]),
             "https://f.example:444"
