@@ -6,7 +6,7 @@
 //! logs, rates and source ranges call the client's address is [`Origin::client_address`] alone.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -184,12 +184,29 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
 }
 
-/// A host with or without a port; no user, no path. An empty port (RFC 3986 allows `host:`) is none.
+/// A name or an address with or without a port; no user, no path. An empty port (RFC 3986 allows `host:`)
+/// is none. Narrower than what URLs allow as a host: it goes into links.
 fn host(text: &str) -> Option<String> {
-    let text = text.strip_suffix(':').unwrap_or(text);
-    let authority: Authority = text.parse().ok()?;
-    let fits = !text.contains('@') && !authority.host().is_empty();
-    fits.then(|| authority.as_str().to_owned())
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, _) = rest.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            text.split_at(address.len() + 2)
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if name.is_empty() || !(name.starts_with('[') || name.bytes().all(plain)) {
+        return None;
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Some(name.to_owned()),
+        Some("") => Some(name.to_owned()),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse::<u16>().ok().map(|port| format!("{name}:{port}"))
+        }
+        _ => None,
+    }
 }
 
 fn with_port(host: String, scheme: &str, port: Option<u16>) -> String {
@@ -327,6 +344,8 @@ mod tests {
         ];
         assert_eq!(base(&all), "https://f.example:8443/faas");
         assert_eq!(base(&[("X-Forwarded-Host", "f.example:")]), "http://f.example");
+        assert_eq!(base(&[("X-Forwarded-Host", "[fd00::5]:444")]), "http://[fd00::5]:444");
+        assert_eq!(base(&[("X-Forwarded-Host", "[fd00::5]")]), "http://[fd00::5]");
         assert_eq!(
             base(&[("X-Forwarded-Host", "f.example:"), ("X-Forwarded-Port", "8443")]),
             "http://f.example:8443"
@@ -365,6 +384,12 @@ mod tests {
             ("X-Forwarded-Host", "a b"),
             ("X-Forwarded-Host", "user@evil.example"),
             ("X-Forwarded-Host", "evil.example/path"),
+            ("X-Forwarded-Host", "evil.example:port"),
+            ("X-Forwarded-Host", "evil.example:99999"),
+            ("X-Forwarded-Host", "evil.example&a=b:1"),
+            ("X-Forwarded-Host", "[evil.example]"),
+            ("X-Forwarded-Host", "[fd00::5]evil.example"),
+            ("X-Forwarded-Host", ":80"),
             ("X-Forwarded-Port", "99999"),
             ("X-Forwarded-Prefix", "faas"),
             ("X-Forwarded-Prefix", "//evil.example"),
