@@ -41,6 +41,7 @@ macro_rules! columns_of {
         }
     )+};
 }
+
 /// A value that is no such value is the row's fault, not the database's.
 fn unread(name: &'static str, error: sqlx::Error) -> StoreError {
     match error {
