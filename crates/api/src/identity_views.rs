@@ -1,31 +1,10 @@
 //! A route's identity as clients see it: never its secret.
 
-use picasso_types::{IdentityGrant, RouteIdentity, RouteIdentityState};
+use picasso_types::{IdentityGrant, RouteIdentity};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::views::iso8601;
-
-/// What a route shows of its identity; `GET …/identity` tells the rest.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RouteIdentityView {
-    /// `trust` or `application_credential`.
-    #[schema(example = "trust")]
-    r#type: &'static str,
-    /// `active`, or `suspended`: calls fail until who granted it consents.
-    #[schema(example = "active")]
-    state: &'static str,
-}
-
-impl From<RouteIdentityState> for RouteIdentityView {
-    fn from(identity: RouteIdentityState) -> Self {
-        Self { r#type: identity.kind.as_str(), state: state(identity.is_suspended) }
-    }
-}
-
-const fn state(is_suspended: bool) -> &'static str {
-    if is_suspended { "suspended" } else { "active" }
-}
+use crate::views::{identity_state, iso8601};
 
 /// Whom a function is in OpenStack.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,7 +64,7 @@ impl From<&RouteIdentity> for IdentityView {
         let suspension = identity.suspension.as_ref();
         Self {
             r#type: identity.grant.kind().as_str(),
-            state: Some(state(suspension.is_some())),
+            state: Some(identity_state(suspension.is_some())),
             roles: identity.roles.clone(),
             user_id: Some(identity.user_id.clone()),
             project_id: Some(identity.project_id.to_string()),

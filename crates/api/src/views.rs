@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use picasso_types::{App, Config, QueueGrant, Route, Secret, Secrets, Timestamp};
+use picasso_types::{App, Config, QueueGrant, Route, RouteIdentityState, Secret, Secrets, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,7 +10,6 @@ use crate::bodies::cors::CorsFields;
 use crate::bodies::delivery::RetryFields;
 use crate::bodies::rate_limit::RateLimitFields;
 use crate::handlers::versions::LinkView;
-use crate::identity_views::RouteIdentityView;
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]
@@ -184,6 +183,28 @@ impl From<&QueueGrant> for QueueGrantView {
             granted_by: grant.granted_by.clone(),
         }
     }
+}
+
+/// What a route shows of its identity; `GET …/identity` tells the rest.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RouteIdentityView {
+    /// `trust` or `application_credential`.
+    #[schema(example = "trust")]
+    r#type: &'static str,
+    /// `active`, or `suspended`: calls fail until who granted it consents.
+    #[schema(example = "active")]
+    state: &'static str,
+}
+
+impl From<RouteIdentityState> for RouteIdentityView {
+    fn from(identity: RouteIdentityState) -> Self {
+        Self { r#type: identity.kind.as_str(), state: identity_state(identity.is_suspended) }
+    }
+}
+
+/// How routes and identities say where an identity stands.
+pub(crate) const fn identity_state(is_suspended: bool) -> &'static str {
+    if is_suspended { "suspended" } else { "active" }
 }
 
 impl From<&Route> for RouteView {

@@ -10,7 +10,7 @@ use super::rows::integer;
 use super::{Connection, changes, identities, lock_project, sql};
 use crate::StoreError;
 use crate::error::Context as _;
-use crate::rows::{column, json, to_json};
+use crate::rows::{json, number, to_json};
 
 pub(crate) async fn create(
     db: &mut Connection,
@@ -19,17 +19,19 @@ pub(crate) async fn create(
     now: Timestamp,
 ) -> Result<Trigger, StoreError> {
     lock_project(db, &new.project_id).await?;
-    let there = query(sql("SELECT name FROM triggers WHERE project_id = ?"))
+    let there =
+        query(sql("SELECT count(*) AS triggers, count(CASE WHEN name = ? THEN 1 END) AS of_the_name \
+         FROM triggers WHERE project_id = ?"))
+        .bind(new.spec.name.as_str())
         .bind(new.project_id.as_str())
-        .fetch_all(&mut *db)
+        .fetch_one(&mut *db)
         .await
         .context("counting triggers")?;
-    for row in &there {
-        if column::<&str>(row, "name")? == new.spec.name.as_str() {
-            return Err(StoreError::TriggerExists);
-        }
+    if number::<i64>(&there, "of_the_name")? > 0 {
+        return Err(StoreError::TriggerExists);
     }
-    OverLimit::check(&new.project_id, Resource::Triggers, max_triggers.into(), there.len() as u64, 1)?;
+    let triggers: u64 = number(&there, "triggers")?;
+    OverLimit::check(&new.project_id, Resource::Triggers, max_triggers.into(), triggers, 1)?;
     // Of the app and the project that the trigger says: a route of another one is not found.
     let belongs = query(sql("SELECT r.id FROM routes r JOIN apps a ON a.id = r.app_id \
          WHERE r.id = ? AND a.id = ? AND a.project_id = ?"))
