@@ -26,7 +26,7 @@ use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending, Planning};
 use crate::error::Context as _;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
-use crate::server::{bounded, retried, write};
+use crate::server::{batch, bounded, retried, write};
 use crate::{
     ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
     ProjectUsage, QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
@@ -271,7 +271,7 @@ impl Store for DriverStore {
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let call = Acceptance::seal(&self.key, new)?;
-        bounded(self.answer_timeout, self.call_writes.accepting.write(call)).await
+        batch!(self, accepting, call)
     }
 
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {
@@ -285,7 +285,7 @@ impl Store for DriverStore {
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
         let claim = Claim { id: id.clone(), owner: owner.clone(), lease_until };
-        bounded(self.answer_timeout, self.call_writes.claiming.write(claim)).await
+        batch!(self, claiming, claim)
     }
 
     async fn extend_lease(
@@ -325,7 +325,7 @@ impl Store for DriverStore {
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
-        bounded(self.answer_timeout, self.call_writes.ending.write(ending)).await
+        batch!(self, ending, ending)
     }
 
     async fn list_calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {

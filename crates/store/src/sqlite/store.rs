@@ -14,7 +14,7 @@ use picasso_types::{
 };
 
 use super::{
-    SqliteStore, aliases, apps, calls, changes, deliveries, idempotency, identities, objects, outbox,
+    SqliteStore, aliases, apps, batch, calls, changes, deliveries, idempotency, identities, objects, outbox,
     records, routes, triggers, versions,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
@@ -268,7 +268,7 @@ impl Store for SqliteStore {
     }
 
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
-        self.call_writes.accepting.write(Acceptance::seal(&self.key, new)?).await
+        batch!(self, accepting, Acceptance::seal(&self.key, new)?)
     }
 
     async fn get_call(&self, id: &CallId) -> Result<Call, StoreError> {
@@ -289,7 +289,7 @@ impl Store for SqliteStore {
         owner: &InstanceId,
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedCall>, StoreError> {
-        self.call_writes.claiming.write(Claim { id: id.clone(), owner: owner.clone(), lease_until }).await
+        batch!(self, claiming, Claim { id: id.clone(), owner: owner.clone(), lease_until })
     }
 
     async fn extend_lease(
@@ -345,7 +345,7 @@ impl Store for SqliteStore {
         deliveries: &[NewDelivery],
     ) -> Result<bool, StoreError> {
         let ending = Ending::seal(&self.key, id, owner, outcome, output, deliveries)?;
-        self.call_writes.ending.write(ending).await
+        batch!(self, ending, ending)
     }
 
     async fn list_deliveries(&self, call: &CallId) -> Result<Vec<Delivery>, StoreError> {
