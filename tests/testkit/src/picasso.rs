@@ -275,6 +275,28 @@ impl Picasso {
     }
 }
 
+/// Most complaints that a failed test shows of its server's log.
+const MAX_COMPLAINTS: usize = 20;
+
+impl Drop for Picasso {
+    /// Where the test failed, shows what the server complained about last: its folder stays, but on a
+    /// machine that nobody can look at.
+    #[expect(clippy::print_stderr, reason = "people look for the cause of a failed test")]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        let complaints: Vec<&str> =
+            log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
+        let last = complaints.len().saturating_sub(MAX_COMPLAINTS);
+        eprintln!("the last warnings and errors of the server ({}):", self.dir.path().display());
+        for line in &complaints[last..] {
+            eprintln!("  {line}");
+        }
+    }
+}
+
 /// A tmpfs; unmounted when dropped.
 #[derive(Debug)]
 struct Disk(PathBuf);
