@@ -112,6 +112,22 @@ async fn a_webhook_that_asks_for_a_token_takes_only_those_of_its_project() {
 }
 
 #[tokio::test]
+async fn without_keystone_a_webhook_that_asks_for_a_token_says_when_to_come_again() {
+    let hook = Hook::new(json!({"require_token": true})).await;
+    let with =
+        async |token: &str| hook.post(&[("x-auth-token", token), ("idempotency-key", "k1")], "a").await;
+    let away = with("keystone-down").await;
+    assert_eq!((away.status, away.kind().as_str()), (503, "identity_unavailable"));
+    assert_eq!(away.header("retry-after"), "5");
+    assert_eq!(hook.calls().await, 0, "nobody knows whose the token is");
+    assert_eq!(
+        hook.result(&with("member").await).await.text(),
+        "a",
+        "the event that came again is no repetition"
+    );
+}
+
+#[tokio::test]
 async fn a_sender_of_cloud_events_asks_first_and_sends_them_in_every_form() {
     let hook = Hook::new(json!({"sender": "cloudevents", "allowed_origins": ["events.example.org"]})).await;
     let ask = async |origin| {
