@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod handlers;
 mod identity_views;
 mod iron;
+mod link_view;
 mod openapi;
 mod request;
 mod revocations;

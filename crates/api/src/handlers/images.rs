@@ -10,9 +10,9 @@ use picasso_types::{FieldFault, ImageRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::versions::LinkView;
 use crate::answers::deleted;
 use crate::error::{ApiError, ErrorView};
+use crate::link_view::LinkView;
 use crate::request::auth::Allowed;
 use crate::request::listing::{Field, Listed, Of};
 use crate::request::microversion::Microversion;

@@ -13,7 +13,7 @@ use picasso_types::{FieldFault, Timestamp};
 use super::microversion::Microversion;
 use super::query::pairs;
 use crate::error::ApiError;
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
 
 /// Most entries of a page.
 pub(crate) const MAX_LIMIT: u32 = 1000;
