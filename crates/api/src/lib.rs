@@ -7,6 +7,7 @@
 mod announce;
 mod answers;
 mod bodies;
+mod call_headers;
 mod call_views;
 mod endpoints;
 mod error;
@@ -16,6 +17,7 @@ mod handlers;
 mod identity_views;
 mod iron;
 mod link_view;
+mod microversion;
 mod openapi;
 mod request;
 mod revocations;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{ApiError, Kind};
-use crate::request::context::with_call_id;
-use crate::request::microversion::Microversion;
+use crate::call_headers::with_call_id;
+use crate::microversion::Microversion;
 
 /// The header that names the kind of an error; functions cannot set it.
 pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use crate::answers::accepted;
 use crate::error::{ApiError, ErrorView};
+use crate::microversion::Microversion;
 use crate::request::auth::AllowedOwn;
 use crate::request::json::JsonBody;
-use crate::request::microversion::Microversion;
 use crate::state::ApiState;
 
 /// Most events of one request.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::link_view::LinkView;
-use crate::request::microversion::Microversion;
+use crate::microversion::Microversion;
 use crate::request::origin::Origin;
 use crate::state::ApiState;
 

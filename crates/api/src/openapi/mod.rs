@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-use crate::request::microversion::{Microversion, SERVICE_TYPE, VERSION_HEADER_NAME};
+use crate::microversion::Microversion;
+use crate::request::microversion::{SERVICE_TYPE, VERSION_HEADER_NAME};
 use crate::routers::{api_routes, function_routes};
 
 /// The methods an OpenAPI path item may have, as they are written there.
