@@ -10,10 +10,10 @@ use picasso_types::{Format, ProjectId, RouteType, Trigger, VersionState};
 use serde_json::json;
 
 use super::IronState;
+use super::answer::answer;
 use super::answer_headers;
 use super::apps::APP_MISSING;
 use super::error::{IronError, from_store};
-use super::json::answer;
 use super::path::RoutePath;
 use crate::call_headers::with_call_id;
 use crate::error::ApiError;

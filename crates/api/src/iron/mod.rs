@@ -6,6 +6,7 @@
 //!
 //! [`ProjectId::ironfunctions`]: picasso_types::ProjectId::ironfunctions
 
+mod answer;
 mod answer_headers;
 mod app_body;
 mod apps;

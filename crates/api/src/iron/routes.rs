@@ -9,10 +9,11 @@ use picasso_store::StoreError;
 use picasso_types::{App, Digest, NetworkMode, ProjectId, Resource, Route, RouteId, Sealed, VersionSpec};
 
 use super::IronState;
+use super::answer::ok;
 use super::app_body::new_app;
 use super::apps::{APP_MISSING, MAX_TRIES, find_app, store_app};
 use super::error::{IronError, from_store};
-use super::json::{JsonBody, ok};
+use super::json::JsonBody;
 use super::path::{AppPath, RoutePath};
 use super::route_body::{RouteWrapper, refused};
 use super::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
