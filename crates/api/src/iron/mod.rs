@@ -20,6 +20,7 @@ mod route_check;
 mod routes;
 mod service;
 mod service_token;
+mod stored_route;
 mod tasks;
 mod views;
 
