@@ -183,3 +183,22 @@ pub(crate) fn log(error: &ApiError) {
         tracing::error!(error = fault.chain(), "the request failed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use picasso_types::{CallId, Failure};
+
+    use super::*;
+    use crate::error::CallFault;
+
+    #[test]
+    fn a_call_without_its_identity_is_told_when_to_come_back() {
+        let failure = Failure::IdentityUnavailable { reason: "Keystone does not answer".to_owned() };
+        let retry_after = Some(Duration::from_secs(5));
+        let fault = CallFault { failure, retry_after, call_id: CallId::generate(), stderr: None };
+        let answer = render(&ApiError::Call(Box::new(fault)), &RequestId::generate(), "");
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[ERROR_KIND], "function_identity_unavailable");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
+    }
+}
