@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::request::microversion::Microversion;
+use crate::microversion::Microversion;
 use crate::views::Done;
 
 /// Something was made, and is at `location`: 201 and where it is; the old service's 200 in 1.0.

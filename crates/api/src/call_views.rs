@@ -6,7 +6,7 @@ use picasso_types::{Call, CallId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
 use crate::views::iso8601;
 
 /// A call.

@@ -7,6 +7,7 @@
 mod announce;
 mod answers;
 mod bodies;
+mod call_headers;
 mod call_views;
 mod endpoints;
 mod error;
@@ -15,6 +16,8 @@ pub mod fuzzing;
 mod handlers;
 mod identity_views;
 mod iron;
+mod link_view;
+mod microversion;
 mod openapi;
 mod request;
 mod revocations;

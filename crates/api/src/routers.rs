@@ -1,10 +1,12 @@
 //! Which URLs each listener has. The OpenAPI document and the table of endpoints come from here.
 
-use axum::Router;
+use std::sync::LazyLock;
+
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::announce::Announcement;
@@ -13,9 +15,14 @@ use crate::handlers::{
     aliases, apps, call_log, call_records, call_result, fallback, function_urls, health, hooks, identities,
     images, limits, object_events, route_versions, routes, runs, triggers, versions, webhook_secrets,
 };
-use crate::openapi::pages;
+use crate::openapi::document;
+use crate::openapi::pages::{self, LentPages, Pages};
 use crate::request::layer::{Face, panic_answer, request_layer};
 use crate::state::ApiState;
+
+/// What is shown of all documented URLs; made when it is first asked for.
+static PAGES: LazyLock<Pages> =
+    LazyLock::new(|| Pages::of(&document(api_routes().into_openapi(), function_routes().into_openapi())));
 
 /// The OpenStack face (port 10001): resources, wrapped runs, discovery, health, documentation.
 pub fn api_router(state: ApiState) -> Router {
@@ -58,6 +65,7 @@ pub fn admin_socket_router(state: ApiState) -> Router {
 
 /// The documented URLs of the OpenStack face.
 pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
+    let lent: LentPages = Extension(&PAGES);
     OpenApiRouter::new()
         .routes(routes!(apps::list_apps, apps::create_app))
         .routes(routes!(apps::get_app, apps::update_app, apps::delete_app))
@@ -95,8 +103,8 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(versions::list_versions))
         .routes(routes!(versions::get_version))
         .routes(routes!(health::healthcheck))
-        .routes(routes!(pages::get_page))
-        .routes(routes!(pages::get_document))
+        .routes(routes!(pages::get_page).layer(lent.clone()))
+        .routes(routes!(pages::get_document).layer(lent))
 }
 
 /// The documented URLs of the functions face.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
 use crate::views::iso8601;
 
 /// A trigger.

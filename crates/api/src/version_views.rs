@@ -6,7 +6,7 @@ use picasso_types::{Alias, Route, RouteVersion, Sticky};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
 use crate::views::{entries, iso8601};
 
 /// A version of a route; it does not change.

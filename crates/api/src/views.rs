@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::bodies::cors::CorsFields;
 use crate::bodies::delivery::RetryFields;
 use crate::bodies::rate_limit::RateLimitFields;
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
 
 /// An app.
 #[derive(Debug, Serialize, ToSchema)]

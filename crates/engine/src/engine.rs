@@ -44,6 +44,8 @@ use crate::{change_feed, dispatch, retention, slot, worker};
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
+/// When a call without its identity is told to try again: sooner it would get what Keystone said before.
+const IDENTITY_RETRY: Duration = Duration::from_secs(5);
 
 /// Runs calls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -444,6 +446,7 @@ impl CallError {
             Failure::NotReady { .. } if target.route.latest.state == VersionState::Preparing => {
                 Some(CAPACITY_RETRY)
             }
+            Failure::IdentityUnavailable { .. } => Some(IDENTITY_RETRY),
             _ => None,
         };
         self

@@ -17,6 +17,7 @@ mod notifications;
 mod objects;
 mod policy;
 mod queue;
+mod queue_hold;
 mod start;
 mod trigger_tokens;
 

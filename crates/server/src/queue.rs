@@ -2,7 +2,6 @@
 //! server's own, which `database` opens.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use picasso_config::Settings;
 use picasso_config::settings::Broker;
@@ -10,6 +9,7 @@ use picasso_queue::{NatsQueue, Queue, QueueError, RabbitMqQueue, RedisQueue};
 
 use crate::database;
 use crate::failure::ServerFailure;
+use crate::queue_hold::visible_after;
 
 /// The queue that the settings name.
 pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Queue>, ServerFailure> {
@@ -29,9 +29,4 @@ pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Queue>, ServerFa
             .because(error)
             .hint("queue.url names it; it must be reachable, and the user of the URL allowed to use it")
     })
-}
-
-/// A delivery is held for one claim of a row; the lease is ample for that.
-pub(crate) fn visible_after(settings: &Settings) -> Duration {
-    Duration::from_secs(settings.queue.lease_s.into())
 }

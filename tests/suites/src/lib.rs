@@ -4,6 +4,7 @@
 pub mod cloud;
 pub mod example;
 pub mod host;
+pub mod modules;
 pub mod nodes;
 pub mod object_events;
 pub mod openstack;

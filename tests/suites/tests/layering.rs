@@ -1,5 +1,6 @@
 //! The architecture as a table: which crate may use which, and where the heavy libraries may
-//! appear. `ARCHITECTURE.md` repeats the table; this test holds both against the workspace.
+//! appear. `ARCHITECTURE.md` repeats the table; this test holds both against the workspace. Within a
+//! crate, modules beside each other do not import each other.
 
 #![expect(clippy::unwrap_used, reason = "a workspace that cannot be read fails the test")]
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use picasso_suites::modules::{Pair, pairs};
 use picasso_testkit::process::run;
 
 /// Crate → the crates of ours that it may depend on (dev-dependencies are free).
@@ -50,6 +52,18 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox"]),
     ("libc", &["sandbox"]),
     ("clap", &["cli", "picasso"]),
+];
+
+/// Crates with modules that import each other all the same, and how many such pairs they have: to
+/// become fewer. The others have none.
+const PAIRS_LEFT: &[(&str, usize)] = &[
+    ("config", 1),
+    ("engine", 17),
+    ("identity", 1),
+    ("image", 1),
+    ("sandbox", 4),
+    ("store", 3),
+    ("types", 4),
 ];
 
 fn root() -> PathBuf {
@@ -107,6 +121,79 @@ fn heavy_libraries_stay_in_their_crates() {
             );
         }
     }
+}
+
+fn pairs_of(sources: impl IntoIterator<Item = (String, String)>) -> Vec<Pair> {
+    pairs(&sources.into_iter().collect()).unwrap()
+}
+
+#[test]
+fn modules_beside_each_other_do_not_import_each_other() {
+    let mut wrong = Vec::new();
+    for name in crates().into_keys() {
+        let folder = root().join("crates").join(&name).join("src");
+        let sources = rust_files(&folder).into_iter().map(|file| {
+            let below = file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+            (below, std::fs::read_to_string(&file).unwrap())
+        });
+        let found = pairs_of(sources);
+        let left = PAIRS_LEFT.iter().find(|(of, _)| *of == name).map_or(0, |(_, left)| *left);
+        if found.len() > left {
+            wrong.push(format!("crates/{name}/src has {} such pairs, {left} are allowed:", found.len()));
+            wrong.extend(found.iter().map(|pair| format!("  {pair}")));
+        }
+    }
+    assert!(wrong.is_empty(), "move what both need into a module of its own\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_pair_of_modules_that_import_each_other_is_named_with_its_files_and_imports() {
+    let made_up = |files: &[(&str, &str)]| -> Vec<String> {
+        let sources = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+        pairs_of(sources).iter().map(Pair::to_string).collect()
+    };
+    let lib = ("lib.rs", "mod a; mod b;");
+    let pair = "a and b import each other:\n    a.rs imports crate::b::B\n    b.rs imports crate::a::A";
+    let a = ("a.rs", "use crate::b::{self as other, B}; pub struct A(B);");
+    for b in [
+        "use super::a::A; pub struct B(Box<A>);",
+        "pub struct B(Box<crate::a::A>);",
+        "pub fn b() { let _ = format!(\"{:?}\", vec![crate::a::A]); }",
+        "mod inner { use super::super::a::A; }",
+    ] {
+        let [found] = made_up(&[lib, a, ("b.rs", b)]).try_into().unwrap();
+        assert_eq!(found.replace("    a.rs imports crate::b\n", ""), pair, "{b}");
+    }
+    // A re-export is where it was defined, and folders are modules as files are.
+    let hidden = made_up(&[
+        ("lib.rs", "mod a; mod b; pub use b::deep::B;"),
+        ("a.rs", "use crate::B as Other;"),
+        ("b/mod.rs", "pub mod deep;"),
+        ("b/deep.rs", "use crate::a;"),
+    ]);
+    assert_eq!(
+        hidden,
+        ["a and b import each other:\n    a.rs imports crate::b::deep::B\n    b/deep.rs imports crate::a"]
+    );
+    for fine in [
+        "pub struct B;",
+        "#[cfg(test)] mod tests { use crate::a::A; }",
+        "#[cfg(test)] use crate::a::A;",
+        "// use crate::a::A;",
+        "pub const B: &str = \"crate::a::A\";",
+        "use std::a::A;",
+    ] {
+        assert_eq!(made_up(&[lib, a, ("b.rs", fine)]), [""; 0], "{fine}");
+    }
+    let parent_and_child =
+        [("a/mod.rs", "mod b; use b::B; pub struct A;"), ("a/b.rs", "use super::A; pub struct B;")];
+    assert_eq!(made_up(&parent_and_child), [""; 0]);
+    let for_tests = [
+        ("lib.rs", "mod a; #[cfg(test)] mod b;"),
+        ("a.rs", "use crate::b::B;"),
+        ("b.rs", "use crate::a::A;"),
+    ];
+    assert_eq!(made_up(&for_tests), [""; 0]);
 }
 
 #[test]

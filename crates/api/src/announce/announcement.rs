@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use picasso_identity::Caller;
 use picasso_notify::cadf::{Activity, Initiator, Outcome, Target, User};
 use picasso_notify::{Notification, Priority};
+use picasso_types::text::cut;
 use picasso_types::{ProjectId, RequestId};
 use serde_json::{Map, Value, json};
 
@@ -323,8 +324,7 @@ fn agent(headers: &HeaderMap) -> Option<String> {
 }
 
 fn bounded(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_TEXT);
-    text[..end].to_owned()
+    cut(text, MAX_TEXT).to_owned()
 }
 
 #[cfg(test)]

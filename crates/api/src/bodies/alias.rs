@@ -4,8 +4,8 @@ use picasso_types::{Alias, AliasName, AliasSpec, FieldFault, Share, Shares, Stic
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::delivery::nullable;
 use super::flag::Flag;
+use super::nullable::nullable;
 use crate::error::ApiError;
 
 /// `POST …/aliases`.

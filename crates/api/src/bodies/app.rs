@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::cors::CorsFields;
-use super::delivery::nullable;
+use super::nullable::nullable;
 use super::secrets::{SecretField, SecretFields};
 use crate::error::ApiError;
 

@@ -4,10 +4,8 @@ use picasso_types::{
     Backoff, Bounds, DeliveryOptions, Destination, FieldFault, HttpUrl, RetryOn, RetryPolicy, RouteType,
     Thousandths,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use super::route::RouteFields;
 
 /// Which failed runs of an asynchronous call are repeated.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -80,11 +78,24 @@ impl From<&RetryPolicy> for RetryFields {
     }
 }
 
-impl RouteFields {
-    /// The delivery options after these fields: absent ones stay as `before` has them, `null` sets
-    /// back.
-    pub(super) fn take_delivery(
-        &mut self,
+/// What a route's fields say of delivery: absent ones leave it as it was, `None` within sets back.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
+#[derive(Debug)]
+pub(super) struct DeliveryFields {
+    pub(super) retry: Option<Option<RetryFields>>,
+    pub(super) max_age: Option<Option<u32>>,
+    pub(super) delay: Option<u32>,
+    pub(super) priority: Option<u8>,
+    pub(super) on_success: Option<Option<String>>,
+    pub(super) on_failure: Option<Option<String>>,
+    pub(super) callback_urls: Option<Vec<String>>,
+    pub(super) invoke: Option<Vec<String>>,
+}
+
+impl DeliveryFields {
+    /// The delivery options after these fields.
+    pub(super) fn over(
+        self,
         before: &DeliveryOptions,
         bounds: &Bounds,
     ) -> Result<DeliveryOptions, FieldFault> {
@@ -97,15 +108,15 @@ impl RouteFields {
         let mut options = DeliveryOptions {
             grants: before.grants.clone(),
             answer_headers: before.answer_headers.clone(),
-            retry: match self.retry.take() {
+            retry: match self.retry {
                 Some(given) => given.map(RetryFields::policy).transpose()?,
                 None => before.retry.clone(),
             },
             max_age_s: self.max_age.unwrap_or(before.max_age_s),
             delay_s: self.delay.unwrap_or(before.delay_s),
             priority: self.priority.unwrap_or(before.priority),
-            on_success: destination("on_success", self.on_success.take(), &before.on_success)?,
-            on_failure: destination("on_failure", self.on_failure.take(), &before.on_failure)?,
+            on_success: destination("on_success", self.on_success, &before.on_success)?,
+            on_failure: destination("on_failure", self.on_failure, &before.on_failure)?,
             callback_urls: match &self.callback_urls {
                 Some(urls) => each_once(urls, |url| HttpUrl::parse("callback_urls", url))?,
                 None => before.callback_urls.clone(),
@@ -144,25 +155,16 @@ fn each_once<T: PartialEq>(
     Ok(values)
 }
 
-/// Tells `null` (`Some(None)`) from an absent field (`None`, by `serde(default)`).
-#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
-pub(super) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
-}
-
 #[cfg(test)]
 mod tests {
     use picasso_types::QueueGrant;
 
     use super::*;
+    use crate::bodies::route::RouteFields;
 
     fn options(fields: &str, before: &DeliveryOptions) -> Result<DeliveryOptions, FieldFault> {
         let mut fields: RouteFields = serde_json::from_str(fields).unwrap();
-        fields.take_delivery(before, &Bounds::default())
+        fields.take_delivery().over(before, &Bounds::default())
     }
 
     fn set(fields: &str) -> Result<DeliveryOptions, FieldFault> {

@@ -10,6 +10,7 @@ pub(crate) mod cors;
 pub(crate) mod delivery;
 mod flag;
 pub(crate) mod identity;
+mod nullable;
 pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod secrets;

@@ -10,8 +10,9 @@ use picasso_types::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::delivery::{RetryFields, nullable};
+use super::delivery::{DeliveryFields, RetryFields};
 use super::flag::Flag;
+use super::nullable::nullable;
 use super::rate_limit::RateLimitFields;
 use super::secrets::{SecretField, SecretFields, SecretText};
 use crate::error::ApiError;
@@ -94,29 +95,29 @@ pub(crate) struct RouteFields {
     /// Which failed runs of an asynchronous call are repeated; null: none is.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<RetryFields>)]
-    pub(super) retry: Option<Option<RetryFields>>,
+    retry: Option<Option<RetryFields>>,
     /// How long after it became due an asynchronous call may still begin, seconds; null: no bound.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
-    pub(super) max_age: Option<Option<u32>>,
+    max_age: Option<Option<u32>>,
     /// How long an asynchronous call waits before it becomes due, seconds.
-    pub(super) delay: Option<u32>,
+    delay: Option<u32>,
     /// 0 to 2 (default 1); asynchronous calls of a higher one run first.
-    pub(super) priority: Option<u8>,
+    priority: Option<u8>,
     /// Where the result of an asynchronous call that succeeded goes: `route:APP/PATH`, an http or
     /// https URL, `zaqar:QUEUE`; null: nowhere.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, example = "route:hello/done")]
-    pub(super) on_success: Option<Option<String>>,
+    on_success: Option<Option<String>>,
     /// Where the report on an asynchronous call that did not succeed goes; as `on_success`.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, example = "zaqar:failed-calls")]
-    pub(super) on_failure: Option<Option<String>>,
+    on_failure: Option<Option<String>>,
     /// The URLs that callers without a token may name as `X-Callback-Url`.
-    pub(super) callback_urls: Option<Vec<String>>,
+    callback_urls: Option<Vec<String>>,
     /// The types that callers may choose with `X-Picasso-Invoke` beside the route's own: `sync`,
     /// `async`.
-    pub(super) invoke: Option<Vec<String>>,
+    invoke: Option<Vec<String>>,
 }
 
 #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
@@ -161,8 +162,22 @@ impl UpdateRoute {
 }
 
 impl RouteFields {
+    /// Those that are about delivery; they are absent afterwards.
+    pub(super) fn take_delivery(&mut self) -> DeliveryFields {
+        DeliveryFields {
+            retry: self.retry.take(),
+            max_age: self.max_age.take(),
+            delay: self.delay.take(),
+            priority: self.priority.take(),
+            on_success: self.on_success.take(),
+            on_failure: self.on_failure.take(),
+            callback_urls: self.callback_urls.take(),
+            invoke: self.invoke.take(),
+        }
+    }
+
     fn into_new(mut self, created_by: &str, bounds: &Bounds) -> Result<NewRoute, FieldFault> {
-        let delivery = self.take_delivery(&DeliveryOptions::default(), bounds)?;
+        let delivery = self.take_delivery().over(&DeliveryOptions::default(), bounds)?;
         let required = |field: &str| FieldFault::new(field, "is required");
         let pattern = RoutePattern::parse(self.path.as_deref().ok_or_else(|| required("path"))?)?;
         let format = parsed(self.format.as_deref(), Format::parse)?.unwrap_or(Format::Default);
@@ -204,7 +219,7 @@ impl RouteFields {
         changed_by: &str,
         bounds: &Bounds,
     ) -> Result<RouteChange, FieldFault> {
-        let delivery = self.take_delivery(&route.delivery, bounds)?;
+        let delivery = self.take_delivery().over(&route.delivery, bounds)?;
         if let Some(path) = &self.path
             && RoutePattern::parse(path)? != route.pattern
         {

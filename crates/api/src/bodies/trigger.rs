@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::delivery::nullable;
 use super::flag::Flag;
+use super::nullable::nullable;
 use crate::error::ApiError;
 
 /// `POST …/triggers`.

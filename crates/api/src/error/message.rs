@@ -7,7 +7,7 @@ use picasso_engine::{RateLimited, RateOf};
 use picasso_types::{Failure, RateLimit, Resource};
 
 use super::{ApiError, Kind};
-use crate::request::microversion::Microversion;
+use crate::microversion::Microversion;
 
 impl ApiError {
     /// The stable name of this error.

@@ -11,8 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{ApiError, Kind};
-use crate::request::context::with_call_id;
-use crate::request::microversion::Microversion;
+use crate::call_headers::with_call_id;
+use crate::microversion::Microversion;
 
 /// The header that names the kind of an error; functions cannot set it.
 pub(crate) const ERROR_KIND: HeaderName = HeaderName::from_static("picasso-error-kind");
@@ -181,5 +181,24 @@ pub(crate) fn log(error: &ApiError) {
     | ApiError::PolicyUnavailable(fault) = error
     {
         tracing::error!(error = fault.chain(), "the request failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use picasso_types::{CallId, Failure};
+
+    use super::*;
+    use crate::error::CallFault;
+
+    #[test]
+    fn a_call_without_its_identity_is_told_when_to_come_back() {
+        let failure = Failure::IdentityUnavailable { reason: "Keystone does not answer".to_owned() };
+        let retry_after = Some(Duration::from_secs(5));
+        let fault = CallFault { failure, retry_after, call_id: CallId::generate(), stderr: None };
+        let answer = render(&ApiError::Call(Box::new(fault)), &RequestId::generate(), "");
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[ERROR_KIND], "function_identity_unavailable");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
     }
 }

@@ -12,13 +12,13 @@ use picasso_types::{
     Call, CallFilter, CallId, CallState, Cancelled, FieldFault, ProjectId, Retried, Timestamp,
 };
 
-use super::versions::LinkView;
 use crate::answers::accepted;
 use crate::call_views::{CallAnswer, CallView, CallsAnswer, RetriedAnswer};
 use crate::error::{ApiError, ErrorView, from_store};
+use crate::link_view::LinkView;
+use crate::microversion::Microversion;
 use crate::request::auth::Allowed;
 use crate::request::listing::{MAX_LIMIT, limit, time};
-use crate::request::microversion::Microversion;
 use crate::request::origin::Origin;
 use crate::request::path::CallPath;
 use crate::request::query::Query;

@@ -19,9 +19,10 @@ use picasso_types::{CallId, SealedFor};
 
 use super::calls::{Inbound, body_error};
 use super::function_answer::unwrapped;
+use crate::call_headers::with_call_id;
 use crate::error::{ApiError, CallFault, ErrorView};
 use crate::request::body::read_all;
-use crate::request::context::{RequestContext, with_call_id};
+use crate::request::context::RequestContext;
 use crate::request::path::HookPath;
 use crate::request::webhook::{is_signed, token_hash};
 use crate::state::ApiState;

@@ -10,12 +10,12 @@ use picasso_types::{FieldFault, ImageRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::versions::LinkView;
 use crate::answers::deleted;
 use crate::error::{ApiError, ErrorView};
+use crate::link_view::LinkView;
+use crate::microversion::Microversion;
 use crate::request::auth::Allowed;
 use crate::request::listing::{Field, Listed, Of};
-use crate::request::microversion::Microversion;
 use crate::request::origin::Origin;
 use crate::request::path::ImagePath;
 use crate::request::upload::Upload;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use picasso_identity::policy::defaults as rule;
 use picasso_identity::policy::{Credentials, NamedRule as _};
-use picasso_trigger::object::{ObjectEvent, ObjectFault};
+use picasso_trigger::object::{ObjectEvent, ObjectFault, checked};
 use picasso_types::{FieldFault, ProjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use crate::answers::accepted;
 use crate::error::{ApiError, ErrorView};
+use crate::microversion::Microversion;
 use crate::request::auth::AllowedOwn;
 use crate::request::json::JsonBody;
-use crate::request::microversion::Microversion;
 use crate::state::ApiState;
 
 /// Most events of one request.
@@ -59,22 +59,21 @@ pub(crate) async fn create_object_events(
     version: Microversion,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let mut told = body.parse::<ObjectEvents>()?;
+    let told = body.parse::<ObjectEvents>()?;
     if !(1..=MAX_EVENTS).contains(&told.events.len()) {
         return Err(FieldFault::new("events", format!("must be 1 to {MAX_EVENTS} events")).into());
     }
-    for event in &mut told.events {
+    let mut events = checked(told.events)?;
+    for event in &mut events {
         if let Some(project) = event.private_function_of()
-            && !may_invoke(&state, event, &project).await?
+            && !may_invoke(&state, event.change(), project).await?
         {
-            tracing::info!(%project, user = event.user_id, "X-Function-URL names a function that its user may not call");
-            event.function_url = None;
+            tracing::info!(%project, user = event.change().user_id, "X-Function-URL names a function that its user may not call");
+            event.leave_function_out();
         }
     }
-    let taken = state.objects.take(&told.events).await.map_err(|fault| match fault {
-        ObjectFault::Field(fault) => fault.into(),
-        ObjectFault::Later(reason) => ApiError::TriggerBusy(reason),
-    })?;
+    let taken = state.objects.take(&events).await;
+    let taken = taken.map_err(|ObjectFault(reason)| ApiError::TriggerBusy(reason))?;
     Ok(accepted(version, None, ObjectEventsAnswer { accepted: taken, message: "The events are taken" }))
 }
 

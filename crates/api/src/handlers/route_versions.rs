@@ -8,10 +8,10 @@ use picasso_identity::policy::defaults as rule;
 use picasso_store::StoreError;
 use picasso_types::{App, FieldFault, ProjectId, Route, RouteId};
 
-use super::versions::LinkView;
 use crate::announce::SourceVersion;
 use crate::bodies::RollBack;
 use crate::error::{ApiError, ErrorView, from_store};
+use crate::link_view::LinkView;
 use crate::request::auth::Allowed;
 use crate::request::json::JsonBody;
 use crate::request::origin::Origin;

@@ -5,7 +5,8 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::request::microversion::Microversion;
+use crate::link_view::LinkView;
+use crate::microversion::Microversion;
 use crate::request::origin::Origin;
 use crate::state::ApiState;
 
@@ -36,13 +37,6 @@ struct VersionView {
     max_version: String,
     /// `self`, `collection`, and `functions`: where function URLs begin.
     links: [LinkView; 3],
-}
-
-/// Where something is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LinkView {
-    pub(crate) rel: &'static str,
-    pub(crate) href: String,
 }
 
 /// List the versions of the API.

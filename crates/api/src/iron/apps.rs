@@ -7,9 +7,10 @@ use picasso_store::StoreError;
 use picasso_types::{App, AppChange, NewApp, ProjectId, Resource};
 
 use super::IronState;
+use super::answer::ok;
 use super::app_body::{AppWrapper, new_app};
 use super::error::{IronError, from_store};
-use super::json::{JsonBody, ok};
+use super::json::JsonBody;
 use super::path::AppPath;
 use super::views::{AppAnswer, AppView, AppsAnswer, Done};
 

@@ -10,16 +10,17 @@ use picasso_types::{Format, ProjectId, RouteType, Trigger, VersionState};
 use serde_json::json;
 
 use super::IronState;
+use super::answer::answer;
 use super::answer_headers;
 use super::apps::APP_MISSING;
 use super::error::{IronError, from_store};
-use super::json::answer;
 use super::path::RoutePath;
+use crate::call_headers::with_call_id;
 use crate::error::ApiError;
 use crate::handlers::calls::{Inbound, body_error};
 use crate::handlers::function_answer::unwrapped;
 use crate::request::body::{ready, streamed};
-use crate::request::context::{RequestContext, with_call_id};
+use crate::request::context::RequestContext;
 use crate::request::public_access::admit;
 use crate::request::query::value;
 

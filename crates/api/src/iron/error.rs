@@ -9,9 +9,9 @@ use picasso_store::StoreError;
 use picasso_types::{CallId, Failure, RequestId};
 use serde_json::json;
 
-use super::json::answer;
+use super::answer::answer;
+use crate::call_headers::with_call_id;
 use crate::error::{ApiError, CallFault, log, retry_after};
-use crate::request::context::with_call_id;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use serde_json::json;
 
 use super::IronState;
+use super::answer::answer;
 use super::error::IronError;
-use super::json::answer;
 use super::service_token;
 
 /// Refuses hosts that are not this face's, and what web pages of other origins send to anything but

@@ -1,12 +1,9 @@
-//! JSON in and out as gin writes and Go's `encoding/json` reads it: unknown fields are ignored, and
-//! what is declared as another type is read all the same. Faults share one message; which of them it
-//! is stands in the error's `fields`.
+//! JSON bodies, read as Go's `encoding/json` does: unknown fields are ignored, and what is declared as
+//! another type is read all the same. Faults share one message; which of them it is stands in the
+//! error's `fields`.
 
 use axum::extract::{FromRequest, Request};
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::IronState;
@@ -14,20 +11,6 @@ use super::error::IronError;
 use crate::error::ApiError;
 use crate::request::body::read_all;
 use crate::request::json::parse;
-
-/// An answer in JSON.
-pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
-    let Ok(text) = serde_json::to_vec(body) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let kind = HeaderValue::from_static("application/json; charset=utf-8");
-    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
-}
-
-/// 200.
-pub(super) fn ok(body: &impl Serialize) -> Response {
-    answer(StatusCode::OK, body)
-}
 
 /// A request's body, bounded.
 pub(super) struct JsonBody(Bytes);

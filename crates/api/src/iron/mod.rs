@@ -6,6 +6,7 @@
 //!
 //! [`ProjectId::ironfunctions`]: picasso_types::ProjectId::ironfunctions
 
+mod answer;
 mod answer_headers;
 mod app_body;
 mod apps;
@@ -19,6 +20,7 @@ mod route_check;
 mod routes;
 mod service;
 mod service_token;
+mod stored_route;
 mod tasks;
 mod views;
 

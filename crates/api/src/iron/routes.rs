@@ -9,12 +9,14 @@ use picasso_store::StoreError;
 use picasso_types::{App, Digest, NetworkMode, ProjectId, Resource, Route, RouteId, Sealed, VersionSpec};
 
 use super::IronState;
+use super::answer::ok;
 use super::app_body::new_app;
 use super::apps::{APP_MISSING, MAX_TRIES, find_app, store_app};
 use super::error::{IronError, from_store};
-use super::json::{JsonBody, ok};
+use super::json::JsonBody;
 use super::path::{AppPath, RoutePath};
-use super::route_body::{RouteWrapper, refused};
+use super::route_body::RouteWrapper;
+use super::stored_route::{change_of, new_route, refused};
 use super::views::{Done, RouteAnswer, RouteView, RoutesAnswer};
 use crate::bodies::secrets::SecretText;
 use crate::error::ApiError;
@@ -52,7 +54,7 @@ pub(super) async fn create_route(
     let jwt_key = body.jwt_key.take();
     let bounds = &state.api.settings.bounds;
     let network = if state.api.engine.features().egress { NetworkMode::Egress } else { NetworkMode::None };
-    let mut new = body.into_new(network, bounds)?;
+    let mut new = new_route(&body, network, bounds)?;
     new.access.jwt_key = sealed_key(&state, &new.id, jwt_key.as_ref())?;
     let digest = resolved(&state, &new.spec).await?;
     let app = match find_app(&state, &name).await {
@@ -89,7 +91,7 @@ pub(super) async fn update_route(
     let mut tries = 1;
     let (app, route) = loop {
         let (app, route) = find_route(&state, &at).await?;
-        let mut change = body.change_of(&route, &state.api.settings.bounds)?;
+        let mut change = change_of(&body, &route, &state.api.settings.bounds)?;
         if let Some(key) = sealed_key(&state, &route.id, body.jwt_key.as_ref())? {
             change.access.jwt_key = Some(key);
         }

@@ -7,8 +7,8 @@ use picasso_engine::IronFunctionsCalls;
 use serde_json::json;
 
 use super::IronState;
+use super::answer::{answer, ok};
 use super::error::{IronError, from_store};
-use super::json::{answer, ok};
 
 pub(super) async fn hello() -> Response {
     ok(&json!({"hello": "world!", "goto": "https://github.com/iron-io/functions"}))

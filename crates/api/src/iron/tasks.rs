@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::IronState;
+use super::answer::answer;
 use super::error::{IronError, from_store};
-use super::json::{JsonBody, answer};
+use super::json::JsonBody;
 
 const TASK_MISSING: &str = "Task not found";
 

@@ -3,13 +3,11 @@
 pub(crate) mod page;
 pub(crate) mod pages;
 
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-use crate::request::microversion::{Microversion, SERVICE_TYPE, VERSION_HEADER_NAME};
-use crate::routers::{api_routes, function_routes};
+use crate::microversion::Microversion;
+use crate::request::microversion::{SERVICE_TYPE, VERSION_HEADER_NAME};
 
 /// The methods an OpenAPI path item may have, as they are written there.
 pub(crate) const METHODS: [(&str, &str); 7] = [
@@ -22,14 +20,14 @@ pub(crate) const METHODS: [(&str, &str); 7] = [
     ("options", "OPTIONS"),
 ];
 
-/// The finished document of both faces, made once.
-pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let mut document = as_value(api_routes().into_openapi());
-    let functions = as_value(function_routes().into_openapi());
+/// The finished document of the two faces that have documented URLs.
+pub(crate) fn document(api: OpenApi, functions: OpenApi) -> Value {
+    let mut document = as_value(api);
+    let functions = as_value(functions);
     merge(&mut document, &functions);
     complete(&mut document);
     document
-});
+}
 
 /// A generated part as JSON; routers' templates (`{*route}`) are still in it.
 pub(crate) fn as_value(part: OpenApi) -> Value {
@@ -208,10 +206,16 @@ fn add_answer(operation: &mut Value, status: &str, description: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
+    use std::sync::LazyLock;
 
     use super::*;
+    use crate::routers::{api_routes, function_routes};
+
+    /// The document as it is served.
+    pub(crate) static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| document(api_routes().into_openapi(), function_routes().into_openapi()));
 
     #[test]
     fn every_reference_of_the_document_resolves() {

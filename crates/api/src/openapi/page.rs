@@ -158,7 +158,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openapi::DOCUMENT;
+    use crate::openapi::tests::DOCUMENT;
 
     #[test]
     fn the_page_names_every_url_and_loads_nothing() {

@@ -2,15 +2,31 @@
 
 use std::sync::LazyLock;
 
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
+use serde_json::Value;
 
-use super::{DOCUMENT, page};
+use super::page;
 
-static DOCUMENT_TEXT: LazyLock<Bytes> =
-    LazyLock::new(|| Bytes::from(serde_json::to_vec(&*DOCUMENT).unwrap_or_default()));
-static PAGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(page::render(&DOCUMENT)));
+/// The document in both its forms.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    html: Bytes,
+    json: Bytes,
+}
+
+impl Pages {
+    /// Those of a document.
+    pub(crate) fn of(document: &Value) -> Self {
+        let json = serde_json::to_vec(document).unwrap_or_default();
+        Self { html: Bytes::from(page::render(document)), json: Bytes::from(json) }
+    }
+}
+
+/// What the router lends the handlers: it alone knows which URLs there are, these among them.
+pub(crate) type LentPages = Extension<&'static LazyLock<Pages>>;
 
 /// Read about all URLs in a browser.
 #[utoipa::path(
@@ -19,7 +35,7 @@ static PAGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(page::render(&DOCUME
     tag = "service",
     responses((status = 200, description = "The page", content_type = "text/html", body = String))
 )]
-pub(crate) async fn get_page() -> Response {
+pub(crate) async fn get_page(Extension(pages): LentPages) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (
@@ -27,7 +43,7 @@ pub(crate) async fn get_page() -> Response {
             "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     ];
-    (headers, PAGE.clone()).into_response()
+    (headers, pages.html.clone()).into_response()
 }
 
 /// Show the OpenAPI document of all URLs.
@@ -37,6 +53,6 @@ pub(crate) async fn get_page() -> Response {
     tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object))
 )]
-pub(crate) async fn get_document() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT_TEXT.clone()).into_response()
+pub(crate) async fn get_document(Extension(pages): LentPages) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], pages.json.clone()).into_response()
 }

@@ -6,9 +6,8 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
-use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use picasso_engine::Target;
 use picasso_identity::Caller;
 use picasso_identity::policy::RuleDefault;
@@ -18,20 +17,6 @@ use crate::announce::{Announcement, End, Subject};
 
 /// The header of request ids, as every OpenStack service writes it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
-
-/// The header that tells a caller which call its answer is of.
-const CALL_ID: HeaderName = HeaderName::from_static("picasso-call-id");
-/// The same under Fn's name.
-const FN_CALL_ID: HeaderName = HeaderName::from_static("fn-call-id");
-
-/// Adds the headers that name the call.
-pub(crate) fn with_call_id(mut response: Response, call_id: &CallId) -> Response {
-    if let Ok(value) = HeaderValue::from_str(call_id.as_str()) {
-        response.headers_mut().insert(CALL_ID, value.clone());
-        response.headers_mut().insert(FN_CALL_ID, value);
-    }
-    response
-}
 
 /// What is known of one request; shared by everything that works on it.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use picasso_types::Timestamp;
 
 use super::listing::{Field, Listed, Of};
-use super::microversion::Microversion;
 use super::origin::Origin;
 use super::preconditions::Preconditions;
+use crate::microversion::Microversion;
 
 const TAG: &str = "\"0123456789abcdef0123456789abcdef\"";
 

@@ -16,12 +16,12 @@ use tracing::{Instrument, Span};
 
 use super::context::{REQUEST_ID, RequestContext, global_request_id};
 use super::cors::{self, CorsHeaders};
-use super::microversion::Microversion;
 use super::origin::{Encrypted, Origin, Peer};
 use super::request_metrics::{Ended, RequestMetrics};
 use super::webhook::without_token;
 use crate::announce::{Announcement, Announcer, End};
 use crate::error::{ApiError, Kind, render};
+use crate::microversion::Microversion;
 use crate::state::ApiState;
 
 /// What the layer needs to know of the face it stands before.

@@ -10,10 +10,10 @@ use std::cmp::Ordering;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use picasso_types::{FieldFault, Timestamp};
 
-use super::microversion::Microversion;
 use super::query::pairs;
 use crate::error::ApiError;
-use crate::handlers::versions::LinkView;
+use crate::link_view::LinkView;
+use crate::microversion::Microversion;
 
 /// Most entries of a page.
 pub(crate) const MAX_LIMIT: u32 = 1000;

@@ -1,16 +1,10 @@
-//! Microversions: which form of the API a client asks for, and which one it got.
+//! Microversions in requests and answers: which form of the API a client asks for, and which one it got.
 //!
 //! Contract: the API-SIG's microversion specification. The header is
 //! `OpenStack-API-Version: functions 1.N`, also in a list with other services'; without it the
 //! answer is that of 1.0, exactly as the old service gave it. Every answer names its version.
-//!
-//! | Version | What changed |
-//! |---|---|
-//! | 1.0 | The old service's shapes and statuses. |
-//! | 1.1 | Creates answer 201 with `Location`, deletes 204, what goes on after the answer 202; lists have pages. |
 
 use std::convert::Infallible;
-use std::fmt;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -18,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use picasso_types::FieldFault;
 
 use crate::error::ApiError;
+use crate::microversion::Microversion;
 
 /// The service type in the catalog and in the header.
 pub(crate) const SERVICE_TYPE: &str = "functions";
@@ -26,18 +21,7 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("openstack-api-versio
 /// The header as people write it.
 pub(crate) const VERSION_HEADER_NAME: &str = "OpenStack-API-Version";
 
-/// A version 1.N of the API; holds N.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Microversion(u16);
-
 impl Microversion {
-    /// What clients get that ask for nothing.
-    pub(crate) const MIN: Self = Self(0);
-    /// Answers with the statuses of the API-SIG's guide, and lists in pages.
-    pub(crate) const GUIDE_STATUSES: Self = Self(1);
-    /// The newest one.
-    pub(crate) const MAX: Self = Self::GUIDE_STATUSES;
-
     /// What the headers of a request ask for.
     ///
     /// # Errors
@@ -70,7 +54,7 @@ impl Microversion {
             .split_once('.')
             .filter(|(major, minor)| is_number(major) && *major != "0" && is_number(minor))
             .ok_or_else(|| malformed("must have a version like 1.1, or \"latest\""))?;
-        let known = minor.parse().ok().map(Self).filter(|version| major == "1" && *version <= Self::MAX);
+        let known = minor.parse().ok().filter(|_| major == "1").and_then(Self::known);
         known.ok_or_else(|| ApiError::VersionNotSupported(text.chars().take(32).collect()))
     }
 
@@ -98,12 +82,6 @@ fn is_number(text: &str) -> bool {
 
 fn malformed(message: &str) -> ApiError {
     FieldFault::new(VERSION_HEADER_NAME, message).into()
-}
-
-impl fmt::Display for Microversion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "1.{}", self.0)
-    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Microversion {

@@ -6,6 +6,7 @@
 //! logs, rates and source ranges call the client's address is [`Origin::client_address`] alone.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
@@ -63,7 +64,7 @@ impl Origin {
         let port = at_hop(&told.ports, hops).and_then(|text| text.parse::<u16>().ok());
         let host = at_hop(&told.hosts, hops).and_then(host).or_else(own_host);
         let prefix = at_hop(&told.prefixes, hops).and_then(|text| prefix(text)).unwrap_or_default();
-        let base = host.map(|host| format!("{scheme}://{}{prefix}", with_port(host, scheme, port)));
+        let base = host.map(|host| format!("{scheme}://{}{prefix}", host.with_port(scheme, port)));
         Self { client, base }
     }
 
@@ -184,9 +185,34 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
 }
 
+/// What stands in a link for the server: a name or an address (IPv6 in brackets), and a port where one is
+/// written.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    name: &'a str,
+    port: Option<u16>,
+}
+
+impl Host<'_> {
+    /// The same with this port where it has none and the scheme does not mean it anyway.
+    fn with_port(self, scheme: &str, port: Option<u16>) -> Self {
+        let told = port.filter(|port| !matches!((scheme, port), (_, 0) | ("http", 80) | ("https", 443)));
+        Self { port: self.port.or(told), ..self }
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}
+
 /// A name or an address with or without a port; no user, no path. An empty port (RFC 3986 allows `host:`)
 /// is none. Narrower than what URLs allow as a host: it goes into links.
-fn host(text: &str) -> Option<String> {
+fn host(text: &str) -> Option<Host<'_>> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, _) = rest.split_once(']')?;
@@ -199,29 +225,14 @@ fn host(text: &str) -> Option<String> {
     if name.is_empty() || !(name.starts_with('[') || name.bytes().all(plain)) {
         return None;
     }
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Some(name.to_owned()),
-        Some("") => Some(name.to_owned()),
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse::<u16>().ok().map(|port| format!("{name}:{port}"))
-        }
-        _ => None,
-    }
-}
-
-fn with_port(host: String, scheme: &str, port: Option<u16>) -> String {
-    let has_port = host.parse::<Authority>().is_ok_and(|authority| authority.port().is_some());
-    match port {
-        Some(port)
-            if !has_port
-                && port != 0
-                && (scheme, port) != ("http", 80)
-                && (scheme, port) != ("https", 443) =>
-        {
-            format!("{host}:{port}")
-        }
-        _ => host,
-    }
+    let port = match port.strip_prefix(':') {
+        // Something else behind an address in brackets.
+        None if !port.is_empty() => return None,
+        None | Some("") => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+        _ => return None,
+    };
+    Some(Host { name, port })
 }
 
 /// A path of plain segments, without its trailing slash.
@@ -349,6 +360,11 @@ mod tests {
         assert_eq!(
             base(&[("X-Forwarded-Host", "f.example:"), ("X-Forwarded-Port", "8443")]),
             "http://f.example:8443"
+        );
+        assert_eq!(
+            base(&[("X-Forwarded-Host", "f.example:444"), ("X-Forwarded-Port", "8443")]),
+            "http://f.example:444",
+            "the host's own port is the nearer word"
         );
         assert_eq!(
             base(&[("Forwarded", "for=192.0.2.1;proto=https;host=f.example:444")]),

@@ -6,6 +6,7 @@
 //! with [`Report::Hello`], [`Report::Started`] and [`Report::Sockets`].
 
 use picasso_types::NetworkMode;
+use picasso_types::text::cut;
 
 use super::child::StartFault;
 use super::mounts::MAX_LAYERS;
@@ -317,7 +318,7 @@ impl Report {
                 w.push(6);
                 put32(&mut w, *id);
                 w.push(*kind as u8);
-                w.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)]);
+                w.extend_from_slice(cut(text, MAX_TEXT).as_bytes());
             }
             Self::Ended { slot, ended } => {
                 w.push(7);

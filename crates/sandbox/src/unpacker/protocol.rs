@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use picasso_image::{LayerFile, UnpackBounds, UnpackError, UnpackedLayer};
 use picasso_types::Digest;
+use picasso_types::text::cut;
 
 const MAGIC: &[u8; 4] = b"PCU1";
 pub(super) const REQUEST: usize = 64;
@@ -173,11 +174,11 @@ impl Answer {
             Self::Done(yes) => (packet[4], packet[5]) = (2, u8::from(*yes)),
             Self::Refused(reason) => {
                 packet[4] = 3;
-                packet.extend_from_slice(cut(reason).as_bytes());
+                packet.extend_from_slice(cut(reason, MAX_TEXT).as_bytes());
             }
             Self::Failed(reason) => {
                 packet[4] = 4;
-                packet.extend_from_slice(cut(reason).as_bytes());
+                packet.extend_from_slice(cut(reason, MAX_TEXT).as_bytes());
             }
         }
         packet
@@ -217,14 +218,6 @@ fn from_hex(hex: &str) -> Result<[u8; 32], Malformed> {
         *byte = u8::from_str_radix(pair, 16).map_err(|_| Malformed)?;
     }
     Ok(bytes)
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]

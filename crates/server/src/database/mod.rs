@@ -21,6 +21,7 @@ pub use command::DatabaseTask;
 pub(crate) use command::{CHILD_COMMAND, child, run};
 
 use crate::failure::ServerFailure;
+use crate::queue_hold::visible_after;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -186,10 +187,8 @@ fn server_hint(error: &StoreError) -> String {
 
 async fn connect_queue(settings: &Settings) -> Result<SqliteQueue, ServerFailure> {
     let path = queue_path(settings);
-    let file = SqliteQueueSettings {
-        visible_after: crate::queue::visible_after(settings),
-        ..SqliteQueueSettings::at(&path)
-    };
+    let file =
+        SqliteQueueSettings { visible_after: visible_after(settings), ..SqliteQueueSettings::at(&path) };
     SqliteQueue::connect(&file, Arc::new(SystemClock)).await.map_err(|error| {
         ServerFailure::new(format!("cannot open the queue {}", path.display()))
             .because(error)

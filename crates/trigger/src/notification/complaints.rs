@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 
 use super::envelope::Unreadable;
-use super::intake::Message;
+use super::message::Message;
 
 /// How often the log is told.
 const INTERVAL: Duration = Duration::from_mins(1);

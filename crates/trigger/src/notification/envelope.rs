@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::json_text::text;
 use super::project::{Claims, project_of};
 
 /// Longest name of an event, publisher, id or time, bytes.
@@ -118,13 +119,6 @@ struct Wire<'a> {
 /// A field that is null is there.
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// A JSON text; borrowed where nothing in it is escaped.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }
 
 fn name(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {

@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use super::book::{Heard, Subscription};
 use super::complaints::Complaints;
 use super::envelope::{Notification, Unreadable, open};
+use super::message::Message;
 use super::shared_book::SharedBook;
 use super::sink::EventSink;
 use super::telling::event_of;
@@ -16,14 +17,6 @@ use crate::firing::FireError;
 
 /// Calls of one notification that are accepted at the same time.
 const AT_ONCE: usize = 8;
-
-/// A message as the broker hands it over.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
-    pub(super) exchange: &'a str,
-    pub(super) routing_key: &'a str,
-    pub(super) body: &'a [u8],
-}
 
 /// An event that somebody is subscribed to.
 #[derive(Debug)]

@@ -9,6 +9,8 @@ mod book;
 mod complaints;
 mod envelope;
 mod intake;
+mod json_text;
+mod message;
 mod patterns;
 mod project;
 mod session;

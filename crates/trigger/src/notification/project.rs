@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::envelope::text;
+use super::json_text::text;
 
 /// What a context has of projects; a field that is null is there.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use picasso_types::{Clock, SystemClock};
 
 use super::book::Subscription;
-use super::intake::Message;
+use super::message::Message;
 
 const EXCHANGE: &str = "picasso-exchange";
 const ROUTING_KEY: &str = "picasso-routing-key";

@@ -12,7 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::NotificationSettings;
-use super::intake::{Intake, Message, Taken};
+use super::intake::{Intake, Taken};
+use super::message::Message;
 use super::session::{Lane, Session};
 use super::set_aside::{SetAsideError, Slip, set_aside};
 

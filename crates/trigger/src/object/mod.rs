@@ -8,6 +8,8 @@
 
 mod book;
 mod caps;
+mod checked;
+mod client_function;
 mod event;
 mod named;
 
@@ -17,7 +19,7 @@ use picasso_engine::Catalog;
 use picasso_store::{Store, StoreError};
 use picasso_types::trigger::object::{ObjectOperation, ObjectOptions};
 use picasso_types::trigger::{FiringOutcome, Trigger, TriggerKind, TriggerState};
-use picasso_types::{Clock, FieldFault, IdentityGrant, ProjectId, RouteId};
+use picasso_types::{Clock, IdentityGrant, RouteId};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
@@ -25,6 +27,7 @@ use crate::firing::{FireError, FireOptions, Fired, Firer};
 use book::Book;
 use caps::Caps;
 
+pub use checked::{CheckedEvent, checked};
 pub use event::{CopySource, ObjectEvent, Subscription};
 
 /// Fires for changes of objects.
@@ -38,16 +41,11 @@ pub struct ObjectTriggers {
     caps: Caps,
 }
 
-/// Why the events of a request were not all taken.
+/// Why the events of a request were not all taken: some may be taken later, and the whole request should
+/// come again.
 #[derive(Debug, thiserror::Error)]
-pub enum ObjectFault {
-    /// An event is refused; the fault names it.
-    #[error(transparent)]
-    Field(#[from] FieldFault),
-    /// Some may be taken later: the whole request should come again.
-    #[error("{0}")]
-    Later(String),
-}
+#[error("{0}")]
+pub struct ObjectFault(pub String);
 
 impl ObjectTriggers {
     /// Reads triggers and identities from `store`, finds routes in `catalog`.
@@ -62,22 +60,16 @@ impl ObjectTriggers {
     }
 
     /// Takes events; says how many calls they made. Those that come again make none.
-    pub async fn take(&self, events: &[ObjectEvent]) -> Result<usize, ObjectFault> {
-        let mut checked = Vec::with_capacity(events.len());
-        for (at, event) in events.iter().enumerate() {
-            let project = event
-                .check()
-                .map_err(|fault| FieldFault::new(format!("events[{at}].{}", fault.field), fault.message))?;
-            checked.push((project, event));
-        }
+    pub async fn take(&self, events: &[CheckedEvent]) -> Result<usize, ObjectFault> {
         let mut calls = 0;
-        for (project, event) in checked {
-            calls += self.take_one(&project, event).await?;
+        for event in events {
+            calls += self.take_one(event).await?;
         }
         Ok(calls)
     }
 
-    async fn take_one(&self, project: &ProjectId, change: &ObjectEvent) -> Result<usize, ObjectFault> {
+    async fn take_one(&self, checked: &CheckedEvent) -> Result<usize, ObjectFault> {
+        let CheckedEvent { project, change, .. } = checked;
         let event = change.event();
         let mut calls = 0;
         // One event may come several times for its subscriptions; triggers know it by its id.
@@ -88,7 +80,7 @@ impl ObjectTriggers {
                 calls += self.fire(trigger, options, change, &event).await?;
             }
         }
-        for named in self.named_by(project, change).await.map_err(|error| failed(&error))? {
+        for named in self.named_by(checked).await.map_err(|error| failed(&error))? {
             calls += self.fire_named(named, change, &event).await?;
         }
         Ok(calls)
@@ -124,7 +116,7 @@ impl ObjectTriggers {
             }
             // A refused one is written down; asking for it again would not help.
             Ok(Fired::Duplicate(_) | Fired::Filtered) | Err(FireError::Never(_)) => Ok(0),
-            Err(FireError::Later(reason)) => Err(ObjectFault::Later(reason)),
+            Err(FireError::Later(reason)) => Err(ObjectFault(reason)),
         }
     }
 
@@ -164,7 +156,7 @@ fn failed(error: &StoreError) -> ObjectFault {
         error = error as &dyn std::error::Error,
         "what an object's change fires cannot be looked up"
     );
-    ObjectFault::Later("the database does not answer".to_owned())
+    ObjectFault("the database does not answer".to_owned())
 }
 
 fn wants(options: &ObjectOptions, change: &ObjectEvent) -> bool {

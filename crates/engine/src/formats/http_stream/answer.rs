@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use picasso_types::Failure;
+use picasso_types::text::cut;
 use serde::Deserialize;
 
 use super::request::PREFIX;
@@ -96,10 +97,7 @@ fn function_error(account: &[u8]) -> Failure {
         Ok(account) if !account.message.is_empty() => account.message,
         _ => String::from_utf8_lossy(account).into_owned(),
     };
-    let mut message = text.trim();
-    if message.len() > MAX_MESSAGE {
-        message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
-    }
+    let mut message = cut(text.trim(), MAX_MESSAGE);
     if message.is_empty() {
         message = "function failed";
     }

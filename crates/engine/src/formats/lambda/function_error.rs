@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use picasso_types::Failure;
+use picasso_types::text::cut;
 use serde::Deserialize;
 
 /// The kind of an error, as the runtime sees it.
@@ -45,7 +46,10 @@ impl FunctionError {
         let error_type = error_type.unwrap_or_else(|| {
             known_type(headers.get(ERROR_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default())
         });
-        Self { error_type: shortened(error_type, MAX_TYPE), message: shortened(message, MAX_MESSAGE) }
+        Self {
+            error_type: cut(&error_type, MAX_TYPE).to_owned(),
+            message: cut(&message, MAX_MESSAGE).to_owned(),
+        }
     }
 
     /// The error in the trailers of a streamed answer; `None` where they name none.
@@ -79,15 +83,6 @@ fn known_type(text: &str) -> String {
         (false, "Runtime") => "Runtime.Unknown".to_owned(),
         (false, _) => "Function.Unknown".to_owned(),
     }
-}
-
-/// At most `max` bytes, cut between characters.
-fn shortened(mut text: String, max: usize) -> String {
-    if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -152,10 +152,12 @@ async fn an_identity_that_cannot_be_had_fails_calls_of_every_format_and_starts_n
             let error = bench.engine.run(invocation).await.err().unwrap();
             let reason = refusal.to_string();
             assert_eq!(error.failure, Failure::IdentityUnavailable { reason });
+            assert_eq!(error.retry_after, Some(Duration::from_secs(5)));
         }
         keystone.answer(Answer::Refused(IdentityRefusal::Suspended));
         let error = bench.engine.run(Bench::invocation(&f, "answer")).await.err().unwrap();
         assert_eq!(error.failure, Failure::IdentitySuspended);
+        assert_eq!(error.retry_after, None, "only its grantor's consent helps");
     }
     assert_eq!((bench.started(), bench.present()), (0, 0));
     bench.finish().await;

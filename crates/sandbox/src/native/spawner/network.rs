@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use picasso_types::NetworkMode;
+use picasso_types::text::cut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -218,6 +219,6 @@ fn obey(network: &mut EgressNetwork, socket: &OwnedFd, bytes: &[u8], netns: Opti
 }
 
 fn answer(socket: &OwnedFd, head: &[u8], reason: &str) -> std::io::Result<()> {
-    let reason = &reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)];
-    send(socket.as_fd(), &[head, reason].concat(), &[])
+    let reason = cut(reason, MAX_REASON);
+    send(socket.as_fd(), &[head, reason.as_bytes()].concat(), &[])
 }
