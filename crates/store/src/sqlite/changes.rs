@@ -49,20 +49,16 @@ pub(super) async fn app_of_route(db: &mut SqliteConnection, id: &RouteId) -> Res
     parsed(&row.ok_or(StoreError::NotFound)?, "app_id", AppId::parse)
 }
 
-/// Notes that the app of a version is changed by this transaction.
-pub(super) async fn note_of_version(
-    db: &mut SqliteConnection,
-    id: &VersionId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// The app of a version.
+pub(super) async fn app_of_version(db: &mut SqliteConnection, id: &VersionId) -> Result<AppId, StoreError> {
     let row = sqlx::query(
         "SELECT r.app_id FROM routes r JOIN route_versions v ON v.route_id = r.id WHERE v.id = ?1",
     )
     .bind(id.as_str())
-    .fetch_optional(&mut *db)
+    .fetch_optional(db)
     .await
     .context("looking for a version's app")?;
-    note(db, &parsed(&row.ok_or(StoreError::NotFound)?, "app_id", AppId::parse)?, now).await
+    parsed(&row.ok_or(StoreError::NotFound)?, "app_id", AppId::parse)
 }
 
 pub(super) async fn list(db: &SqlitePool, after: Option<ChangeMark>) -> Result<Changes, StoreError> {
