@@ -1,20 +1,26 @@
 //! The store: apps, routes, versions and calls, behind the bare noun [`Store`].
 //!
-//! One module per database holds its own SQL; all drivers pass one conformance suite
-//! (`tests/conformance`). A call row is the truth of an asynchronous call: accepting it is one
+//! What is the same text of SQL for every database is compiled once for each (`*_sql`), and so is what
+//! leads to it (`driver_store`); one module per database holds the rest. All drivers pass one conformance
+//! suite (`tests/conformance`). A call row is the truth of an asynchronous call: accepting it is one
 //! transaction over row, payload and outbox entry.
 
+mod aliases;
+mod apps;
 mod batches;
 mod body_cipher;
 mod call_writes;
 mod changes;
 mod error;
+mod identities;
 mod line;
 mod mariadb;
+mod objects;
 mod old_versions;
 mod placeholders;
 mod postgres;
 mod preparation;
+mod routes;
 mod rows;
 mod schema;
 mod sealed_body;
@@ -25,35 +31,30 @@ mod sqlite;
 mod triggers;
 mod turns;
 mod unreadable;
+mod versions;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
-    CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
-    NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
-    RouteId, RouteIdentity, RouteVersion, Sealed, SealedFor, Timestamp, TrustId, TrustRevocation, VersionId,
-    WebhookChange,
+    Accepted, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, DeliveryId, Failure,
+    InstanceId, NewCall, ProjectId, QueueGrant, Retried, RetriedCalls, Sealed, SealedFor, Timestamp,
 };
 
+pub use aliases::AliasStore;
+pub use apps::AppStore;
 pub use body_cipher::{SECRET_KEY_BYTES, SecretKey, SecretKeyError};
 pub use changes::{ChangeMark, Changed, Changes};
 pub use error::StoreError;
+pub use identities::IdentityStore;
 pub use mariadb::{MariaDbSettings, MariaDbStore};
+pub use objects::{KeptObjectStore, KeptOutputs};
 pub use postgres::{PostgresSettings, PostgresStore};
+pub use routes::RouteStore;
 pub use sqlite::{SqliteSettings, SqliteStore};
 pub use triggers::{TriggerPlan, TriggerStore};
-
-/// A version whose image is still to be resolved, and whom it belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreparingVersion {
-    /// The project of its app.
-    pub project_id: ProjectId,
-    /// The version.
-    pub version: RouteVersion,
-}
+pub use versions::{PreparingVersion, VersionStore};
 
 /// A call that this instance holds and is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,15 +144,6 @@ pub struct ProjectUsage {
     pub output_bytes: u64,
 }
 
-/// How much of results and logs a project keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptOutputs {
-    /// The project.
-    pub project_id: ProjectId,
-    /// Bytes.
-    pub bytes: u64,
-}
-
 /// The queued calls of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedCalls {
@@ -166,164 +158,9 @@ pub struct QueuedCalls {
 /// Everything that outlives a process. All methods are safe to call concurrently, from several
 /// processes on one database. Errors are [`StoreError`]; a missing row is `NotFound`.
 #[async_trait]
-pub trait Store: TriggerStore {
-    /// Makes an app under the first free of [`FullName::candidates`].
-    ///
-    /// `AppExists` when its short name equals any short or full name of the project's apps, or
-    /// all candidates are taken; `OverLimit` when the project already has `max_apps`.
-    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError>;
-
-    /// The project's app with this short or full name.
-    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError>;
-
-    /// The app with this full name, in any project (public URLs).
-    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError>;
-
-    /// One app by its id.
-    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError>;
-
-    /// The project's apps in order of their full names.
-    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError>;
-
-    /// Changes an app. When its configuration changes, every route of it gets a new version by
-    /// `changed_by` that differs in `merged_config` only, in the same transaction. Where calls run
-    /// an older version than the latest, both get one, so that the change reaches calls at once.
-    /// The copy of a `preparing` version shares the outcome of its original's preparation.
-    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError>;
-
-    /// Deletes an app; `AppHasRoutes` while it has any.
-    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError>;
-
-    /// Makes a route with version 1. `resolved` is the image's digest when it is on this machine
-    /// already: the version is then `ready` at once, else `preparing`.
-    ///
-    /// `RouteExists` when a route of the app has the same pattern shape and shares a method;
-    /// `OverLimit` when the apps of its project already have `max_routes`.
-    async fn create_route(
-        &self,
-        app: &AppId,
-        new: &NewRoute,
-        resolved: Option<&Digest>,
-        max_routes: u32,
-    ) -> Result<Route, StoreError>;
-
-    /// The app's route with this pattern text (`/users/:id`); the oldest where several routes of
-    /// the pattern share no method.
-    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError>;
-
-    /// One route by its id.
-    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError>;
-
-    /// The app's routes in order of their patterns.
-    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError>;
-
-    /// Changes a route: makes its next version; see [`Store::create_route`] for `resolved`.
-    async fn update_route(
-        &self,
-        id: &RouteId,
-        change: &RouteChange,
-        resolved: Option<&Digest>,
-    ) -> Result<Route, StoreError>;
-
-    /// Deletes one route with its versions. Its finished calls stay; queued ones become
-    /// `cancelled`.
-    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError>;
-
-    /// One version, also of an older state of a route.
-    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError>;
-
-    /// The route's version of this number.
-    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError>;
-
-    /// The route's versions below the number `before`, newest first, at most `limit`. None of a route
-    /// that is not there.
-    async fn list_versions(
-        &self,
-        route: &RouteId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<Vec<RouteVersion>, StoreError>;
-
-    /// Makes a new version of what version `number` ran: its image by digest, limits and the route's
-    /// own configuration; the app's configuration stays as it is now. The new one is `ready` and
-    /// active at once. What is of the route itself (methods, type, delivery) stays.
-    ///
-    /// `VersionNotFound`, or `VersionNotReady` for one that cannot run.
-    async fn roll_back(
-        &self,
-        route: &RouteId,
-        number: u32,
-        rolled_back_by: &str,
-    ) -> Result<Route, StoreError>;
-
-    /// Deletes versions that are not among the newest `keep` of their route, neither newest nor active,
-    /// of no alias, not being prepared, and not of an unfinished call. Looks at up to `max_routes`
-    /// routes that have any; returns how many versions went.
-    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError>;
-
-    /// Makes an alias of a route. `AliasExists`; `TooManyAliases` when the route has `max_aliases`;
-    /// `VersionNotFound` or `VersionNotReady` for a version that it cannot stand for.
-    async fn create_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        created_by: &str,
-        max_aliases: u32,
-    ) -> Result<Alias, StoreError>;
-
-    /// One alias of a route.
-    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError>;
-
-    /// The route's aliases in order of their names.
-    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError>;
-
-    /// The aliases of all routes of an app, and the versions they stand for.
-    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError>;
-
-    /// Replaces what an alias stands for; `VersionNotFound` and `VersionNotReady` as when it is made,
-    /// `Changed` when `expected` is given and the alias is not (any more) like that.
-    async fn update_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        expected: Option<&Alias>,
-        updated_by: &str,
-    ) -> Result<Alias, StoreError>;
-
-    /// Deletes an alias; its versions stay as long as they would without it.
-    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError>;
-
-    /// Marks a `preparing` version `ready` with its digest; it becomes active unless a newer
-    /// version is active already. Saying the same twice is no error; `NotFound` when the version
-    /// was decided otherwise.
-    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError>;
-
-    /// Marks a `preparing` version `failed`; the active version stays what it was. The first 2 KiB
-    /// of `error` are kept. Decided versions as in [`Store::set_version_ready`].
-    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError>;
-
-    /// The versions in state `preparing`, oldest first: work to take up where nobody holds it
-    /// ([`Store::lease_preparation`]). Copies
-    /// that share another version's preparation are left out.
-    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError>;
-
-    /// Takes the preparation of a `preparing` version for `owner`, or holds it longer; `false` when
-    /// another process holds it, or the version was decided or is gone.
-    async fn lease_preparation(
-        &self,
-        id: &VersionId,
-        owner: &InstanceId,
-        until: Timestamp,
-    ) -> Result<bool, StoreError>;
-
-    /// The apps with a route whose active version has `min_instances`.
-    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError>;
-
-    /// The digests that active or latest versions and unfinished calls name: not to be removed.
-    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError>;
-
+pub trait Store:
+    AppStore + RouteStore + VersionStore + AliasStore + IdentityStore + TriggerStore + KeptObjectStore
+{
     /// Accepts an asynchronous call: row, payload and outbox entry in one transaction that is on
     /// disk when this returns. `NotFound` when the route or its version is gone. A caller that
     /// drops the future before its turn accepted nothing.
@@ -448,56 +285,6 @@ pub trait Store: TriggerStore {
     /// Opens what [`Store::seal`] sealed; `Damaged` where it was sealed for something else.
     fn open(&self, what: SealedFor<'_>, sealed: &Sealed) -> Result<Vec<u8>, StoreError>;
 
-    /// The identity of a route; `NotFound` where it has none.
-    async fn get_identity(&self, route: &RouteId) -> Result<RouteIdentity, StoreError>;
-
-    /// Gives a route an identity in place of the one it has, whose trust is to be revoked from then on.
-    /// `NotFound` where there is no such route.
-    ///
-    /// `Changed` when `expected` is given and the route's identity is not (any more) like that, or when
-    /// another user changed what the function runs after its version `seen_number`, or an alias of it
-    /// after `granted_at`: nobody grants something to what they have not seen.
-    ///
-    /// From then on every new version of the route, and every change of an alias of it, by another user
-    /// than the identity's suspends it in the same transaction.
-    async fn set_identity(
-        &self,
-        identity: &RouteIdentity,
-        seen_number: u32,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError>;
-
-    /// Ends the suspension of an identity; `Changed` when it is not (any more) as it was seen.
-    async fn consent_to_identity(&self, seen: &RouteIdentity) -> Result<RouteIdentity, StoreError>;
-
-    /// Takes a route's identity away; its trust is to be revoked from then on. `Changed` as above.
-    async fn delete_identity(
-        &self,
-        route: &RouteId,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError>;
-
-    /// Notes a trust that is to be revoked; one that is noted already stays as it is.
-    async fn add_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError>;
-
-    /// Trusts that are to be revoked now, those that waited longest first: of identities that were
-    /// deleted or replaced, of deleted routes, and those that were added.
-    async fn list_trust_revocations(&self, limit: u32) -> Result<Vec<TrustRevocation>, StoreError>;
-
-    /// Has a revocation wait; its attempts count up.
-    async fn put_off_trust_revocation(&self, trust: &TrustId, until: Timestamp) -> Result<(), StoreError>;
-
-    /// Forgets a trust that Keystone does not have any more.
-    async fn forget_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError>;
-
-    /// Changes the webhook secrets of a route; the one before stays good until `previous_until`.
-    async fn change_webhook(
-        &self,
-        route: &RouteId,
-        change: &WebhookChange,
-        previous_until: Timestamp,
-    ) -> Result<Route, StoreError>;
-
     /// Seals leave to post into a queue for an app's routes: what it is in bytes, and what of it may
     /// be shown (`sealed` and `key_id` of `shown` are filled in). Nothing is stored.
     fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError>;
@@ -537,35 +324,6 @@ pub trait Store: TriggerStore {
         &self,
         before: Timestamp,
         max_per_project: u32,
-        limit: u32,
-    ) -> Result<u64, StoreError>;
-
-    /// Writes down that an object is about to be written; see [`picasso_types::kept_object`].
-    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError>;
-
-    /// Lets objects that no call has be removed at once; others are left alone.
-    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError>;
-
-    /// Up to `limit` objects that no call has and whose time is over, and that `node` can reach.
-    async fn list_removable_objects(
-        &self,
-        node: &InstanceId,
-        limit: u32,
-    ) -> Result<Vec<RemovableObject>, StoreError>;
-
-    /// Forgets objects that were removed; those that a call has are left alone.
-    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError>;
-
-    /// The projects that keep most of results and logs, up to `limit`, most first.
-    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError>;
-
-    /// Deletes results and logs of a project that has more than `max_bytes` of them, those of the
-    /// calls that ended first, until the rest fits: of up to `limit` calls. The calls stay. Returns
-    /// of how many.
-    async fn delete_outputs_beyond(
-        &self,
-        project: &ProjectId,
-        max_bytes: u64,
         limit: u32,
     ) -> Result<u64, StoreError>;
 

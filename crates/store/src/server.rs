@@ -79,6 +79,19 @@ macro_rules! write {
 }
 pub(crate) use write;
 
+/// Runs work of a store of which each statement is a transaction by itself; again when the server undid one.
+macro_rules! write_each {
+    ($self:ident, [$($value:ident),*], |$db:ident, $now:ident| $work:expr) => {
+        $crate::server::retried($self.answer_timeout, || async {
+            let mut connection = $crate::error::Context::context($self.pool.acquire().await, "connecting")?;
+            let ($db, $now) = (&mut *connection, $self.clock.now());
+            $work.await
+        })
+        .await
+    };
+}
+pub(crate) use write_each;
+
 /// Writes in the next batch of its kind.
 macro_rules! batch {
     ($self:ident, $kind:ident, $item:expr) => {

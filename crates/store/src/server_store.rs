@@ -10,16 +10,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
-    CallOutput, Cancelled, Clock, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall,
-    NewObject, NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route,
-    RouteChange, RouteId, RouteIdentity, RouteVersion, Sealed, SealedFor, Timestamp, TrustId,
-    TrustRevocation, VersionId, WebhookChange,
+    Accepted, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, Clock, DeliveryId,
+    Failure, InstanceId, NewCall, ProjectId, QueueGrant, Retried, RetriedCalls, Sealed, SealedFor, Timestamp,
 };
 
 use super::{
-    DriverStore, ServerPool, aliases, apps, call_batches, calls, changes, deliveries, idempotency,
-    identities, objects, outbox, records, routes, triggers, versions,
+    DriverStore, ServerPool, apps, call_batches, calls, changes, deliveries, idempotency, objects, outbox,
+    records, routes, triggers,
 };
 use crate::batches::Batches;
 use crate::call_writes::{self, Acceptance, CallWrites, Claim, Ending, Planning};
@@ -28,8 +25,8 @@ use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
 use crate::server::{batch, bounded, retried, write};
 use crate::{
-    ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
-    ProjectUsage, QueuedCalls, SecretKey, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, ProjectUsage, QueuedCalls, SecretKey,
+    Store, StoreError, TakenDelivery,
 };
 
 /// Batches of a kind that are on their way at one time: the server syncs them together.
@@ -96,179 +93,6 @@ impl DriverStore {
 
 #[async_trait]
 impl Store for DriverStore {
-    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
-        write!(self, |db| apps::create(db, new, max_apps, self.clock.now()))
-    }
-
-    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError> {
-        self.read(apps::get(&self.pool, project, name)).await
-    }
-
-    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError> {
-        self.read(apps::load(&self.pool, id)).await
-    }
-
-    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError> {
-        self.read(apps::get_by_full_name(&self.pool, name)).await
-    }
-
-    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError> {
-        self.read(apps::list(&self.pool, project)).await
-    }
-
-    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError> {
-        write!(self, |db| apps::update(db, id, change, changed_by, self.clock.now()))
-    }
-
-    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
-        write!(self, |db| apps::delete(db, id, self.clock.now()))
-    }
-
-    async fn create_route(
-        &self,
-        app: &AppId,
-        new: &NewRoute,
-        resolved: Option<&Digest>,
-        max_routes: u32,
-    ) -> Result<Route, StoreError> {
-        write!(self, |db| routes::create(db, app, new, resolved, max_routes, self.clock.now()))
-    }
-
-    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError> {
-        self.read(routes::get(&self.pool, app, pattern)).await
-    }
-
-    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError> {
-        self.read(routes::load(&self.pool, id)).await
-    }
-
-    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError> {
-        self.read(routes::list(&self.pool, app)).await
-    }
-
-    async fn update_route(
-        &self,
-        id: &RouteId,
-        change: &RouteChange,
-        resolved: Option<&Digest>,
-    ) -> Result<Route, StoreError> {
-        write!(self, |db| routes::update(db, id, change, resolved, self.clock.now()))
-    }
-
-    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError> {
-        write!(self, |db| routes::delete(db, id, self.clock.now()))
-    }
-
-    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
-        self.read(versions::get(&self.pool, id)).await
-    }
-
-    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError> {
-        self.read(versions::get_of_route(&self.pool, route, number)).await
-    }
-
-    async fn list_versions(
-        &self,
-        route: &RouteId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<Vec<RouteVersion>, StoreError> {
-        self.read(versions::list(&self.pool, route, before, limit)).await
-    }
-
-    async fn roll_back(
-        &self,
-        route: &RouteId,
-        number: u32,
-        rolled_back_by: &str,
-    ) -> Result<Route, StoreError> {
-        write!(self, |db| routes::roll_back(db, route, number, rolled_back_by, self.clock.now()))
-    }
-
-    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for route in &self.read(versions::list_routes_with_old(&self.pool, keep, max_routes)).await? {
-            let gone: Result<u64, StoreError> =
-                write!(self, |db| versions::delete_old(db, route, keep, self.clock.now()));
-            deleted += gone?;
-        }
-        Ok(deleted)
-    }
-
-    async fn create_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        created_by: &str,
-        max_aliases: u32,
-    ) -> Result<Alias, StoreError> {
-        write!(self, |db| aliases::create(db, route, name, spec, created_by, max_aliases, self.clock.now()))
-    }
-
-    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError> {
-        self.read(aliases::get(&self.pool, route, name)).await
-    }
-
-    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError> {
-        self.read(aliases::list(&self.pool, route)).await
-    }
-
-    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError> {
-        self.read(async {
-            let aliases = aliases::list_of_app(&self.pool, app).await?;
-            if aliases.is_empty() {
-                return Ok((aliases, Vec::new()));
-            }
-            Ok((aliases, aliases::list_versions_of_app(&self.pool, app).await?))
-        })
-        .await
-    }
-
-    async fn update_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        expected: Option<&Alias>,
-        updated_by: &str,
-    ) -> Result<Alias, StoreError> {
-        write!(self, |db| aliases::update(db, route, name, spec, expected, updated_by, self.clock.now()))
-    }
-
-    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError> {
-        write!(self, |db| aliases::delete(db, route, name, self.clock.now()))
-    }
-
-    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
-        write!(self, |db| versions::set_ready(db, id, digest, self.clock.now()))
-    }
-
-    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
-        write!(self, |db| versions::set_failed(db, id, error, self.clock.now()))
-    }
-
-    async fn lease_preparation(
-        &self,
-        id: &VersionId,
-        owner: &InstanceId,
-        until: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.retried(|| versions::lease_preparation(&self.pool, id, owner, until, self.clock.now())).await
-    }
-
-    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
-        self.read(versions::list_kept_warm(&self.pool)).await
-    }
-
-    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError> {
-        self.read(versions::list_preparing(&self.pool)).await
-    }
-
-    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError> {
-        self.read(versions::list_referenced_digests(&self.pool)).await
-    }
-
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         let call = Acceptance::seal(&self.key, new)?;
         batch!(self, accepting, call)
@@ -408,15 +232,6 @@ impl Store for DriverStore {
         sealed_value::open(&self.key, what, sealed)
     }
 
-    async fn change_webhook(
-        &self,
-        route: &RouteId,
-        change: &WebhookChange,
-        previous_until: Timestamp,
-    ) -> Result<Route, StoreError> {
-        write!(self, |db| routes::change_webhook(db, route, change, previous_until, self.clock.now()))
-    }
-
     fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError> {
         sealed_delivery::seal_grant(&self.key, app, shown, grant)
     }
@@ -457,81 +272,6 @@ impl Store for DriverStore {
     ) -> Result<u64, StoreError> {
         let ended = self.read(records::count_ended(&self.pool)).await?;
         write!(self, |db| records::delete_ended(db, &ended, before, max_per_project, limit))
-    }
-
-    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError> {
-        write!(self, |db| objects::begin(db, new))
-    }
-
-    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
-        write!(self, |db| objects::abandon(db, ids))
-    }
-
-    async fn list_removable_objects(
-        &self,
-        node: &InstanceId,
-        limit: u32,
-    ) -> Result<Vec<RemovableObject>, StoreError> {
-        self.read(objects::list_removable(&self.pool, node, limit, self.clock.now())).await
-    }
-
-    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
-        write!(self, |db| objects::forget(db, ids))
-    }
-
-    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError> {
-        self.read(objects::list_kept(&self.pool, limit)).await
-    }
-
-    async fn delete_outputs_beyond(
-        &self,
-        project: &ProjectId,
-        max_bytes: u64,
-        limit: u32,
-    ) -> Result<u64, StoreError> {
-        let calls = self.read(objects::list_beyond(&self.pool, project, max_bytes, limit)).await?;
-        write!(self, |db| objects::delete_outputs(db, &calls))
-    }
-
-    async fn get_identity(&self, route: &RouteId) -> Result<RouteIdentity, StoreError> {
-        self.read(identities::get(&self.pool, route)).await
-    }
-
-    async fn set_identity(
-        &self,
-        identity: &RouteIdentity,
-        seen_number: u32,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError> {
-        write!(self, |db| identities::set(db, identity, seen_number, expected, self.clock.now()))
-    }
-
-    async fn consent_to_identity(&self, seen: &RouteIdentity) -> Result<RouteIdentity, StoreError> {
-        write!(self, |db| identities::consent(db, seen, self.clock.now()))
-    }
-
-    async fn delete_identity(
-        &self,
-        route: &RouteId,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError> {
-        write!(self, |db| identities::delete(db, route, expected, self.clock.now()))
-    }
-
-    async fn add_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
-        write!(self, |db| identities::add_revocation(db, trust, self.clock.now()))
-    }
-
-    async fn list_trust_revocations(&self, limit: u32) -> Result<Vec<TrustRevocation>, StoreError> {
-        self.read(identities::list_revocations(&self.pool, limit, self.clock.now())).await
-    }
-
-    async fn put_off_trust_revocation(&self, trust: &TrustId, until: Timestamp) -> Result<(), StoreError> {
-        write!(self, |db| identities::put_off_revocation(db, trust, until))
-    }
-
-    async fn forget_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
-        write!(self, |db| identities::forget_revocation(db, trust))
     }
 
     async fn sweep_calls(&self) -> Result<u64, StoreError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use conformance::fixture::{MANY, TestClock, demo, new_app};
 use mariadb_support::{KEY, connect, database, open, own_server};
-use picasso_store::{MariaDbSettings, MariaDbStore, SecretKey, Store as _, StoreError};
+use picasso_store::{AppStore as _, MariaDbSettings, MariaDbStore, SecretKey, StoreError};
 use picasso_testkit::process::wait_until;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _};

@@ -8,7 +8,7 @@ mod postgres_support;
 use std::sync::Arc;
 
 use conformance::fixture::{Fixture, MANY, TestClock, demo, new_app};
-use picasso_store::{PostgresSettings, PostgresStore, SecretKey, Store as _, StoreError};
+use picasso_store::{AppStore as _, PostgresSettings, PostgresStore, SecretKey, StoreError};
 use postgres_support::{KEY, connect, database, open};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};

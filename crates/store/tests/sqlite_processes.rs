@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::fixture::{Fixture, MANY, TestClock, config, demo, new_app, take};
-use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store, StoreError};
+use picasso_store::{AppStore as _, SecretKey, SqliteSettings, SqliteStore, Store as _, StoreError};
 use picasso_types::{AppChange, InstanceId, SystemClock};
 use sqlite_support::{KEY, open, url};
 use sqlx::ConnectOptions as _;

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use conformance::fixture::{MANY, TestClock, demo, new_app};
-use picasso_store::{Store as _, StoreError};
+use picasso_store::{AppStore as _, StoreError};
 use sqlite_support::{connect, open, url};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};

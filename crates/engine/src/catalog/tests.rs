@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use picasso_store::{Changed, SecretKey, SqliteSettings, SqliteStore, Store, StoreError};
+use picasso_store::{
+    AppStore as _, Changed, RouteStore as _, SecretKey, SqliteSettings, SqliteStore, StoreError,
+};
 use picasso_types::{App, Digest, FullName, NewApp, NewRoute, Route, RouteChange, RoutePattern, SystemClock};
 
 use super::{Catalog, Lookup};

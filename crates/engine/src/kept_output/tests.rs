@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use picasso_objects::{FileObjects, ObjectError, ObjectName, ObjectStore};
-use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
+use picasso_store::{KeptObjectStore as _, SecretKey, SqliteSettings, SqliteStore};
 use picasso_types::{CallId, InstanceId, ProjectId, SystemClock, Timestamp};
 
 use super::*;

@@ -4,7 +4,7 @@ use picasso_types::{
     App, AppChange, AppId, AppName, FullName, NewApp, OverLimit, ProjectId, Resource, RouteId, Timestamp,
     VersionId,
 };
-use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
+use sqlx::{MySqlConnection, MySqlExecutor};
 
 use super::{changes, routes};
 use crate::StoreError;
@@ -158,7 +158,11 @@ async fn is_taken_in_project(
     Ok(taken)
 }
 
-pub(super) async fn get(db: &MySqlPool, project: &ProjectId, name: &str) -> Result<App, StoreError> {
+pub(super) async fn get(
+    db: impl MySqlExecutor<'_>,
+    project: &ProjectId,
+    name: &str,
+) -> Result<App, StoreError> {
     let row = sqlx::query("SELECT * FROM apps WHERE project_id = ? AND (short_name = ? OR full_name = ?)")
         .bind(project.as_str())
         .bind(name)
@@ -169,7 +173,7 @@ pub(super) async fn get(db: &MySqlPool, project: &ProjectId, name: &str) -> Resu
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn get_by_full_name(db: &MySqlPool, name: &FullName) -> Result<App, StoreError> {
+pub(super) async fn get_by_full_name(db: impl MySqlExecutor<'_>, name: &FullName) -> Result<App, StoreError> {
     let row = sqlx::query("SELECT * FROM apps WHERE full_name = ?")
         .bind(name.as_str())
         .fetch_optional(db)
@@ -178,7 +182,7 @@ pub(super) async fn get_by_full_name(db: &MySqlPool, name: &FullName) -> Result<
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn list(db: &MySqlPool, project: &ProjectId) -> Result<Vec<App>, StoreError> {
+pub(super) async fn list(db: impl MySqlExecutor<'_>, project: &ProjectId) -> Result<Vec<App>, StoreError> {
     let rows = sqlx::query("SELECT * FROM apps WHERE project_id = ? ORDER BY full_name")
         .bind(project.as_str())
         .fetch_all(db)

@@ -12,6 +12,9 @@ mod call_batches;
 mod calls;
 mod changes;
 mod deliveries;
+#[path = "../driver_store/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
+mod driver_store;
 mod idempotency;
 mod identities;
 mod objects;
@@ -23,9 +26,6 @@ mod session;
 #[path = "../server_store.rs"]
 #[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database server")]
 mod store;
-#[path = "../trigger_store.rs"]
-#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
-mod trigger_store;
 mod triggers;
 mod versions;
 
@@ -40,11 +40,11 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOpti
 use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::line::{self, Line};
-use crate::server::{batch, bounded, read, write};
+use crate::server::{batch, bounded, read, write, write_each};
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
 
-/// Which store `mod store` and `mod trigger_store` are of.
+/// Which store `mod store` and `mod driver_store` are of.
 use MariaDbStore as DriverStore;
 /// Its connections.
 use MySqlPool as ServerPool;

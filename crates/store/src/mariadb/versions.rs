@@ -3,7 +3,7 @@
 use std::borrow::Cow::Borrowed as storable;
 
 use picasso_types::{InstanceId, Timestamp, VersionId};
-use sqlx::{MySqlConnection as Connection, MySqlExecutor as Executor, MySqlPool};
+use sqlx::{MySqlConnection as Connection, MySqlExecutor as Executor};
 
 use super::apps::{lock_of_route as lock_app_of_route, lock_of_version as lock_app_of_version};
 use super::{changes, identities};
@@ -19,7 +19,7 @@ pub(super) use statements::*;
 /// Takes or extends the lease of a version's preparation; `false` when another holds it, or there is
 /// nothing to prepare any more.
 pub(super) async fn lease_preparation(
-    db: &MySqlPool,
+    db: &mut Connection,
     id: &VersionId,
     owner: &InstanceId,
     until: Timestamp,
@@ -36,7 +36,7 @@ pub(super) async fn lease_preparation(
     .bind(id.as_str())
     .bind(owner.as_str())
     .bind(now.0)
-    .execute(db)
+    .execute(&mut *db)
     .await
     .context("extending the lease of a preparation")?;
     if held.rows_affected() > 0 {

@@ -4,7 +4,7 @@ use picasso_types::{
     App, AppChange, AppId, AppName, FullName, NewApp, OverLimit, ProjectId, Resource, RouteId, Timestamp,
     VersionId,
 };
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{changes, routes};
 use crate::StoreError;
@@ -159,7 +159,7 @@ async fn is_taken_in_project(
     Ok(taken)
 }
 
-pub(super) async fn get(db: &PgPool, project: &ProjectId, name: &str) -> Result<App, StoreError> {
+pub(super) async fn get(db: impl PgExecutor<'_>, project: &ProjectId, name: &str) -> Result<App, StoreError> {
     // PostgreSQL refuses to look for what it cannot hold.
     if name.contains('\0') {
         return Err(StoreError::NotFound);
@@ -173,7 +173,7 @@ pub(super) async fn get(db: &PgPool, project: &ProjectId, name: &str) -> Result<
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn get_by_full_name(db: &PgPool, name: &FullName) -> Result<App, StoreError> {
+pub(super) async fn get_by_full_name(db: impl PgExecutor<'_>, name: &FullName) -> Result<App, StoreError> {
     let row = sqlx::query("SELECT * FROM apps WHERE full_name = $1")
         .bind(name.as_str())
         .fetch_optional(db)
@@ -182,7 +182,7 @@ pub(super) async fn get_by_full_name(db: &PgPool, name: &FullName) -> Result<App
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn list(db: &PgPool, project: &ProjectId) -> Result<Vec<App>, StoreError> {
+pub(super) async fn list(db: impl PgExecutor<'_>, project: &ProjectId) -> Result<Vec<App>, StoreError> {
     let rows = sqlx::query("SELECT * FROM apps WHERE project_id = $1 ORDER BY full_name")
         .bind(project.as_str())
         .fetch_all(db)

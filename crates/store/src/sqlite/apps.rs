@@ -3,7 +3,7 @@
 use picasso_types::{
     App, AppChange, AppId, AppName, FullName, NewApp, OverLimit, ProjectId, Resource, Timestamp,
 };
-use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::{changes, routes};
 use crate::StoreError;
@@ -104,7 +104,11 @@ async fn is_taken_in_project(
     Ok(taken != 0)
 }
 
-pub(super) async fn get(db: &SqlitePool, project: &ProjectId, name: &str) -> Result<App, StoreError> {
+pub(super) async fn get(
+    db: impl SqliteExecutor<'_>,
+    project: &ProjectId,
+    name: &str,
+) -> Result<App, StoreError> {
     let row = sqlx::query("SELECT * FROM apps WHERE project_id = ?1 AND (short_name = ?2 OR full_name = ?2)")
         .bind(project.as_str())
         .bind(name)
@@ -114,7 +118,10 @@ pub(super) async fn get(db: &SqlitePool, project: &ProjectId, name: &str) -> Res
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn get_by_full_name(db: &SqlitePool, name: &FullName) -> Result<App, StoreError> {
+pub(super) async fn get_by_full_name(
+    db: impl SqliteExecutor<'_>,
+    name: &FullName,
+) -> Result<App, StoreError> {
     let row = sqlx::query("SELECT * FROM apps WHERE full_name = ?1")
         .bind(name.as_str())
         .fetch_optional(db)
@@ -123,7 +130,7 @@ pub(super) async fn get_by_full_name(db: &SqlitePool, name: &FullName) -> Result
     rows::app(&row.ok_or(StoreError::NotFound)?)
 }
 
-pub(super) async fn list(db: &SqlitePool, project: &ProjectId) -> Result<Vec<App>, StoreError> {
+pub(super) async fn list(db: impl SqliteExecutor<'_>, project: &ProjectId) -> Result<Vec<App>, StoreError> {
     let rows = sqlx::query("SELECT * FROM apps WHERE project_id = ?1 ORDER BY full_name")
         .bind(project.as_str())
         .fetch_all(db)

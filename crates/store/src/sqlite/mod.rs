@@ -10,6 +10,9 @@ mod call_batches;
 mod calls;
 mod changes;
 mod deliveries;
+#[path = "../driver_store/mod.rs"]
+#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
+mod driver_store;
 mod idempotency;
 mod identities;
 mod objects;
@@ -18,9 +21,6 @@ mod records;
 mod routes;
 mod schema;
 mod store;
-#[path = "../trigger_store.rs"]
-#[expect(clippy::duplicate_mod, reason = "one source over the SQL of each database")]
-mod trigger_store;
 mod triggers;
 mod versions;
 mod work;
@@ -39,10 +39,10 @@ use crate::call_writes::CallWrites;
 use crate::error::Context as _;
 use crate::unreadable::Unreadable;
 use crate::{SecretKey, StoreError};
-use work::{batch, read, write};
+use work::{batch, read, write, write_each};
 use writer::Writer;
 
-/// Which store `mod trigger_store` is of.
+/// Which store `mod driver_store` is of.
 use SqliteStore as DriverStore;
 
 /// Where the database is and how it is opened.

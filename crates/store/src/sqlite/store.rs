@@ -6,16 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use picasso_types::outgoing::{Delivery, DeliveryRoom, DeliveryState, NewDelivery, SigningKeys};
 use picasso_types::{
-    Accepted, Alias, AliasName, AliasSpec, App, AppChange, AppId, Call, CallFilter, CallId, CallOutcome,
-    CallOutput, Cancelled, DeliveryId, Digest, Failure, FullName, InstanceId, NewApp, NewCall, NewObject,
-    NewRoute, ObjectId, ProjectId, QueueGrant, RemovableObject, Retried, RetriedCalls, Route, RouteChange,
-    RouteId, RouteIdentity, RouteVersion, Sealed, SealedFor, Timestamp, TrustId, TrustRevocation, VersionId,
-    WebhookChange,
+    Accepted, AppId, Call, CallFilter, CallId, CallOutcome, CallOutput, Cancelled, DeliveryId, Failure,
+    InstanceId, NewCall, ProjectId, QueueGrant, Retried, RetriedCalls, Sealed, SealedFor, Timestamp,
 };
 
 use super::{
-    SqliteStore, aliases, apps, batch, calls, changes, deliveries, idempotency, identities, objects, outbox,
-    records, routes, triggers, versions,
+    SqliteStore, apps, batch, calls, changes, deliveries, idempotency, objects, outbox, records, routes,
+    triggers,
 };
 use crate::call_writes::{Acceptance, Claim, Ending};
 use crate::error::Context as _;
@@ -23,250 +20,12 @@ use crate::rows;
 use crate::sealed_delivery::{self, seal_signing_key};
 use crate::sealed_value;
 use crate::{
-    ChangeMark, Changes, ClaimedCall, KeptOutputs, Lease, OutboxBatch, OutboxTake, PreparingVersion,
-    ProjectUsage, QueuedCalls, Store, StoreError, TakenDelivery,
+    ChangeMark, Changes, ClaimedCall, Lease, OutboxBatch, OutboxTake, ProjectUsage, QueuedCalls, Store,
+    StoreError, TakenDelivery,
 };
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn create_app(&self, new: &NewApp, max_apps: u32) -> Result<App, StoreError> {
-        let (new, clock) = (new.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { apps::create(db, &new, max_apps, clock.now()).await }))
-            .await
-    }
-
-    async fn get_app(&self, project: &ProjectId, name: &str) -> Result<App, StoreError> {
-        apps::get(&self.readers, project, name).await
-    }
-
-    async fn get_app_by_id(&self, id: &AppId) -> Result<App, StoreError> {
-        apps::load(&self.readers, id).await
-    }
-
-    async fn get_app_by_full_name(&self, name: &FullName) -> Result<App, StoreError> {
-        apps::get_by_full_name(&self.readers, name).await
-    }
-
-    async fn list_apps(&self, project: &ProjectId) -> Result<Vec<App>, StoreError> {
-        apps::list(&self.readers, project).await
-    }
-
-    async fn update_app(&self, id: &AppId, change: &AppChange, changed_by: &str) -> Result<App, StoreError> {
-        let (id, change, changed_by) = (id.clone(), change.clone(), changed_by.to_owned());
-        let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| {
-                Box::pin(async move { apps::update(db, &id, &change, &changed_by, clock.now()).await })
-            })
-            .await
-    }
-
-    async fn delete_app(&self, id: &AppId) -> Result<(), StoreError> {
-        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
-        self.writer.run(move |db| Box::pin(async move { apps::delete(db, &id, clock.now()).await })).await
-    }
-
-    async fn create_route(
-        &self,
-        app: &AppId,
-        new: &NewRoute,
-        resolved: Option<&Digest>,
-        max_routes: u32,
-    ) -> Result<Route, StoreError> {
-        let (app, new, resolved) = (app.clone(), new.clone(), resolved.cloned());
-        let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    routes::create(db, &app, &new, resolved.as_ref(), max_routes, clock.now()).await
-                })
-            })
-            .await
-    }
-
-    async fn get_route(&self, app: &AppId, pattern: &str) -> Result<Route, StoreError> {
-        routes::get(&self.readers, app, pattern).await
-    }
-
-    async fn get_route_by_id(&self, id: &RouteId) -> Result<Route, StoreError> {
-        routes::load(&self.readers, id).await
-    }
-
-    async fn list_routes(&self, app: &AppId) -> Result<Vec<Route>, StoreError> {
-        routes::list(&self.readers, app).await
-    }
-
-    async fn update_route(
-        &self,
-        id: &RouteId,
-        change: &RouteChange,
-        resolved: Option<&Digest>,
-    ) -> Result<Route, StoreError> {
-        let (id, change, resolved) = (id.clone(), change.clone(), resolved.cloned());
-        let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| {
-                Box::pin(
-                    async move { routes::update(db, &id, &change, resolved.as_ref(), clock.now()).await },
-                )
-            })
-            .await
-    }
-
-    async fn delete_route(&self, id: &RouteId) -> Result<(), StoreError> {
-        let (id, clock) = (id.clone(), Arc::clone(&self.clock));
-        self.writer.run(move |db| Box::pin(async move { routes::delete(db, &id, clock.now()).await })).await
-    }
-
-    async fn get_version(&self, id: &VersionId) -> Result<RouteVersion, StoreError> {
-        versions::get(&self.readers, id).await
-    }
-
-    async fn get_route_version(&self, route: &RouteId, number: u32) -> Result<RouteVersion, StoreError> {
-        versions::get_of_route(&self.readers, route, number).await
-    }
-
-    async fn list_versions(
-        &self,
-        route: &RouteId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<Vec<RouteVersion>, StoreError> {
-        versions::list(&self.readers, route, before, limit).await
-    }
-
-    async fn roll_back(
-        &self,
-        route: &RouteId,
-        number: u32,
-        rolled_back_by: &str,
-    ) -> Result<Route, StoreError> {
-        let (route, by, clock) = (route.clone(), rolled_back_by.to_owned(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move { routes::roll_back(db, &route, number, &by, clock.now()).await })
-            })
-            .await
-    }
-
-    async fn delete_old_versions(&self, keep: u32, max_routes: u32) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for route in versions::list_routes_with_old(&self.readers, keep, max_routes).await? {
-            let clock = Arc::clone(&self.clock);
-            deleted += self
-                .writer
-                .run(move |db| {
-                    Box::pin(async move { versions::delete_old(db, &route, keep, clock.now()).await })
-                })
-                .await?;
-        }
-        Ok(deleted)
-    }
-
-    async fn create_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        created_by: &str,
-        max_aliases: u32,
-    ) -> Result<Alias, StoreError> {
-        let (route, name, spec, by) = (route.clone(), name.clone(), spec.clone(), created_by.to_owned());
-        let clock = Arc::clone(&self.clock);
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    aliases::create(db, &route, &name, &spec, &by, max_aliases, clock.now()).await
-                })
-            })
-            .await
-    }
-
-    async fn get_alias(&self, route: &RouteId, name: &AliasName) -> Result<Alias, StoreError> {
-        aliases::get(&self.readers, route, name).await
-    }
-
-    async fn list_aliases(&self, route: &RouteId) -> Result<Vec<Alias>, StoreError> {
-        aliases::list(&self.readers, route).await
-    }
-
-    async fn list_app_aliases(&self, app: &AppId) -> Result<(Vec<Alias>, Vec<RouteVersion>), StoreError> {
-        let aliases = aliases::list_of_app(&self.readers, app).await?;
-        if aliases.is_empty() {
-            return Ok((aliases, Vec::new()));
-        }
-        Ok((aliases, aliases::list_versions_of_app(&self.readers, app).await?))
-    }
-
-    async fn update_alias(
-        &self,
-        route: &RouteId,
-        name: &AliasName,
-        spec: &AliasSpec,
-        expected: Option<&Alias>,
-        updated_by: &str,
-    ) -> Result<Alias, StoreError> {
-        let (route, name, spec, by) = (route.clone(), name.clone(), spec.clone(), updated_by.to_owned());
-        let (expected, clock) = (expected.cloned(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    aliases::update(db, &route, &name, &spec, expected.as_ref(), &by, clock.now()).await
-                })
-            })
-            .await
-    }
-
-    async fn delete_alias(&self, route: &RouteId, name: &AliasName) -> Result<(), StoreError> {
-        let (route, name, clock) = (route.clone(), name.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { aliases::delete(db, &route, &name, clock.now()).await }))
-            .await
-    }
-
-    async fn set_version_ready(&self, id: &VersionId, digest: &Digest) -> Result<(), StoreError> {
-        let (id, digest, clock) = (id.clone(), digest.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { versions::set_ready(db, &id, &digest, clock.now()).await }))
-            .await
-    }
-
-    async fn set_version_failed(&self, id: &VersionId, error: &str) -> Result<(), StoreError> {
-        let (id, error, clock) = (id.clone(), error.to_owned(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { versions::set_failed(db, &id, &error, clock.now()).await }))
-            .await
-    }
-
-    async fn lease_preparation(
-        &self,
-        id: &VersionId,
-        owner: &InstanceId,
-        until: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let (id, owner, clock) = (id.clone(), owner.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(
-                    async move { versions::lease_preparation(db, &id, &owner, until, clock.now()).await },
-                )
-            })
-            .await
-    }
-
-    async fn list_kept_warm(&self) -> Result<Vec<AppId>, StoreError> {
-        versions::list_kept_warm(&self.readers).await
-    }
-
-    async fn list_preparing_versions(&self) -> Result<Vec<PreparingVersion>, StoreError> {
-        versions::list_preparing(&self.readers).await
-    }
-
-    async fn list_referenced_digests(&self) -> Result<Vec<Digest>, StoreError> {
-        versions::list_referenced_digests(&self.readers).await
-    }
-
     async fn accept_call(&self, new: &NewCall) -> Result<Accepted, StoreError> {
         batch!(self, accepting, Acceptance::seal(&self.key, new)?)
     }
@@ -454,22 +213,6 @@ impl Store for SqliteStore {
         sealed_value::open(&self.key, what, sealed)
     }
 
-    async fn change_webhook(
-        &self,
-        route: &RouteId,
-        change: &WebhookChange,
-        previous_until: Timestamp,
-    ) -> Result<Route, StoreError> {
-        let (id, change, clock) = (route.clone(), change.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    routes::change_webhook(db, &id, &change, previous_until, clock.now()).await
-                })
-            })
-            .await
-    }
-
     fn seal_grant(&self, app: &AppId, shown: QueueGrant, grant: &[u8]) -> Result<QueueGrant, StoreError> {
         sealed_delivery::seal_grant(&self.key, app, shown, grant)
     }
@@ -528,108 +271,6 @@ impl Store for SqliteStore {
                     async move { records::delete_ended(db, &ended, before, max_per_project, limit).await },
                 )
             })
-            .await
-    }
-
-    async fn begin_object(&self, new: &NewObject) -> Result<(), StoreError> {
-        let new = new.clone();
-        self.writer.run(move |db| Box::pin(async move { objects::begin(db, &new).await })).await
-    }
-
-    async fn abandon_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
-        let ids = ids.to_vec();
-        self.writer.run(move |db| Box::pin(async move { objects::abandon(db, &ids).await })).await
-    }
-
-    async fn list_removable_objects(
-        &self,
-        node: &InstanceId,
-        limit: u32,
-    ) -> Result<Vec<RemovableObject>, StoreError> {
-        objects::list_removable(&self.readers, node, limit, self.clock.now()).await
-    }
-
-    async fn forget_objects(&self, ids: &[ObjectId]) -> Result<(), StoreError> {
-        let ids = ids.to_vec();
-        self.writer.run(move |db| Box::pin(async move { objects::forget(db, &ids).await })).await
-    }
-
-    async fn list_kept_outputs(&self, limit: u32) -> Result<Vec<KeptOutputs>, StoreError> {
-        objects::list_kept(&self.readers, limit).await
-    }
-
-    async fn delete_outputs_beyond(
-        &self,
-        project: &ProjectId,
-        max_bytes: u64,
-        limit: u32,
-    ) -> Result<u64, StoreError> {
-        let calls = objects::list_beyond(&self.readers, project, max_bytes, limit).await?;
-        self.writer.run(move |db| Box::pin(async move { objects::delete_outputs(db, &calls).await })).await
-    }
-
-    async fn get_identity(&self, route: &RouteId) -> Result<RouteIdentity, StoreError> {
-        identities::get(&self.readers, route).await
-    }
-
-    async fn set_identity(
-        &self,
-        identity: &RouteIdentity,
-        seen_number: u32,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError> {
-        let (identity, expected, clock) = (identity.clone(), expected.cloned(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move {
-                    identities::set(db, &identity, seen_number, expected.as_ref(), clock.now()).await
-                })
-            })
-            .await
-    }
-
-    async fn consent_to_identity(&self, seen: &RouteIdentity) -> Result<RouteIdentity, StoreError> {
-        let (seen, clock) = (seen.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { identities::consent(db, &seen, clock.now()).await }))
-            .await
-    }
-
-    async fn delete_identity(
-        &self,
-        route: &RouteId,
-        expected: Option<&RouteIdentity>,
-    ) -> Result<(), StoreError> {
-        let (route, expected, clock) = (route.clone(), expected.cloned(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| {
-                Box::pin(async move { identities::delete(db, &route, expected.as_ref(), clock.now()).await })
-            })
-            .await
-    }
-
-    async fn add_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
-        let (trust, clock) = (trust.clone(), Arc::clone(&self.clock));
-        self.writer
-            .run(move |db| Box::pin(async move { identities::add_revocation(db, &trust, clock.now()).await }))
-            .await
-    }
-
-    async fn list_trust_revocations(&self, limit: u32) -> Result<Vec<TrustRevocation>, StoreError> {
-        identities::list_revocations(&self.readers, limit, self.clock.now()).await
-    }
-
-    async fn put_off_trust_revocation(&self, trust: &TrustId, until: Timestamp) -> Result<(), StoreError> {
-        let trust = trust.clone();
-        self.writer
-            .run(move |db| Box::pin(async move { identities::put_off_revocation(db, &trust, until).await }))
-            .await
-    }
-
-    async fn forget_trust_revocation(&self, trust: &TrustId) -> Result<(), StoreError> {
-        let trust = trust.clone();
-        self.writer
-            .run(move |db| Box::pin(async move { identities::forget_revocation(db, &trust).await }))
             .await
     }
 

@@ -28,6 +28,8 @@ macro_rules! write {
     }};
 }
 pub(super) use write;
+/// There is a transaction around whatever the writer does.
+pub(super) use write as write_each;
 
 /// Writes in the next batch of its kind.
 macro_rules! batch {

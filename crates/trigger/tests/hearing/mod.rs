@@ -10,7 +10,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use picasso_engine::Catalog;
-use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store, TriggerStore as _};
+use picasso_store::{
+    AppStore as _, RouteStore as _, SecretKey, SqliteSettings, SqliteStore, TriggerStore as _,
+};
 use picasso_testkit::broker::{Broker, Kind};
 use picasso_testkit::oslo::OsloListener;
 use picasso_testkit::process::{require, wait_until};

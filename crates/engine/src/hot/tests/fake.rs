@@ -18,7 +18,7 @@ use picasso_sandbox::{
     Channel, Ended, EndedBy, Endpoint, Features, Freezer, IdentityFolder, IdentityFolders, ProcessSpec,
     Reaped, Sandbox, SandboxError, SandboxIo, SlotId, SlotSpec,
 };
-use picasso_store::{SecretKey, SqliteSettings, SqliteStore, Store};
+use picasso_store::{AppStore as _, RouteStore as _, SecretKey, SqliteSettings, SqliteStore};
 use picasso_types::{
     Bounds, Digest, Failure, Format, ImageRef, InstanceId, NewApp, NewRoute, Route, RouteChange, SystemClock,
     VersionSpec,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picasso_sandbox::ProcessSpec;
-use picasso_store::Store as _;
+use picasso_store::{IdentityStore as _, RouteStore as _};
 use picasso_types::{
     App, Failure, Format, IdentityGrant, RouteChange, RouteIdentity, SystemClock, Timestamp, TrustId,
 };

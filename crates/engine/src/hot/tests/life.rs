@@ -241,7 +241,7 @@ async fn the_sandboxes_of_a_deleted_route_end() {
     let bench = Bench::new().await;
     let f = bench.function(|spec| spec.min_instances = 1).await;
     bench.call(&f, "answer").await.unwrap();
-    picasso_store::Store::delete_route(&*bench.store, &f.route.id).await.unwrap();
+    picasso_store::RouteStore::delete_route(&*bench.store, &f.route.id).await.unwrap();
     bench.engine.shared.parts.catalog.forget(&f.app.id).await;
     eventually("nothing is left", || bench.present() == 0).await;
     bench.finish().await;
@@ -253,7 +253,7 @@ async fn what_another_process_changes_starts_and_ends_sandboxes_here() {
     // Through the store alone: nobody in this process says that something changed.
     let f = bench.function(|spec| spec.min_instances = 1).await;
     eventually("one is warm", || bench.started() == 1).await;
-    picasso_store::Store::delete_route(&*bench.store, &f.route.id).await.unwrap();
+    picasso_store::RouteStore::delete_route(&*bench.store, &f.route.id).await.unwrap();
     eventually("nothing is left", || bench.present() == 0).await;
     bench.finish().await;
 }

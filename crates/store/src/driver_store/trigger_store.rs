@@ -1,6 +1,4 @@
-//! [`TriggerStore`], compiled once for each driver over its [`read`], [`write`] and [`batch`].
-//!
-//! What a write needs is named in its brackets: where there is a writer of its own (SQLite), it gets a copy.
+//! [`TriggerStore`] of each driver.
 
 use async_trait::async_trait;
 use picasso_types::trigger::{
