@@ -8,6 +8,7 @@ mod callback;
 mod parcel;
 mod report;
 mod send;
+mod sent;
 pub(crate) mod signature;
 pub(crate) mod zaqar;
 
@@ -23,7 +24,7 @@ use url::Url;
 
 use self::parcel::{Parcel, Receiver};
 pub(crate) use self::report::Sender;
-use self::send::Sent;
+use self::sent::Sent;
 pub use self::zaqar::QueueError;
 use crate::engine::Engine;
 use crate::failpoints;

@@ -12,21 +12,12 @@ use picasso_types::{AppId, CallId, Failure, RequestId, Trigger};
 use url::Url;
 
 use super::parcel::{Parcel, Receiver};
+use super::sent::Sent;
 use super::{signature, zaqar};
 use crate::accept::AcceptError;
 use crate::catalog::Lookup;
 use crate::engine::Engine;
 use crate::invocation::Invocation;
-
-/// What became of an attempt.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    Delivered,
-    /// It may work later; the receiver may have said when.
-    Again(String, Option<Duration>),
-    /// It will not work.
-    Failed(String),
-}
 
 pub(super) async fn send(engine: &Engine, delivery: &Delivery, parcel: Parcel) -> Sent {
     match parcel.head.to.clone() {

@@ -7,7 +7,7 @@ use picasso_types::{App, AppId, QueueGrant, RouteId};
 use secrecy::SecretString;
 use thiserror::Error;
 
-use super::send::Sent;
+use super::sent::Sent;
 use crate::engine::Engine;
 
 /// What a queue's owner can do about a grant.
