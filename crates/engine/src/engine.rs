@@ -25,7 +25,6 @@ use crate::call_events::{self, End, Event};
 use crate::call_metrics::{CallMetrics, IronFunctionsCalls};
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
-use crate::catalog::Target;
 use crate::deliverer::{self, QueueError};
 use crate::depth;
 use crate::failpoints;
@@ -40,6 +39,7 @@ use crate::large_outputs::{LargeOutputs, ObjectRef, OutputReadError, OutputStrea
 use crate::parts::EngineParts;
 use crate::prepare;
 use crate::running_calls::RunningCalls;
+use crate::target::Target;
 use crate::{change_feed, dispatch, retention, slot, worker};
 
 /// How often a call that got no place is told to try again.
@@ -403,7 +403,7 @@ impl Engine {
             return End::of(Failure::IdentitySuspended);
         }
         let project = &target.app.project_id;
-        let gates = target.place.gates(admission, &target, version);
+        let gates = target.place.gates(admission, &target.app.project_id, version);
         // Only who waits for the answer is told at once.
         let queue_timeout = Duration::from_secs(version.spec.queue_timeout_s.into());
         let until = invocation.kept.is_some().then(|| tokio::time::Instant::now() + queue_timeout);

@@ -16,10 +16,10 @@ use super::link::HotFormat;
 use super::metrics::HotMetrics;
 use super::pool::Pool;
 use crate::admission::{Admission, NOBODY, Relief, Short};
-use crate::catalog::Target;
 use crate::formats;
 use crate::identity_folders::IdentityFolders;
 use crate::parts::EngineParts;
+use crate::target::Target;
 
 /// A pool without sandboxes is forgotten when it was not used for this time.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
