@@ -5,12 +5,13 @@
 //! share the places evenly, and no host gets more than its bound at one time.
 
 mod callback;
+mod keys;
 mod parcel;
 mod report;
 mod send;
 mod sent;
-pub(crate) mod signature;
-pub(crate) mod zaqar;
+mod signature;
+mod zaqar;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
