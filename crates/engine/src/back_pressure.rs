@@ -13,8 +13,9 @@ use metrics::gauge;
 use picasso_store::{QueuedCalls, StoreError};
 use picasso_types::{Limits, ProjectId, Resource, Timestamp};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::parts::EngineParts;
 
 /// How often the outbox is counted.
 const EVERY: Duration = Duration::from_secs(1);
@@ -154,27 +155,26 @@ impl BackPressure {
     }
 
     /// Counts once.
-    pub(crate) async fn count(&self, engine: &Engine) -> Result<(), StoreError> {
+    pub(crate) async fn count(&self, parts: &EngineParts) -> Result<(), StoreError> {
         self.begin_count();
-        let counted = engine.shared.parts.store.count_queued().await?;
+        let counted = parts.store.count_queued().await?;
         self.end_count(&counted);
-        show(&counted, engine.shared.parts.clock.now());
+        show(&counted, parts.clock.now());
         Ok(())
     }
-}
 
-/// Counts until the engine stops.
-pub(crate) async fn run(engine: Engine) {
-    let shared = &engine.shared;
-    while !shared.stopping.is_cancelled() {
-        let began = Instant::now();
-        if let Err(error) = shared.back_pressure.count(&engine).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "queued calls cannot be counted");
-        }
-        let pause = EVERY.max(began.elapsed() * REST);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shared.stopping.cancelled() => {}
+    /// Counts until the engine stops.
+    pub(crate) async fn run(&self, parts: &EngineParts, stopping: &CancellationToken) {
+        while !stopping.is_cancelled() {
+            let began = Instant::now();
+            if let Err(error) = self.count(parts).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "queued calls cannot be counted");
+            }
+            let pause = EVERY.max(began.elapsed() * REST);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopping.cancelled() => {}
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use picasso_types::{CallId, Failure, RequestId};
 
 use crate::call_events::End;
-use crate::catalog::Target;
+use crate::target::Target;
 
 /// Handles of the metrics of calls.
 pub(crate) struct CallMetrics {

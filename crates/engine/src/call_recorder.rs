@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::call_events::End;
-use crate::catalog::Target;
 use crate::parts::EngineParts;
+use crate::target::Target;
 
 /// Records that may wait; with [`FLUSH_EVERY`], most that are written in a second.
 const BUFFER: usize = 1024;

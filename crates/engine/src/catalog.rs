@@ -20,13 +20,11 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use picasso_store::{Changed, Store, StoreError};
 use picasso_types::route_table::Matched;
-use picasso_types::{
-    App, AppId, Failure, FullName, PathParams, ProjectId, Route, RouteId, RouteTable, RouteVersion, Selector,
-};
+use picasso_types::{App, AppId, FullName, PathParams, ProjectId, RouteId, RouteTable, Selector};
 use tokio::sync::{Notify, broadcast, watch};
 
-use crate::place::Place;
 use crate::route_targets::{RouteTargets, Selected};
+use crate::target::Target;
 
 #[cfg(test)]
 mod tests;
@@ -39,38 +37,6 @@ const MAX_CHANGED: u64 = 50_000;
 const ENTRY_TTL: Duration = Duration::from_secs(30);
 /// Changes that a follower may be behind before it has to read everything anew.
 const FOLLOWED: usize = 256;
-
-/// What a call runs: an app's route with its active version.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The app.
-    pub app: Arc<App>,
-    /// The route.
-    pub route: Arc<Route>,
-    /// The version that runs; `None` while the route's first version is not ready.
-    pub version: Option<Arc<RouteVersion>>,
-    /// Where its calls run, found with the first of them.
-    pub(crate) place: Place,
-}
-
-impl Target {
-    /// A route of `app` with the version that new calls run.
-    pub(crate) fn active(app: &Arc<App>, route: Route) -> Self {
-        let version = route.active.clone().map(Arc::new);
-        Self { app: app.clone(), route: Arc::new(route), version, place: Place::default() }
-    }
-
-    /// Whether its calls wait for the consent of who granted its identity.
-    pub(crate) fn is_suspended(&self) -> bool {
-        self.route.identity.is_some_and(|identity| identity.is_suspended)
-    }
-
-    /// Why the target cannot run yet, or cannot run at all.
-    pub(crate) fn not_ready(&self) -> Failure {
-        let preparing = || "its image is still being prepared".to_owned();
-        Failure::NotReady { reason: self.route.latest.error.clone().unwrap_or_else(preparing) }
-    }
-}
 
 /// What a path met.
 #[derive(Debug, Clone)]

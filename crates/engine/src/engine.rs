@@ -1,6 +1,6 @@
 //! [`Engine`]: the way in for every call, and the way out at shutdown.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use metrics::counter;
@@ -8,10 +8,9 @@ use picasso_outbound::TargetFault;
 use picasso_sandbox::Features;
 use picasso_store::StoreError;
 use picasso_types::{
-    Accepted, App, AppId, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, QueueGrant, RouteId,
-    RouteVersion, Timestamp, VersionState, WebhookChange,
+    Accepted, CallId, Cancelled, Failure, Format, HttpUrl, ProjectId, RouteId, RouteVersion, Timestamp,
+    VersionState, WebhookChange,
 };
-use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,13 +19,11 @@ use url::Url;
 use crate::accept::{self, AcceptError, AcceptOptions, AcceptedCall};
 use crate::admission::{Admission, NodeUsage};
 use crate::answer;
-use crate::back_pressure::{self, BackPressure};
+use crate::back_pressure::BackPressure;
 use crate::call_events::{self, End, Event};
 use crate::call_metrics::{CallMetrics, IronFunctionsCalls};
 use crate::call_recorder::{CallRecorder, EndedCall};
 use crate::carried::{self, FormatNotCarried};
-use crate::catalog::Target;
-use crate::deliverer::{self, QueueError};
 use crate::depth;
 use crate::failpoints;
 use crate::formats;
@@ -38,9 +35,10 @@ use crate::kept_output::KeptOutput;
 use crate::lanes::Lanes;
 use crate::large_outputs::{LargeOutputs, ObjectRef, OutputReadError, OutputStream};
 use crate::parts::EngineParts;
-use crate::prepare;
+use crate::preparing_here::PreparingHere;
 use crate::running_calls::RunningCalls;
-use crate::{change_feed, dispatch, retention, slot, worker};
+use crate::slot;
+use crate::target::Target;
 
 /// How often a call that got no place is told to try again.
 const CAPACITY_RETRY: Duration = Duration::from_secs(1);
@@ -62,7 +60,7 @@ pub(crate) struct Shared {
     /// Whom sandboxes are in OpenStack.
     pub(crate) identities: Arc<IdentityFolders>,
     /// Until [`Engine::start`].
-    janitor: Mutex<Option<Janitor>>,
+    pub(crate) janitor: Mutex<Option<Janitor>>,
     pub(crate) metrics: CallMetrics,
     /// Takes the records of synchronous calls.
     pub(crate) recorder: CallRecorder,
@@ -85,7 +83,7 @@ pub(crate) struct Shared {
     /// Wakes the deliverer when a call ended that has something to send, or a place became free.
     pub(crate) deliveries_due: Notify,
     /// The versions that this process prepares.
-    pub(crate) preparing: prepare::UnderWay,
+    pub(crate) preparing: PreparingHere,
 }
 
 impl Engine {
@@ -97,7 +95,7 @@ impl Engine {
         let large = large.map(Arc::new);
         let (asked, sandbox) = (parts.identities.clone(), parts.sandbox.clone());
         let identities = IdentityFolders::new(asked, sandbox, parts.clock.clone());
-        let (hot, janitor) = Hot::new(parts.clone(), admission.clone(), identities.clone());
+        let (hot, janitor) = Hot::new(parts.clone(), admission.clone(), identities.clone(), formats::hot);
         let settings = &parts.settings;
         let lanes = Lanes::new(settings.async_places, settings.async_project_places);
         let back_pressure = BackPressure::new(parts.limits.clone(), settings.max_queued);
@@ -117,42 +115,11 @@ impl Engine {
                 ending: CancellationToken::new(),
                 accepted: Notify::new(),
                 deliveries_due: Notify::new(),
-                preparing: prepare::UnderWay::default(),
+                preparing: PreparingHere::default(),
                 lanes,
                 back_pressure,
             }),
         }
-    }
-
-    /// Takes up what an earlier process left (preparations, asynchronous calls) and starts the
-    /// loops that dispatch and run asynchronous calls and look after hot sandboxes.
-    pub async fn start(&self) -> Result<(), StoreError> {
-        let parts = &self.shared.parts;
-        let abandoned = parts.store.abandon_leases(&parts.instance).await?;
-        if abandoned > 0 {
-            tracing::info!(calls = abandoned, "calls of the earlier process will run again");
-        }
-        for preparing in parts.store.list_preparing_versions().await? {
-            self.prepare(&preparing.project_id, &preparing.version);
-        }
-        // Known before the first call is accepted.
-        self.shared.back_pressure.count(self).await?;
-        self.shared.tasks.spawn(back_pressure::run(self.clone()));
-        self.shared.tasks.spawn(dispatch::run(self.clone()));
-        self.shared.tasks.spawn(worker::run(self.clone()));
-        self.shared.tasks.spawn(retention::run(self.clone()));
-        self.shared.tasks.spawn(change_feed::run(self.clone()));
-        self.shared.tasks.spawn(prepare::take_up(self.clone()));
-        self.shared.tasks.spawn(deliverer::run(self.clone()));
-        let shared = self.shared.clone();
-        self.shared.tasks.spawn(async move { shared.recorder.run(&shared.stopping).await });
-        let Shared { hot, stopping, .. } = &*self.shared;
-        self.shared.tasks.spawn(hot::reconcile::run(hot.clone(), stopping.clone()));
-        let janitor = self.shared.janitor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(janitor) = janitor {
-            self.shared.tasks.spawn(janitor.run(stopping.clone()));
-        }
-        Ok(())
     }
 
     /// Now, by the engine's clock.
@@ -267,28 +234,6 @@ impl Engine {
         parts.store.change_webhook(route, change, until).await.map(|_| ())
     }
 
-    /// Gives an app a new key that signs what its calls send, in the form that receivers are given.
-    /// The one before it signs, too, for a while. `None` when the system has no randomness to give.
-    pub async fn rotate_signing_key(&self, app: &AppId) -> Result<Option<String>, StoreError> {
-        let parts = &self.shared.parts;
-        let Some(key) = deliverer::signature::new_key() else { return Ok(None) };
-        let until = parts.clock.now().plus(parts.settings.deliveries.signing_key_overlap);
-        parts.store.rotate_signing_key(app, &key, until).await?;
-        Ok(Some(deliverer::signature::shown(&key)))
-    }
-
-    /// Leave for an app's routes to post into a queue of its project, asked for with the token of
-    /// `user`, which must be scoped to that project. The token is not kept.
-    pub async fn grant_queue(
-        &self,
-        app: &App,
-        queue: &str,
-        user: &str,
-        token: &SecretString,
-    ) -> Result<QueueGrant, QueueError> {
-        deliverer::zaqar::grant(self, app, queue, (user, token)).await
-    }
-
     /// Refuses a URL that nothing may be sent to, as far as that shows before its name is resolved.
     pub fn check_target(&self, url: &HttpUrl) -> Result<(), TargetFault> {
         let url = Url::parse(url.as_str()).map_err(|_| TargetFault::NotAUrl)?;
@@ -317,14 +262,6 @@ impl Engine {
     /// Resolves when the engine stops: streams that would not end by themselves end then.
     pub async fn stopping(&self) {
         self.shared.stopping.cancelled().await;
-    }
-
-    /// Makes a new version ready for its first call, in the background: pulls the image of a
-    /// `preparing` one, and lets the sandbox driver take over that of a `ready` one.
-    pub fn prepare(&self, project: &ProjectId, version: &RouteVersion) {
-        let engine = self.clone();
-        let (project, version) = (project.clone(), version.clone());
-        self.shared.tasks.spawn(async move { prepare::run(&engine, &project, &version).await });
     }
 
     /// Makes sure that a version, which is ready, can run on this node: its image is here, or its
@@ -403,7 +340,7 @@ impl Engine {
             return End::of(Failure::IdentitySuspended);
         }
         let project = &target.app.project_id;
-        let gates = target.place.gates(admission, &target, version);
+        let gates = target.place.gates(admission, &target.app.project_id, version);
         // Only who waits for the answer is told at once.
         let queue_timeout = Duration::from_secs(version.spec.queue_timeout_s.into());
         let until = invocation.kept.is_some().then(|| tokio::time::Instant::now() + queue_timeout);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use picasso_types::CallId;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::catalog::Target;
 use crate::kept_output::KeptOutput;
+use crate::target::Target;
 
 /// How much of the end is kept.
 pub const TAIL_BYTES: usize = 4096;

@@ -10,8 +10,8 @@ use futures_util::Stream;
 use http::{HeaderMap, Method, StatusCode};
 use picasso_types::{CallId, Failure, PathParams, RequestId, Trigger};
 
-use crate::catalog::Target;
 use crate::kept_output::KeptOutput;
+use crate::target::Target;
 
 /// A request body as it arrives.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;

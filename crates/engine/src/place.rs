@@ -4,10 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use picasso_types::RouteVersion;
+use picasso_types::{ProjectId, RouteVersion};
 
 use crate::admission::{Admission, Gates};
-use crate::catalog::Target;
 use crate::hot::pool::Pool;
 
 /// The gates and the warm pool of a target. A clone has found nothing yet.
@@ -24,9 +23,9 @@ impl Clone for Place {
 }
 
 impl Place {
-    /// The gates of the target's route.
-    pub(crate) fn gates(&self, admission: &Admission, target: &Target, version: &RouteVersion) -> &Gates {
-        self.gates.get_or_init(|| admission.gates(&target.app.project_id, version))
+    /// The gates of the target's route, which is one of `project`.
+    pub(crate) fn gates(&self, admission: &Admission, project: &ProjectId, version: &RouteVersion) -> &Gates {
+        self.gates.get_or_init(|| admission.gates(project, version))
     }
 
     /// The warm pool, found by `find` the first time.

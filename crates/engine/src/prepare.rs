@@ -3,11 +3,9 @@
 //! One process at a time does that, under a lease; where it died, another takes over when the lease
 //! has ended.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picasso_types::{Digest, ProjectId, RouteVersion, VersionId, VersionState};
+use picasso_types::{Digest, ProjectId, RouteVersion, VersionState};
 
 use crate::engine::Engine;
 
@@ -15,6 +13,16 @@ use crate::engine::Engine;
 const LEASE: Duration = Duration::from_secs(30);
 /// Preparations that nobody holds are looked for this often.
 const LOOK: Duration = Duration::from_secs(15);
+
+impl Engine {
+    /// Makes a new version ready for its first call, in the background: pulls the image of a
+    /// `preparing` one, and lets the sandbox driver take over that of a `ready` one.
+    pub fn prepare(&self, project: &ProjectId, version: &RouteVersion) {
+        let engine = self.clone();
+        let (project, version) = (project.clone(), version.clone());
+        self.shared.tasks.spawn(async move { run(&engine, &project, &version).await });
+    }
+}
 
 /// Takes up what nobody prepares any more, until the engine stops.
 pub(crate) async fn take_up(engine: Engine) {
@@ -34,29 +42,6 @@ pub(crate) async fn take_up(engine: Engine) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "preparations cannot be looked for");
             }
         }
-    }
-}
-
-/// The versions that this process prepares now.
-#[derive(Debug, Default)]
-pub(crate) struct UnderWay(Mutex<HashSet<VersionId>>);
-
-/// Takes a version out of the set when dropped.
-struct Begun<'a>(&'a UnderWay, VersionId);
-
-impl UnderWay {
-    fn begin(&self, id: &VersionId) -> Option<Begun<'_>> {
-        self.set().insert(id.clone()).then(|| Begun(self, id.clone()))
-    }
-
-    fn set(&self) -> MutexGuard<'_, HashSet<VersionId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        self.0.set().remove(&self.1);
     }
 }
 

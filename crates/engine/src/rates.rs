@@ -8,8 +8,8 @@ use std::time::Duration;
 use metrics::counter;
 use picasso_types::RateLimit;
 
-use crate::catalog::Target;
 use crate::engine::Engine;
+use crate::target::Target;
 
 /// Whose rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Engine {
     pub fn begin_call(&self, target: &Target, with_token: bool) -> Result<(), RateLimited> {
         let Some(version) = &target.version else { return Ok(()) };
         let admission = &self.shared.admission;
-        let gates = target.place.gates(admission, target, version);
+        let gates = target.place.gates(admission, &target.app.project_id, version);
         let now = admission.now();
         let limited = |of, limit, retry_after| {
             let of_what = if of == RateOf::Route { "route" } else { "project" };

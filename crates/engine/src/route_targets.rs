@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use picasso_store::{Store, StoreError};
 use picasso_types::{Alias, AliasName, App, Route, RouteId, RouteVersion, Selector, VersionState};
 
-use crate::catalog::Target;
+use crate::target::Target;
 
 /// Versions of one route that are remembered because they were called by their numbers.
 const MAX_NUMBERED: usize = 16;

@@ -12,9 +12,9 @@ use picasso_types::{
     RouteVersion, Secrets, Timestamp, Trigger, VersionId, VersionSpec, VersionState,
 };
 
-use crate::catalog::Target;
 use crate::invocation::Invocation;
 use crate::place::Place;
+use crate::target::Target;
 
 pub fn config(pairs: &[(&str, &str)]) -> Config {
     let entries: BTreeMap<_, _> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

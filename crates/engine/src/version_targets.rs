@@ -9,8 +9,8 @@ use moka::future::Cache;
 use picasso_store::{Store, StoreError};
 use picasso_types::{Call, VersionId};
 
-use crate::catalog::Target;
 use crate::place::Place;
+use crate::target::Target;
 
 /// How long a target is used again.
 const KEPT: Duration = Duration::from_secs(1);

@@ -5,11 +5,13 @@
 //! share the places evenly, and no host gets more than its bound at one time.
 
 mod callback;
+mod keys;
 mod parcel;
 mod report;
 mod send;
-pub(crate) mod signature;
-pub(crate) mod zaqar;
+mod sent;
+mod signature;
+mod zaqar;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,7 @@ use url::Url;
 
 use self::parcel::{Parcel, Receiver};
 pub(crate) use self::report::Sender;
-use self::send::Sent;
+use self::sent::Sent;
 pub use self::zaqar::QueueError;
 use crate::engine::Engine;
 use crate::failpoints;

@@ -6,27 +6,19 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use picasso_outbound::OutboundError;
-use picasso_store::{Store, StoreError};
-use picasso_types::outgoing::{Delivery, SigningKeys};
-use picasso_types::{AppId, CallId, Failure, RequestId, Trigger};
+use picasso_store::StoreError;
+use picasso_types::outgoing::Delivery;
+use picasso_types::{CallId, Failure, RequestId, Trigger};
 use url::Url;
 
+use super::keys::signing_keys;
 use super::parcel::{Parcel, Receiver};
+use super::sent::Sent;
 use super::{signature, zaqar};
 use crate::accept::AcceptError;
 use crate::catalog::Lookup;
 use crate::engine::Engine;
 use crate::invocation::Invocation;
-
-/// What became of an attempt.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    Delivered,
-    /// It may work later; the receiver may have said when.
-    Again(String, Option<Duration>),
-    /// It will not work.
-    Failed(String),
-}
 
 pub(super) async fn send(engine: &Engine, delivery: &Delivery, parcel: Parcel) -> Sent {
     match parcel.head.to.clone() {
@@ -76,19 +68,6 @@ async fn post(engine: &Engine, delivery: &Delivery, url: &str, parcel: Parcel) -
         Err(error @ OutboundError::Refused(_)) => Sent::Failed(error.to_string()),
         Err(error) => Sent::Again(format!("the receiver {error}"), None),
     }
-}
-
-/// The keys of an app, which gets its first one here; `None` of an app that is gone.
-async fn signing_keys(store: &dyn Store, app: &AppId) -> Result<Option<SigningKeys>, StoreError> {
-    if let Some(keys) = store.get_signing_keys(app).await? {
-        return Ok(Some(keys));
-    }
-    let Some(key) = signature::new_key() else {
-        return Err(StoreError::Damaged { what: "signing key", detail: "there is no randomness".into() });
-    };
-    // Of two processes that come here at one time, both go on with the key of the first.
-    store.add_signing_key(app, &key).await?;
-    store.get_signing_keys(app).await
 }
 
 /// 2xx: taken. 410: never again. 408, 425, 429 and 5xx: later. All else, redirects too: never.

@@ -11,14 +11,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 const KEY_BYTES: usize = 32;
 
 /// A fresh key; `None` when the system has no randomness to give.
-pub(crate) fn new_key() -> Option<Vec<u8>> {
+pub(super) fn new_key() -> Option<Vec<u8>> {
     let mut key = vec![0; KEY_BYTES];
     SystemRandom::new().fill(&mut key).ok()?;
     Some(key)
 }
 
 /// A key as its owner gets it: the form that Standard Webhooks' libraries take.
-pub(crate) fn shown(key: &[u8]) -> String {
+pub(super) fn shown(key: &[u8]) -> String {
     format!("whsec_{}", STANDARD.encode(key))
 }
 

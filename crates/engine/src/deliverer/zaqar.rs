@@ -7,7 +7,7 @@ use picasso_types::{App, AppId, QueueGrant, RouteId};
 use secrecy::SecretString;
 use thiserror::Error;
 
-use super::send::Sent;
+use super::sent::Sent;
 use crate::engine::Engine;
 
 /// What a queue's owner can do about a grant.
@@ -27,27 +27,30 @@ pub enum QueueError {
     Store(#[from] StoreError),
 }
 
-/// Leave for an app's routes to post into a queue of its project, asked for with the token of
-/// `user`, which must be scoped to that project. The token is not kept.
-pub(crate) async fn grant(
-    engine: &Engine,
-    app: &App,
-    queue: &str,
-    (user, token): (&str, &SecretString),
-) -> Result<QueueGrant, QueueError> {
-    let parts = &engine.shared.parts;
-    let zaqar = parts.zaqar.as_ref().ok_or(QueueError::Off)?;
-    let until = parts.clock.now().plus(parts.settings.deliveries.grant_for);
-    let grant = zaqar.grant(token, &app.project_id, queue, until).await?;
-    let shown = QueueGrant {
-        queue: queue.to_owned(),
-        expires_at: grant.expires_at().unwrap_or(until),
-        granted_by: user.to_owned(),
-        key_id: String::new(),
-        sealed: String::new(),
-    };
-    let bytes = serde_json::to_vec(&grant).unwrap_or_default();
-    Ok(parts.store.seal_grant(&app.id, shown, &bytes)?)
+impl Engine {
+    /// Leave for an app's routes to post into a queue of its project, asked for with the token of
+    /// `user`, which must be scoped to that project. The token is not kept.
+    pub async fn grant_queue(
+        &self,
+        app: &App,
+        queue: &str,
+        user: &str,
+        token: &SecretString,
+    ) -> Result<QueueGrant, QueueError> {
+        let parts = &self.shared.parts;
+        let zaqar = parts.zaqar.as_ref().ok_or(QueueError::Off)?;
+        let until = parts.clock.now().plus(parts.settings.deliveries.grant_for);
+        let grant = zaqar.grant(token, &app.project_id, queue, until).await?;
+        let shown = QueueGrant {
+            queue: queue.to_owned(),
+            expires_at: grant.expires_at().unwrap_or(until),
+            granted_by: user.to_owned(),
+            key_id: String::new(),
+            sealed: String::new(),
+        };
+        let bytes = serde_json::to_vec(&grant).unwrap_or_default();
+        Ok(parts.store.seal_grant(&app.id, shown, &bytes)?)
+    }
 }
 
 /// Posts a report into a queue. Where the route's grant was renewed after the call was accepted,

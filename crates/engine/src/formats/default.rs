@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_events::{End, Event};
-use crate::catalog::Target;
 use crate::environment;
 use crate::function_log::{FunctionLog, LogStream};
 use crate::identity_folders::{HeldIdentity, IdentityFolders, SandboxIdentity};
@@ -25,6 +24,7 @@ use crate::invocation::{Body, BodyError, Invocation};
 use crate::parts::EngineParts;
 use crate::secrets::OpenSecrets;
 use crate::slot;
+use crate::target::Target;
 
 /// What a call finds around it.
 #[derive(Clone, Copy)]

@@ -19,10 +19,10 @@ use picasso_sandbox::Fence;
 use picasso_types::Failure;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::catalog::Target;
 use crate::function_log::FunctionLog;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotCall, LinkFault, Started};
+use crate::target::Target;
 
 /// How many unasked bytes are read at most: enough to be shown to the function's owner.
 const SHOWN: usize = 80;

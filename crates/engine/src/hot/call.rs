@@ -10,119 +10,25 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use picasso_types::{CallId, Failure, RequestId, Resource, Trigger, VersionSpec};
+use picasso_types::{Failure, Resource, VersionSpec};
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::instance::Instance;
 use super::lease::Lease;
 use super::link::{HotAnswer, HotCall, LinkFault};
 use super::pool::NoSandbox;
+use super::running::Running;
 use super::streaming;
 use crate::admission::NotAdmitted;
 use crate::call_events::{End, HEAD_BYTES};
-use crate::call_recorder::EndedCall;
-use crate::catalog::Target;
 use crate::engine::Shared;
 use crate::gate::{Pass, Refused};
 use crate::invocation::{Answer, AnswerHead, BodyError, Invocation, Output};
-use crate::kept_output::KeptOutput;
 use crate::slot;
+use crate::target::Target;
 
 /// A call that sandboxes did not take is given to so many, then it fails.
 const MAX_SANDBOXES: u32 = 3;
-
-/// A call in flight; leaves its record when it is over, at the latest when it is dropped.
-pub(super) struct Running {
-    shared: Arc<Shared>,
-    call_id: CallId,
-    request_id: RequestId,
-    trigger: Trigger,
-    target: Arc<Target>,
-    /// Of an asynchronous call.
-    kept: Option<Arc<KeptOutput>>,
-    began: Instant,
-    /// When it got its sandbox.
-    started: Option<Instant>,
-    cold_start: Option<bool>,
-    status: Option<u16>,
-    over: bool,
-    _counted: TaskTrackerToken,
-    /// Its place among its project's calls, and that of its route.
-    places: Option<(Pass, Pass)>,
-}
-
-impl Running {
-    fn new(shared: &Arc<Shared>, invocation: &Invocation) -> Self {
-        shared.metrics.began(&invocation.target);
-        Self {
-            shared: shared.clone(),
-            call_id: invocation.call_id.clone(),
-            request_id: invocation.request_id.clone(),
-            trigger: invocation.trigger,
-            target: invocation.target.clone(),
-            kept: invocation.kept.clone(),
-            began: Instant::now(),
-            started: None,
-            cold_start: None,
-            status: None,
-            over: false,
-            _counted: shared.tasks.token(),
-            places: None,
-        }
-    }
-
-    /// Records how it ended.
-    pub(super) fn end(&mut self, end: &End) {
-        if !std::mem::replace(&mut self.over, true) {
-            let end = End { status: self.status, cold_start: self.cold_start, ..end.clone() };
-            let took = self.began.elapsed();
-            self.shared.metrics.record(&self.call_id, &self.request_id, &self.target, &end, took);
-            if self.kept.is_none() {
-                self.shared.recorder.offer(&EndedCall {
-                    id: &self.call_id,
-                    request_id: &self.request_id,
-                    trigger: self.trigger,
-                    target: &self.target,
-                    end: &end,
-                    began: self.began.into_std(),
-                    started: self.started.map(Instant::into_std),
-                });
-            }
-        }
-    }
-
-    /// Notes that it got a sandbox: a cold one is one that became ready only after the call came.
-    fn starts_in(&mut self, instance: &Instance) {
-        let cold = instance.ready_at >= self.began;
-        self.started = Some(Instant::now());
-        self.cold_start = Some(cold);
-        if let Some(kept) = &self.kept {
-            kept.set_cold_start(cold);
-        }
-    }
-
-    /// The failure of a call that passed its time limit.
-    pub(super) fn timeout(&self) -> Failure {
-        let limit_s = self.target.version.as_ref().map_or(0, |version| version.spec.timeout_s);
-        Failure::Timeout { limit_s }
-    }
-
-    fn succeed(&mut self) {
-        self.end(&End::success());
-    }
-
-    fn fail(mut self, end: End) -> End {
-        self.end(&end);
-        end
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end(&End::of(Failure::HungUp));
-    }
-}
 
 /// Runs a call of a hot format until its answer has begun.
 pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<Answer, End> {
@@ -182,7 +88,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, invocation: Invocation) -> Result<
 /// route.
 async fn places(shared: &Shared, target: &Target, until: Instant, queued: bool) -> Result<(Pass, Pass), End> {
     let Some(version) = &target.version else { return Err(End::of(target.not_ready())) };
-    let gates = target.place.gates(&shared.admission, target, version);
+    let gates = target.place.gates(&shared.admission, &target.app.project_id, version);
     let call = shared.admission.call(&target.app.project_id, gates, queued.then_some(until)).await;
     let call = call.map_err(|refused| slot::end_of_refused(refused, &version.spec))?;
     let gate = &gates.route.calls;

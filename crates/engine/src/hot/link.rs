@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::conduct::Conduct;
 use super::lease::Lease;
-use crate::catalog::Target;
 use crate::function_log::FunctionLog;
 use crate::invocation::{BodyError, Invocation, Output};
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 /// One call on its way to a hot sandbox.
 pub(crate) struct HotCall {

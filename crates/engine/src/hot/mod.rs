@@ -19,6 +19,7 @@ pub(crate) mod pool;
 pub(crate) mod pools;
 pub(crate) mod reconcile;
 mod roster;
+mod running;
 mod streaming;
 
 #[cfg(test)]

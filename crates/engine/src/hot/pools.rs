@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picasso_types::{AppId, RouteId, VersionId};
+use picasso_types::{AppId, Format, RouteId, VersionId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,13 +16,15 @@ use super::link::HotFormat;
 use super::metrics::HotMetrics;
 use super::pool::Pool;
 use crate::admission::{Admission, NOBODY, Relief, Short};
-use crate::catalog::Target;
-use crate::formats;
 use crate::identity_folders::IdentityFolders;
 use crate::parts::EngineParts;
+use crate::target::Target;
 
 /// A pool without sandboxes is forgotten when it was not used for this time.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
+
+/// How the functions of a format are talked to; `None` of one that is not hot.
+pub(crate) type Formats = fn(Format) -> Option<Arc<dyn HotFormat>>;
 
 /// Everything about hot sandboxes that is not of one pool.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub(crate) struct Hot {
     pub(super) parts: EngineParts,
     pub(super) admission: Arc<Admission>,
     pub(super) identities: Arc<IdentityFolders>,
+    formats: Formats,
     /// Tasks that own sandboxes: shutdown waits for them.
     pub(super) keepers: TaskTracker,
     /// Starts are broken off when this is cancelled.
@@ -45,6 +48,7 @@ impl Hot {
         parts: EngineParts,
         admission: Arc<Admission>,
         identities: Arc<IdentityFolders>,
+        formats: Formats,
     ) -> (Arc<Self>, janitor::Janitor) {
         // Bounded by the number of pools: each is in it once at most.
         let (due, dues) = mpsc::unbounded_channel();
@@ -52,6 +56,7 @@ impl Hot {
             parts,
             admission,
             identities,
+            formats,
             keepers: TaskTracker::new(),
             closing: CancellationToken::new(),
             metrics: HotMetrics::default(),
@@ -63,7 +68,7 @@ impl Hot {
 
     /// The pool of the target's version; `None` for a version that is not ready or not hot.
     pub(crate) fn pool(self: &Arc<Self>, target: &Target) -> Option<Arc<Pool>> {
-        self.pool_of(target, formats::hot(target.version.as_ref()?.spec.format)?)
+        self.pool_of(target, (self.formats)(target.version.as_ref()?.spec.format)?)
     }
 
     /// The pool of the target's version, talking to its sandboxes as `format` does.

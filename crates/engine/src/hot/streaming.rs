@@ -13,7 +13,7 @@ use picasso_types::Failure;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::call::Running;
+use super::running::Running;
 use crate::call_events::End;
 use crate::invocation::Output;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use picasso_sandbox::{IdentityFolder, IdentityFolderId};
+use picasso_types::RouteId;
 use ring::digest::{Context, SHA256};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use super::route::RouteIdentity;
 
 /// The identity of one sandbox, for as long as the sandbox is there.
 #[derive(Debug)]
@@ -15,12 +15,19 @@ pub(crate) struct HeldIdentity {
     /// A hash of the variables that it was started with, which no renewal can replace.
     env: Vec<u8>,
     withdrawn: CancellationToken,
-    of: Arc<RouteIdentity>,
+    route: RouteId,
+    /// Tells its route's task that it is gone.
+    gone: Arc<Notify>,
 }
 
 impl HeldIdentity {
-    pub(super) fn new(folder: IdentityFolder, env: &[(String, String)], of: Arc<RouteIdentity>) -> Arc<Self> {
-        Arc::new(Self { folder, env: hash(env), withdrawn: CancellationToken::new(), of })
+    pub(super) fn new(
+        folder: IdentityFolder,
+        env: &[(String, String)],
+        route: RouteId,
+        gone: Arc<Notify>,
+    ) -> Arc<Self> {
+        Arc::new(Self { folder, env: hash(env), withdrawn: CancellationToken::new(), route, gone })
     }
 
     /// The folder its sandbox is started with.
@@ -52,14 +59,14 @@ impl HeldIdentity {
     pub(super) fn withdraw(&self) {
         self.withdrawn.cancel();
         if let Err(error) = self.folder.clear() {
-            tracing::error!(route = %self.of.route, %error, "an identity could not be removed");
+            tracing::error!(route = %self.route, %error, "an identity could not be removed");
         }
     }
 }
 
 impl Drop for HeldIdentity {
     fn drop(&mut self) {
-        self.of.wake();
+        self.gone.notify_one();
     }
 }
 

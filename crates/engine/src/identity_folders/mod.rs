@@ -19,9 +19,9 @@ use picasso_types::{Clock, Failure, ProjectId, RouteId};
 pub(crate) use held::HeldIdentity;
 
 use crate::call_events::End;
-use crate::catalog::Target;
 use crate::identities::{FunctionIdentity, Identities, IdentityRefusal};
 use crate::slot;
+use crate::target::Target;
 use route::RouteIdentity;
 
 /// How long an identity is waited for.
@@ -82,7 +82,7 @@ impl IdentityFolders {
                 tracing::error!(route = %asking.0.route, %error, "an identity could not be written");
                 return Err(End { may_repeat: true, ..End::of(Failure::Internal) });
             }
-            let held = HeldIdentity::new(folder, &identity.env, asking.0.clone());
+            let held = asking.0.held(folder, &identity.env);
             if asking.0.add(&held, changes, identity.renew_at) {
                 return Ok(Some(SandboxIdentity { env: identity.env, held }));
             }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use picasso_sandbox::IdentityFolder;
 use picasso_types::{AppId, ProjectId, RouteId, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ pub(super) struct RouteIdentity {
     pub(super) app: AppId,
     pub(super) route: RouteId,
     state: Mutex<State>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl State {
 
 impl RouteIdentity {
     pub(super) fn new(project: ProjectId, app: AppId, route: RouteId) -> Self {
-        Self { project, app, route, state: Mutex::default(), wake: Notify::new() }
+        Self { project, app, route, state: Mutex::default(), wake: Arc::default() }
     }
 
     pub(super) fn enter(&self) {
@@ -61,6 +62,11 @@ impl RouteIdentity {
     pub(super) fn leave(&self) {
         self.lock().asking -= 1;
         self.wake();
+    }
+
+    /// The identity of a sandbox of this route, whose task hears of its end.
+    pub(super) fn held(&self, folder: IdentityFolder, env: &[(String, String)]) -> Arc<HeldIdentity> {
+        HeldIdentity::new(folder, env, self.route.clone(), self.wake.clone())
     }
 
     pub(super) fn wake(&self) {

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{IdentityFolders, SandboxIdentity};
-use crate::catalog::Target;
 use crate::identities::{FunctionIdentity, Identities, IdentityRefusal};
+use crate::target::Target;
 use crate::testing;
 
 const HOUR: Duration = Duration::from_hours(1);

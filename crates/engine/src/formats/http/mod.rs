@@ -21,12 +21,12 @@ use self::exchange::{Exchange, Part};
 use self::request::RequestBody;
 use super::context;
 use super::pipes::{Hold, Pipes, Rest, Unstarted, timed_out};
-use crate::catalog::Target;
 use crate::environment;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::invocation::Output;
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 /// Parts of an answer that may wait for a slow caller.
 const PARTS: usize = 2;

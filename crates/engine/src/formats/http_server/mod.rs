@@ -19,12 +19,12 @@ use picasso_types::Failure;
 
 use super::context;
 use super::exchange::{Aftermath, RequestBody, exchange};
-use crate::catalog::Target;
 use crate::environment;
 use crate::function_log::LogStream;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 /// The port that the process is told to listen on. Configuration cannot choose another: the
 /// contract has one port, and the platform says which.

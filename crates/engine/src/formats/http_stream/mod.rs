@@ -24,12 +24,12 @@ use tokio::io::AsyncWrite;
 
 use self::connections::{Connections, NoConnection};
 use super::exchange::{Aftermath, RequestBody, exchange};
-use crate::catalog::Target;
 use crate::environment;
 use crate::function_log::LogStream;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 /// The socket's name in its folder (Fn's name for it).
 const SOCKET: &str = "lsnr.sock";

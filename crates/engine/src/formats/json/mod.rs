@@ -22,12 +22,12 @@ use tokio::time::timeout_at;
 use self::answer::{AnswerFault, JsonAnswer};
 use self::scanner::Scanner;
 use super::pipes::{Hold, PipeFault, Pipes, Rest, Unstarted, timed_out};
-use crate::catalog::Target;
 use crate::environment;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
 use crate::invocation::{Body, BodyError};
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 /// What an answer may have beside its body: headers, escapes, white space.
 const AROUND_BODY: u64 = 256 * 1024;

@@ -7,9 +7,9 @@ use picasso_image::ImageProcess;
 use picasso_types::{Timestamp, random};
 
 use super::{PORT, names};
-use crate::catalog::Target;
 use crate::environment::DEFAULT_HOME;
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/bin:/usr/local/sbin:/usr/sbin:/sbin";
 

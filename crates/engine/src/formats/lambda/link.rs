@@ -16,10 +16,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::session::{Event, Held, Session};
 use super::{event, names, server};
-use crate::catalog::Target;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, Link, LinkFault};
 use crate::invocation::{Body, BodyError, Invocation};
+use crate::target::Target;
 
 /// How long a runtime that lost its connection may take to ask again before another sandbox gets
 /// the call. A sandbox is only leased after it has asked.

@@ -31,10 +31,10 @@ use picasso_image::ImageProcess;
 use picasso_sandbox::{Channel, Endpoint};
 use picasso_types::Failure;
 
-use crate::catalog::Target;
 use crate::function_log::LogStream;
 use crate::hot::link::{HotFormat, Link, Started};
 use crate::secrets::OpenSecrets;
+use crate::target::Target;
 use link::LambdaLink;
 use session::Session;
 

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use picasso_types::RouteVersion;
 
-use crate::catalog::Target;
+use crate::target::Target;
 
 /// The region of functions whose configuration names none: OpenStack's usual name for one.
 pub(super) const REGION: &str = "RegionOne";

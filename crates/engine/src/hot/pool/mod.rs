@@ -28,7 +28,7 @@ use super::pools::Hot;
 use super::roster::{Now, Roster};
 use crate::admission::Gates;
 use crate::call_events::End;
-use crate::catalog::Target;
+use crate::target::Target;
 
 /// What a start is taken to last before one was measured.
 const UNKNOWN_COLD_START: Duration = Duration::from_millis(50);
@@ -133,7 +133,7 @@ impl Pool {
         let concurrency = if version.spec.format.is_concurrent() { version.spec.concurrency } else { 1 };
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            gates: target.place.gates(&hot.admission, target, version).clone(),
+            gates: target.place.gates(&hot.admission, &target.app.project_id, version).clone(),
             hot,
             // Without its place, which would hold this pool for ever.
             target: Arc::new(target.clone()),

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, SetOnce};
 use tokio_util::io::StreamReader;
 
 use crate::call_events::End;
-use crate::catalog::{Catalog, Target};
+use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::hot::lease::Lease;
 use crate::hot::link::{HotAnswer, HotCall, HotFormat, Link, LinkFault, Started};
@@ -38,6 +38,7 @@ use crate::identities::Identities;
 use crate::invocation::{Answer, Invocation};
 use crate::parts::EngineParts;
 use crate::settings::EngineSettings;
+use crate::target::Target;
 use crate::testing;
 
 /// What the fakes share with the test.

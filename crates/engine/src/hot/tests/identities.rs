@@ -10,9 +10,9 @@ use picasso_types::{
 };
 
 use super::fake::{Bench, eventually};
-use crate::catalog::Target;
 use crate::identities::IdentityRefusal;
 use crate::identity_folders::tests::{Answer, FakeIdentities};
+use crate::target::Target;
 
 async fn bench() -> (Bench, Arc<FakeIdentities>) {
     let keystone = FakeIdentities::new(Arc::new(SystemClock));
