@@ -85,7 +85,7 @@ impl Read {
                 TokenTree::Ident(word) if word == "use" => {
                     let (leaves, taken) = leaves(&tokens[at + 1..]);
                     for leaf in leaves {
-                        if let Some(path) = self.noted(module, leaf.path) {
+                        if let Some(path) = self.noted(module, &leaf.path) {
                             self.names.insert((module.clone(), leaf.name), path);
                         }
                     }
@@ -96,7 +96,7 @@ impl Read {
                 {
                     let (leaves, taken) = leaves(&tokens[at..]);
                     for leaf in leaves {
-                        self.noted(module, leaf.path);
+                        self.noted(module, &leaf.path);
                     }
                     at += taken;
                 }
@@ -120,13 +120,13 @@ impl Read {
     }
 
     /// Notes a path, made absolute; one into another crate is none of ours, but for what it may name here.
-    fn noted(&mut self, module: &ModulePath, path: ModulePath) -> Option<ModulePath> {
+    fn noted(&mut self, module: &ModulePath, path: &[String]) -> Option<ModulePath> {
         let ups = path.iter().take_while(|segment| *segment == "super").count();
         let path = match path.first().map(String::as_str)? {
             "crate" => path[1..].to_vec(),
             "self" => [module.as_slice(), &path[1..]].concat(),
             "super" => [&module[..module.len().saturating_sub(ups)], &path[ups..]].concat(),
-            _ => [module.as_slice(), &path].concat(),
+            _ => [module.as_slice(), path].concat(),
         };
         self.paths.push((module.clone(), path.clone()));
         Some(path)
