@@ -103,7 +103,7 @@ pub(crate) fn api_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(versions::list_versions))
         .routes(routes!(versions::get_version))
         .routes(routes!(health::healthcheck))
-        .routes(routes!(pages::get_page).layer(lent.clone()))
+        .routes(routes!(pages::get_page).layer(lent))
         .routes(routes!(pages::get_document).layer(lent))
 }
 
