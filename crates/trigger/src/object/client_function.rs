@@ -44,19 +44,19 @@ impl ClientFunction {
 mod tests {
     use super::*;
 
-    fn public(app: &str, path: &str) -> Option<ClientFunction> {
-        Some(ClientFunction::Public { app: FullName::parse(app).unwrap(), path: path.to_owned() })
-    }
-
     #[test]
     fn a_functions_url_says_its_project_app_and_path() {
         let of = |url| ClientFunction::read(url, Some("p1"));
+        let public = ClientFunction::Public {
+            app: FullName::parse("img-0123456789ab").unwrap(),
+            path: "/resize".to_owned(),
+        };
         let private = ClientFunction::Private {
             project: ProjectId::parse("p1").unwrap(),
             app: "img".to_owned(),
             path: "/a/b".to_owned(),
         };
-        assert_eq!(of("http://p:10001/r/img-0123456789ab/resize"), public("img-0123456789ab", "/resize"));
+        assert_eq!(of("http://p:10001/r/img-0123456789ab/resize"), Some(public));
         assert_eq!(of("https://p/v1/r/p1/img/a/b?x=1"), Some(private));
         for none in ["http://p:10001/", "http://p/f/img/x", "img/resize", "http://p/r/"] {
             assert_eq!(of(none), None, "{none}");
