@@ -71,12 +71,12 @@ struct Read {
 }
 
 impl Read {
-    fn tokens(&mut self, module: &ModulePath, tokens: &[TokenTree]) {
+    fn tokens(&mut self, module: &[String], tokens: &[TokenTree]) {
         let mut at = 0;
         while at < tokens.len() {
             if let Some(after) = after_test_item(&tokens[at..]) {
                 if let Some(name) = declared(&tokens[at + 2..at + after]) {
-                    self.tests_only.insert([module.as_slice(), &[name]].concat());
+                    self.tests_only.insert([module, &[name]].concat());
                 }
                 at += after;
                 continue;
@@ -86,7 +86,7 @@ impl Read {
                     let (leaves, taken) = leaves(&tokens[at + 1..]);
                     for leaf in leaves {
                         if let Some(path) = self.noted(module, &leaf.path) {
-                            self.names.insert((module.clone(), leaf.name), path);
+                            self.names.insert((module.to_vec(), leaf.name), path);
                         }
                     }
                     at += 1 + taken;
@@ -103,7 +103,7 @@ impl Read {
                 TokenTree::Ident(word) if word == "mod" => {
                     // A module within the file has its own `super`.
                     if let [_, TokenTree::Ident(name), TokenTree::Group(body), ..] = &tokens[at..] {
-                        let inner = [module.as_slice(), &[name.to_string()]].concat();
+                        let inner = [module, &[name.to_string()]].concat();
                         self.tokens(&inner, &body.stream().into_iter().collect::<Vec<_>>());
                         at += 3;
                     } else {
@@ -120,15 +120,15 @@ impl Read {
     }
 
     /// Notes a path, made absolute; one into another crate is none of ours, but for what it may name here.
-    fn noted(&mut self, module: &ModulePath, path: &[String]) -> Option<ModulePath> {
+    fn noted(&mut self, module: &[String], path: &[String]) -> Option<ModulePath> {
         let ups = path.iter().take_while(|segment| *segment == "super").count();
         let path = match path.first().map(String::as_str)? {
             "crate" => path[1..].to_vec(),
-            "self" => [module.as_slice(), &path[1..]].concat(),
+            "self" => [module, &path[1..]].concat(),
             "super" => [&module[..module.len().saturating_sub(ups)], &path[ups..]].concat(),
-            _ => [module.as_slice(), path].concat(),
+            _ => [module, path].concat(),
         };
-        self.paths.push((module.clone(), path.clone()));
+        self.paths.push((module.to_vec(), path.clone()));
         Some(path)
     }
 
