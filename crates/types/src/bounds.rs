@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::FieldFault;
+
 /// Operator maxima and defaults of routes and calls. The configuration fills it in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -78,5 +80,14 @@ impl Default for Bounds {
             max_kept_versions: 10,
             max_description_bytes: 1024,
         }
+    }
+}
+
+/// Whether a number lies within its bounds; the fault says which they are.
+pub(crate) fn in_range(field: &str, value: u32, min: u32, max: u32, unit: &str) -> Result<(), FieldFault> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(FieldFault::new(field, format!("must be {min} to {max} {unit}, not {value}")))
     }
 }

@@ -5,13 +5,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
 use crate::fault::FieldFault;
 use crate::ids::{ProjectId, RouteId};
-use crate::route::text_enum;
 use crate::sealed::Sealed;
+use crate::text_enum::text_enum;
 
 /// Most roles of a trust.
 pub const MAX_ROLES: usize = 32;

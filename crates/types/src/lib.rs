@@ -14,6 +14,7 @@ pub mod cloud_event;
 pub mod cors;
 pub mod delivery;
 pub mod digest;
+mod failure;
 pub mod fault;
 pub mod identity;
 pub mod ids;
@@ -28,10 +29,12 @@ pub mod random;
 pub mod rate_limit;
 pub mod route;
 pub mod route_table;
+mod route_type;
 pub mod sealed;
 pub mod secrets;
 mod short_name;
 pub mod text;
+mod text_enum;
 pub mod trigger;
 
 pub use access::{Rotated, RouteAccess, WebhookChange, WebhookSecrets};
@@ -39,8 +42,8 @@ pub use alias::{Alias, AliasName, AliasSpec, Selector, Share, Shares, Sticky};
 pub use app::{App, AppChange, Config, NewApp};
 pub use bounds::Bounds;
 pub use call::{
-    Accepted, Call, CallFilter, CallOutcome, CallOutput, CallState, Cancelled, Failure, IdempotencyKey,
-    NewCall, Retried, RetriedCalls, Trigger,
+    Accepted, Call, CallFilter, CallOutcome, CallOutput, CallState, Cancelled, IdempotencyKey, NewCall,
+    Retried, RetriedCalls, Trigger,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use cors::CorsRules;
@@ -49,6 +52,7 @@ pub use delivery::{
     Thousandths,
 };
 pub use digest::Digest;
+pub use failure::Failure;
 pub use fault::FieldFault;
 pub use identity::{
     IdentityGrant, IdentityKind, RouteIdentity, RouteIdentityState, Suspension, TrustId, TrustRevocation,
@@ -66,9 +70,9 @@ pub use name::{AppName, FullName};
 pub use pattern::{PathParams, RoutePattern};
 pub use rate_limit::RateLimit;
 pub use route::{
-    Format, Methods, NetworkMode, NewRoute, Route, RouteChange, RouteType, RouteVersion, VersionSpec,
-    VersionState,
+    Format, Methods, NetworkMode, NewRoute, Route, RouteChange, RouteVersion, VersionSpec, VersionState,
 };
 pub use route_table::RouteTable;
+pub use route_type::RouteType;
 pub use sealed::{Sealed, SealedFor};
 pub use secrets::{Secret, SecretForm, SecretOwner, Secrets};

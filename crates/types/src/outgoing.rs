@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
-use crate::fault::FieldFault;
 use crate::ids::{AppId, CallId, DeliveryId, ProjectId};
-use crate::route::text_enum;
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// What kind of receiver a delivery has.

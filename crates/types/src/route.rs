@@ -3,15 +3,13 @@
 //! A route says where and by whom a function is called; a version says what runs. Every change
 //! of a route, or of its app's configuration, makes a version; calls name the version they ran.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::access::RouteAccess;
 use crate::app::Config;
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, in_range};
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryOptions, in_range};
+use crate::delivery::DeliveryOptions;
 use crate::digest::Digest;
 use crate::fault::FieldFault;
 use crate::identity::RouteIdentityState;
@@ -19,54 +17,9 @@ use crate::ids::{AppId, RouteId, VersionId};
 use crate::image_ref::ImageRef;
 use crate::pattern::RoutePattern;
 use crate::rate_limit::RateLimit;
+use crate::route_type::RouteType;
 use crate::secrets::Secrets;
-
-macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident, $field:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text)] $variant),+
-        }
-
-        impl $name {
-            /// Every value there is.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// Parses the text form; the fault names the field and lists what is allowed.
-            pub fn parse(text: &str) -> Result<Self, FieldFault> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err(FieldFault::new($field, concat!("must be one of:", $(" \"", $text, "\""),+))),
-                }
-            }
-
-            /// The text form, as clients and the store see it.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text),+
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-pub(crate) use text_enum;
-
-text_enum!(
-    /// Whether callers wait for the answer.
-    RouteType, "type" {
-        /// The answer is the function's output.
-        Sync = "sync",
-        /// The answer is a call id; the call runs later and is not lost.
-        Async = "async",
-    }
-);
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// How request and answer reach the function.

@@ -1,7 +1,6 @@
 //! Secrets of apps and routes: values that functions get and nobody is shown again.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +8,8 @@ use crate::bounds::Bounds;
 use crate::clock::Timestamp;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, RouteId};
-use crate::route::text_enum;
 use crate::sealed::{Sealed, SealedFor};
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// How a secret reaches its function.

@@ -154,7 +154,8 @@ pub(crate) fn retry_after(error: &ApiError) -> Option<Duration> {
         | ApiError::DatabaseUnavailable(_)
         | ApiError::MessagingUnavailable(_)
         | ApiError::KeyManagerUnavailable(_)
-        | ApiError::PolicyUnavailable(_) => Some(Duration::from_secs(5)),
+        | ApiError::PolicyUnavailable(_)
+        | ApiError::TriggerBusy(_) => Some(Duration::from_secs(5)),
         ApiError::Call(fault) => {
             let wanted = fault.failure_is_temporary().then_some(Duration::from_secs(1));
             fault.retry_after.or(wanted)
@@ -190,6 +191,16 @@ mod tests {
 
     use super::*;
     use crate::error::CallFault;
+
+    #[test]
+    fn an_event_that_cannot_be_taken_now_is_told_when_to_come_back() {
+        let busy = ApiError::TriggerBusy("the queue is full".to_owned());
+        let answer = render(&busy, &RequestId::generate(), "");
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()[header::RETRY_AFTER]),
+            (503, &HeaderValue::from(5))
+        );
+    }
 
     #[test]
     fn a_call_without_its_identity_is_told_when_to_come_back() {

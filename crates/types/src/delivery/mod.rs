@@ -16,9 +16,9 @@ pub use destination::{Destination, HttpUrl};
 pub use grant::QueueGrant;
 pub use retry::{Backoff, RetryOn, RetryPolicy, Thousandths};
 
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, in_range};
 use crate::fault::FieldFault;
-use crate::route::RouteType;
+use crate::route_type::RouteType;
 
 /// Most URLs that a route lists for its callers.
 const MAX_CALLBACK_URLS: usize = 16;
@@ -148,14 +148,6 @@ pub struct CallDelivery {
     /// Leave to post into the queues that are destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<QueueGrant>,
-}
-
-pub(crate) fn in_range(field: &str, value: u32, min: u32, max: u32, unit: &str) -> Result<(), FieldFault> {
-    if (min..=max).contains(&value) {
-        Ok(())
-    } else {
-        Err(FieldFault::new(field, format!("must be {min} to {max} {unit}, not {value}")))
-    }
 }
 
 #[cfg(test)]

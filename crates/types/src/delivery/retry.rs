@@ -1,15 +1,13 @@
 //! The retry policy: which failed runs of a call are repeated, how often, and how long apart.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::in_range;
-use crate::bounds::Bounds;
-use crate::call::Failure;
+use crate::bounds::{Bounds, in_range};
+use crate::failure::Failure;
 use crate::fault::FieldFault;
-use crate::route::text_enum;
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// A kind of failure that a policy repeats.

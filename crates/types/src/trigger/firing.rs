@@ -1,13 +1,8 @@
 //! Firings: what became of the events that reached a trigger.
 
 use crate::clock::Timestamp;
-use crate::fault::FieldFault;
 use crate::ids::{CallId, FiringId, TriggerId};
-use crate::route::text_enum;
-
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// What became of an event.

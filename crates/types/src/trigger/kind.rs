@@ -1,8 +1,5 @@
 //! The kinds of triggers, each with its options.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::notification::{NotificationOptions, RawNotification};
@@ -13,7 +10,7 @@ use super::schedule::{RawSchedule, ScheduleOptions};
 use super::webhook::{RawWebhook, WebhookOptions};
 use crate::call::Trigger as CallTrigger;
 use crate::fault::FieldFault;
-use crate::route::text_enum;
+use crate::text_enum::text_enum;
 
 text_enum!(
     /// A kind of trigger, without its options.

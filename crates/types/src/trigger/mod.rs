@@ -19,17 +19,15 @@ pub use firing::{Firing, FiringOutcome, NewFiring};
 pub use input::InputTemplate;
 pub use kind::{TriggerKind, TriggerType};
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::alias::Selector;
 use crate::clock::Timestamp;
 use crate::fault::FieldFault;
 use crate::ids::{AppId, ProjectId, RouteId, TriggerId};
-use crate::route::text_enum;
 use crate::sealed::Sealed;
 use crate::short_name::short_name;
+use crate::text_enum::text_enum;
 
 /// Most roles of an identity.
 const MAX_ROLES: usize = 16;
